@@ -1,0 +1,276 @@
+"""The bundle: everything that encoder and decoder must share, in one safetensors file (.ivm).
+
+Metadata is JSON, tensors are plain: nothing in a bundle is executed. A bundle whose generator
+weights come from elsewhere ships without them (`prepared`) and is joined on first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .bitstream.tables import PriorTables
+from .errors import BundleError, InvcompError, MissingBundleError, OptionError
+from .files import atomic_write
+from .generators import GENERATOR_KINDS
+from .generators.base import Generator
+from .generators.download import ByteProgress, cache_directory
+from .generators.hub import KNOWN_MODELS, known_model
+from .latents.coordinates import Coordinates
+from .latents.rate import PriorShape, make_tables
+
+FORMAT = "invcomp bundle 1"
+SUFFIX = ".ivm"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The part of a bundle that is not tensors.
+
+    Attributes:
+        name: of the bundle, for people.
+        beta: weight of squared error in the distortion.
+        shape: of the coordinates' prior.
+        segment_ends: numbers of coordinates at which a file's segments end.
+        coarsest, finest: step indices of quality 0 and 100; between them it is linear.
+        default_quality: what `compress` takes when nothing is said.
+        made: how the bundle was made, for `models info`.
+    """
+
+    name: str
+    beta: float = 0.5
+    shape: PriorShape = PriorShape()
+    segment_ends: tuple[int, ...] = (32, 160)
+    coarsest: int = 64
+    finest: int = 128
+    default_quality: int = 50
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def step_index(self, quality: float) -> int:
+        """The step index of a quality 0..100.
+
+        Raises:
+            OptionError: the quality is not in 0..100.
+        """
+        if not 0 <= quality <= 100:
+            raise OptionError(f"quality {quality} is not in 0..100")
+        return round(self.coarsest + (self.finest - self.coarsest) * quality / 100)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Settings:
+        """The inverse of `dataclasses.asdict` through JSON."""
+        return cls(**{
+            **values,
+            "shape": PriorShape(**values["shape"]),
+            "segment_ends": tuple(values["segment_ends"]),
+        })
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A generator with its perceptual coordinates, priors and starts.
+
+    Attributes:
+        generator: G, frozen.
+        coordinates: the map from coordinates to latents.
+        scales: log2 of every coordinate's prior scale in sixteenths of an octave, int16 [K].
+        candidates: coordinates of prior samples that the search may start from, [M, K].
+        settings: the rest.
+    """
+
+    generator: Generator
+    coordinates: Coordinates
+    scales: Tensor
+    candidates: Tensor
+    settings: Settings
+
+    @property
+    def tables(self) -> PriorTables:
+        """The integer tables of the range coder."""
+        ends = (*self.settings.segment_ends, self.coordinates.count)
+        return make_tables(self.scales.numpy().astype(np.int16), self.settings.shape, ends)
+
+    @property
+    def prior_scales(self) -> Tensor:
+        """b_k in float, [K]."""
+        return torch.pow(2.0, self.scales.float() / 16)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
+        digest = hashlib.sha256(json.dumps(_generator_json(self.generator), sort_keys=True).encode())
+        tensors = {**_generator_tensors(self.generator), **self._own_tensors()}
+        tables = self.tables
+        tensors |= {"tables": torch.from_numpy(tables.frequencies.astype(np.int64))}
+        del tensors["candidates"]  # where a search starts changes no decoded picture
+        for name in sorted(tensors):
+            tensor = tensors[name].detach().cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.numpy().tobytes())
+        digest.update(f"{tables.first_ratio} {tables.ratio_stride} {tables.segment_ends}".encode())
+        return digest.digest()
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        return {
+            "coordinates.mean": self.coordinates.mean[: self._mean_length()],
+            "coordinates.codes": self.coordinates.codes,
+            "coordinates.code_scales": self.coordinates.code_scales,
+            "coordinates.deviations": self.coordinates.deviations,
+            "scales": self.scales,
+            "candidates": self.candidates,
+        }
+
+    def _mean_length(self) -> int:
+        return self.generator.shared_size or self.generator.latent_size
+
+    def save(self, path: Path, *, generator: bool = True) -> None:
+        """Writes the bundle, whole or not at all.
+
+        Args:
+            path: of the file, by custom ending in .ivm.
+            generator: False leaves the generator's weights out (for `pretrained/`, where they
+                are fetched from their own place).
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        tensors = self._own_tensors()
+        if generator:
+            tensors |= _generator_tensors(self.generator)
+        metadata = {
+            "format": FORMAT,
+            "settings": json.dumps(asdict(self.settings)),
+            "generator": json.dumps(_generator_json(self.generator)),
+            "fingerprint": self.fingerprint.hex(),
+        }
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with atomic_write(path, force=True) as temporary:
+            save_file(contiguous, temporary, metadata)
+
+
+def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundle:
+    """A bundle by the path of its file or the name of a known model.
+
+    A known model is fetched and joined on first use and then lies in the user's cache.
+
+    Raises:
+        MissingBundleError: there is no such file or name.
+        BundleError: the file is damaged.
+        DownloadError: a known model's weights could not be fetched.
+    """
+    if Path(name).suffix == SUFFIX or Path(name).is_file():
+        return read_bundle(Path(name))
+    model = known_model(str(name))
+    expected = read_metadata(model.prepared)["fingerprint"]
+    if model.bundle.is_file():
+        try:
+            if read_metadata(model.bundle)["fingerprint"] == expected:
+                return read_bundle(model.bundle)
+        except BundleError:
+            pass  # a damaged cache is made anew
+    bundle = read_bundle(model.prepared, model.fetch_generator(progress))
+    bundle.save(model.bundle)
+    return bundle
+
+
+def find_bundle(fingerprint: bytes) -> str:
+    """The name or path of the bundle that a file names by its fingerprint's first 4 bytes.
+
+    Raises:
+        MissingBundleError: it is neither a known model nor in the user's cache.
+    """
+    prefix = fingerprint.hex()
+    for model in KNOWN_MODELS.values():
+        if read_metadata(model.prepared)["fingerprint"].startswith(prefix):
+            return model.name
+    for path in sorted((cache_directory() / "models").glob(f"*{SUFFIX}")):
+        if read_metadata(path)["fingerprint"].startswith(prefix):
+            return str(path)
+    raise MissingBundleError(
+        f"the bundle {prefix} that this file was made with is not here: "
+        "give its .ivm file with --model, or install the invcomp version that ships it"
+    )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """A bundle's metadata without its tensors.
+
+    Raises:
+        MissingBundleError: no such file.
+        BundleError: not a bundle.
+    """
+    if not path.is_file():
+        raise MissingBundleError(f"{path}: no such bundle")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: not a bundle, or damaged ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise BundleError(f"{path}: not a bundle of this version")
+    return metadata
+
+
+def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
+    """Reads a bundle's file and checks it against its fingerprint.
+
+    Args:
+        path: of the file.
+        generator: its generator, where the file does not hold one.
+
+    Raises:
+        MissingBundleError: no such file.
+        BundleError: damaged, or it does not fit the generator.
+    """
+    metadata = read_metadata(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        settings = Settings.from_json(json.loads(metadata["settings"]))
+        generator = generator or _make_generator(json.loads(metadata["generator"]), tensors)
+        mean = tensors["coordinates.mean"]
+        coordinates = Coordinates(
+            mean.repeat(generator.latent_size // len(mean)),
+            *(tensors[f"coordinates.{part}"] for part in ("codes", "code_scales", "deviations")),
+        )
+        bundle = Bundle(generator, coordinates, tensors["scales"], tensors["candidates"], settings)
+        matches = bundle.fingerprint.hex() == metadata["fingerprint"]
+    except InvcompError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise BundleError(f"{path}: damaged bundle ({error})") from error
+    if not matches:
+        raise BundleError(f"{path}: its contents do not match its fingerprint")
+    return bundle
+
+
+def with_settings(bundle: Bundle, **changes: Any) -> Bundle:
+    """The bundle with some of its settings changed."""
+    return replace(bundle, settings=replace(bundle.settings, **changes))
+
+
+def _generator_json(generator: Generator) -> dict[str, Any]:
+    kinds = {kind: name for name, kind in GENERATOR_KINDS.items()}
+    return {"kind": kinds[type(generator)], "options": generator.options()}
+
+
+def _generator_tensors(generator: Generator) -> dict[str, Tensor]:
+    return {f"generator.{name}": value for name, value in generator.state_dict().items()}
+
+
+def _make_generator(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+    with torch.device("meta"):  # no random weights to draw and drop
+        generator = GENERATOR_KINDS[description["kind"]](**description["options"])
+    prefix = "generator."
+    state = {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
+    generator.load_state_dict(state, assign=True)
+    return generator.eval().requires_grad_(False)

@@ -1,0 +1,269 @@
+"""The codec: photographs to .ivc bytes and back; the only place that knows the whole way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from .bitstream import IvcFile, decode, encode
+from .bundle import Bundle, find_bundle, load_bundle
+from .errors import MissingBundleError, OptionError
+from .frame import fit, from_picture, to_picture
+from .inversion.search import Distortion, ProgressCallback, Search, SearchOptions
+from .latents.features import PerceptualFeatures
+from .latents.rate import step_index_of, step_of
+
+ImageLike = Union[Image.Image, NDArray[np.uint8], Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A compressed picture and what it is, measured on the decoded file itself.
+
+    Attributes:
+        data: the .ivc file.
+        decoded: the picture that the file decodes to.
+        lpips: LPIPS-Alex between photograph and decoded picture in the generator's frame, at
+            256 px.
+        psnr: in dB, in the generator's frame.
+        seconds: encoding time of this picture (its share of its batch), without loading.
+    """
+
+    data: bytes
+    decoded: Image.Image
+    lpips: float
+    psnr: float
+    seconds: float
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the file over pixels of the decoded picture."""
+        return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
+
+
+class Codec:
+    """Compresses and decompresses pictures of one domain.
+
+    Args:
+        bundle: generator, coordinates and priors.
+        device: "cpu", "cuda", "mps" or "auto" (cuda, else mps, else cpu).
+        compiled: whether the search runs through torch.compile; None: where a C++ compiler is
+            found and the search is long enough to repay the minute that it takes.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", compiled: bool | None = None
+    ) -> None:
+        self.bundle = bundle
+        self.device = choose_device(device)
+        self.compiled = compiled
+        self.generator = bundle.generator.to(self.device)
+        self.coordinates = bundle.coordinates.to(self.device)
+        self.tables = bundle.tables
+        self.fingerprint = bundle.fingerprint[:4]
+        self._search: Search | None = None
+
+    @classmethod
+    def load(
+        cls, name: str | Path = "faces-1024", device: str = "auto", compiled: bool | None = None
+    ) -> Codec:
+        """The codec of a known model or of a bundle's file (.ivm).
+
+        Raises:
+            MissingBundleError: no such name or file.
+            DownloadError: a known model's weights could not be fetched.
+            BundleError: the file is damaged.
+            OptionError: no such device.
+        """
+        return cls(load_bundle(name), device, compiled)
+
+    @classmethod
+    def for_file(cls, data: bytes, device: str = "auto") -> Codec:
+        """The codec of the bundle that an .ivc file names.
+
+        Raises:
+            MissingBundleError: it is not on this machine.
+            BitstreamError: not an .ivc file.
+        """
+        return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
+
+    def step_index(self, quality: float | None = None, step: float | None = None) -> int:
+        """The step index of a quality 0..100, or of a step; by default the bundle's own.
+
+        Raises:
+            OptionError: both are given, or one is out of range.
+        """
+        if step is None:
+            settings = self.bundle.settings
+            return settings.step_index(settings.default_quality if quality is None else quality)
+        if quality is not None:
+            raise OptionError("quality and step exclude each other")
+        if not step_of(255) <= step <= 1:
+            raise OptionError(f"step {step} is not in {step_of(255):.2g}..1")
+        return step_index_of(step)
+
+    def compress(self, image: ImageLike, **options: Any) -> bytes:
+        """One picture to the bytes of an .ivc file.
+
+        Args:
+            image: a PIL image, uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or
+                of floats in [0, 1].
+            options: as `encode` takes them.
+
+        Raises:
+            ImageError: not a picture of that kind.
+            OptionError: an option out of range.
+        """
+        return next(self.encode([image], **options)).data
+
+    def compress_batch(self, images: Sequence[ImageLike], **options: Any) -> list[bytes]:
+        """Several pictures to the bytes of .ivc files; see `compress`."""
+        return [encoded.data for encoded in self.encode(images, **options)]
+
+    def encode(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        quality: float | None = None,
+        step: float | None = None,
+        search: SearchOptions | None = None,
+        batch: int = 1,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[Encoded]:
+        """Pictures to files with their true figures, as they get done.
+
+        Args:
+            images: as `compress` takes them.
+            quality: 0 to 100, the bundle's default where neither it nor a step is given.
+            step: the quantiser's step instead, 2^(-16) to 1.
+            search: how much to try.
+            batch: pictures searched for in one graph.
+            progress: called after every step of the search.
+
+        Raises:
+            ImageError: not a picture of that kind.
+            OptionError: an option out of range.
+        """
+        index, options = self.step_index(quality, step), search or SearchOptions()
+        if batch < 1:
+            raise OptionError(f"batch is {batch}: at least 1 is needed")
+        for first in range(0, len(images), batch):
+            started = time.perf_counter()
+            fitted = [fit(image, self.generator.resolution) for image in images[first : first + batch]]
+            photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
+            found = self._searcher(options, len(images)).run(photographs, index, options, progress)
+            files = [
+                encode(integers, index, self.tables, self.fingerprint, size)
+                for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
+            ]
+            seconds = (time.perf_counter() - started) / len(files)
+            for photograph, data in zip(photographs, files, strict=True):
+                yield self._measured(photograph[None], data, seconds)
+
+    def decompress(self, data: bytes, segments: int | None = None) -> Image.Image:
+        """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
+
+        Args:
+            data: the file.
+            segments: how many of its segments to use, from the first: a coarser picture.
+
+        Raises:
+            BitstreamError: not an .ivc file, truncated, altered.
+            VersionError: of a newer version.
+            MissingBundleError: made with another bundle.
+        """
+        return self.decompress_batch([data], segments)[0]
+
+    def decompress_batch(
+        self, files: Sequence[bytes], segments: int | None = None
+    ) -> list[Image.Image]:
+        """Several files in one pass of the generator; see `decompress`."""
+        unpacked = [self._unpack(data) for data in files]
+        pictures = self._pictures(unpacked, segments)
+        return [
+            from_picture(picture[None], file.original_size)
+            for picture, file in zip(pictures, unpacked, strict=True)
+        ]
+
+    def _unpack(self, data: bytes) -> IvcFile:
+        file = IvcFile.unpack(data)
+        if file.fingerprint != self.fingerprint:
+            raise MissingBundleError(
+                f"the file was made with bundle {file.fingerprint.hex()}, this is "
+                f"{self.bundle.settings.name} ({self.fingerprint.hex()}): give the right --model"
+            )
+        return file
+
+    @torch.inference_mode()
+    def _pictures(self, files: Sequence[IvcFile], segments: int | None = None) -> Tensor:
+        """Decoded pictures [N, 3, R, R]."""
+        coordinates = np.stack([
+            decode(file, self.tables, segments) * np.float32(step_of(file.step_index))
+            for file in files
+        ])
+        latents = self.coordinates.latents(torch.from_numpy(coordinates).float().to(self.device))
+        return self.generator(latents)  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def _measured(self, photograph: Tensor, data: bytes, seconds: float) -> Encoded:
+        file = self._unpack(data)
+        decoded = from_picture(self._pictures([file]), file.original_size)
+        shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
+        lpips = self._features.lpips_distance(photograph, shown)
+        error = ((photograph - shown) / 2).square().mean()
+        return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds)
+
+    @cached_property
+    def _features(self) -> PerceptualFeatures:
+        return PerceptualFeatures(self.bundle.settings.beta).to(self.device)
+
+    def _searcher(self, options: SearchOptions, images: int) -> Search:
+        if self._search is None:
+            compiled = self.compiled
+            if compiled is None:
+                compiled = _has_compiler() and options.gradient_steps * images >= 100
+            distortion = Distortion(
+                self.generator, self._features, has_fast_bfloat16(self.device), compiled
+            )
+            self._search = Search(
+                distortion, self.coordinates, self.bundle.prior_scales.to(self.device),
+                self.bundle.settings.shape, self.bundle.candidates.float().to(self.device),
+            )
+        return self._search
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes the fastest there is.
+
+    Raises:
+        OptionError: no such device here.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
+                 "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available.get(name.split(":")[0]):
+        raise OptionError(f"device {name} is not available here")
+    return torch.device(name)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 runs faster than float32 there."""
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))

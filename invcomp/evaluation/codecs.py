@@ -1,0 +1,166 @@
+"""Conventional codecs through Pillow, each at its best: AVIF, WebP and JPEG at reduced sizes.
+
+At a few hundred bytes a codec does best on a small version of the picture, so every codec is tried
+at several sizes, scaled down and back up by Lanczos, and at the quality that just reaches a target.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, features
+from torch import Tensor
+
+SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
+LEAST_QUALITY = {"avif": 0, "webp": 0, "jpeg": 1}
+MAX_QUALITY = 100
+NEIGHBOURS = 3  # qualities below the bisection's that are tried too, as it is not quite monotone
+CODECS = ("avif", "webp", "jpeg")
+
+Metric = Callable[[Tensor], float]
+
+
+@dataclass(frozen=True)
+class CodecResult:
+    """One file of a conventional codec.
+
+    Attributes:
+        codec: "avif", "webp" or "jpeg".
+        bytes: size of the whole file.
+        size: longer side in pixels at which it was encoded.
+        quality: Pillow's quality setting, 0 to 100.
+        value: the metric of the decoded picture.
+        decoded: the picture, scaled back up to the original's size.
+    """
+
+    codec: str
+    bytes: int
+    size: int
+    quality: int
+    value: float
+    decoded: Image.Image
+
+    def as_json(self) -> dict[str, str | int | float]:
+        """Everything but the picture."""
+        return {name: value for name, value in vars(self).items() if name != "decoded"}
+
+
+def available_codecs() -> tuple[str, ...]:
+    """The codecs that this Pillow can write (its own wheels have all three)."""
+    return tuple(name for name in CODECS if features.check("jpg" if name == "jpeg" else name))
+
+
+def smallest_reaching(
+    image: Image.Image,
+    metric: Metric,
+    target: float,
+    codecs: Sequence[str] | None = None,
+    sizes: Sequence[int] = SIZES,
+) -> list[CodecResult]:
+    """The smallest file of each codec whose decoded picture has a metric of `target` or less.
+
+    Args:
+        image: the original.
+        metric: distance of a decoded picture [1, 3, H, W] in [0, 1], of the original's size.
+        target: the largest distance allowed.
+        codecs: names; by default all that are available.
+        sizes: longer sides in pixels to try; those above the original's are left out.
+
+    Returns:
+        One result for each codec that reaches the target at all.
+    """
+    results = (_search(name, image, metric, target, sizes) for name in codecs or available_codecs())
+    return [result for result in results if result is not None]
+
+
+def smallest_possible(
+    image: Image.Image,
+    metric: Metric,
+    codecs: Sequence[str] | None = None,
+    sizes: Sequence[int] = SIZES,
+) -> list[CodecResult]:
+    """The smallest file that each codec can make at all within `sizes`, whatever it looks like."""
+    return [
+        min(
+            (_Trial(name, image, size, metric).result(LEAST_QUALITY[name]) for size in sizes),
+            key=lambda result: result.bytes,
+        )
+        for name in codecs or available_codecs()
+    ]
+
+
+def _search(
+    codec: str, image: Image.Image, metric: Metric, target: float, sizes: Sequence[int]
+) -> CodecResult | None:
+    """Bisects the quality at each size, never measuring a file that is not the smallest so far."""
+    best: CodecResult | None = None
+    for size in sorted(size for size in sizes if size <= max(image.size)):
+        trial = _Trial(codec, image, size, metric)
+        low, high, reached = LEAST_QUALITY[codec], MAX_QUALITY, -1
+        if best is None and trial.value(high) > target:
+            continue
+        if best is not None and len(trial.encode(low)) >= best.bytes:
+            break  # larger sizes only start from larger files
+        while low <= high:
+            quality = (low + high) // 2
+            if best is not None and len(trial.encode(quality)) >= best.bytes:
+                high = quality - 1
+            elif trial.value(quality) <= target:
+                best, reached, high = trial.result(quality), quality, quality - 1
+            else:
+                low = quality + 1
+        for quality in range(max(reached - NEIGHBOURS, LEAST_QUALITY[codec]), reached):
+            if (
+                best is not None
+                and len(trial.encode(quality)) < best.bytes
+                and trial.value(quality) <= target
+            ):
+                best = trial.result(quality)
+    return best
+
+
+class _Trial:
+    """One codec at one size; every quality is encoded and measured once at most."""
+
+    def __init__(self, codec: str, image: Image.Image, size: int, metric: Metric) -> None:
+        self.codec, self.size, self.metric = codec, size, metric
+        self.original_size = image.size
+        picture = image.convert("RGB")
+        picture.info.clear()  # no metadata in the file
+        scale = size / max(image.size)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        self.reduced = picture.resize((width, height), Image.Resampling.LANCZOS)
+        self.encode = cache(self._encode)
+        self.value = cache(self._value)
+
+    def _encode(self, quality: int) -> bytes:
+        buffer = io.BytesIO()
+        self.reduced.save(buffer, self.codec, quality=quality, **_options(self.codec, self.size))
+        return buffer.getvalue()
+
+    def decode(self, quality: int) -> Image.Image:
+        picture = Image.open(io.BytesIO(self.encode(quality))).convert("RGB")
+        return picture.resize(self.original_size, Image.Resampling.LANCZOS)
+
+    def _value(self, quality: int) -> float:
+        pixels = torch.from_numpy(np.array(self.decode(quality)))
+        return self.metric(pixels.permute(2, 0, 1)[None].float() / 255)
+
+    def result(self, quality: int) -> CodecResult:
+        size, value = len(self.encode(quality)), self.value(quality)
+        return CodecResult(self.codec, size, self.size, quality, value, self.decode(quality))
+
+
+def _options(codec: str, size: int) -> dict[str, Any]:
+    """Pillow's options, for small files; AVIF's speed (0 to 10) gives way at the larger sizes."""
+    if codec == "avif":
+        return {"speed": 4 if size <= 384 else 6, "subsampling": "4:2:0"}
+    if codec == "webp":
+        return {"method": 6}
+    return {"optimize": True, "progressive": True, "subsampling": "4:2:0"}

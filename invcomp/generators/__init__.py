@@ -1,0 +1,8 @@
+"""Networks behind one small interface, where their weights come from, and how they are read."""
+
+from .base import Generator, LatentLayer
+from .mobile_stylegan import MobileStyleGAN
+
+GENERATOR_KINDS: dict[str, type[Generator]] = {"mobile_stylegan": MobileStyleGAN}
+
+__all__ = ["GENERATOR_KINDS", "Generator", "LatentLayer", "MobileStyleGAN"]

@@ -1,0 +1,96 @@
+"""The one interface that every generator meets: ordered latent layers in, a picture in [-1, 1] out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LatentLayer:
+    """One place of a generator that takes a latent.
+
+    Attributes:
+        name: what the place is called, for `invcomp info`.
+        shape: the shape of one sample's latent there, without the batch.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values of one sample."""
+        return math.prod(self.shape)
+
+
+class Generator(nn.Module, ABC):
+    """A generator network G: flat latents [N, D] to pictures [N, 3, R, R] in [-1, 1].
+
+    A flat latent is the latents of all layers, in order, side by side; D is `latent_size`.
+
+    Attributes:
+        resolution: height and width R of a picture in pixels.
+        z_size: length of the prior's Gaussian vector z.
+        layers: the places that take a latent, in order.
+        shared_size: where every layer takes its own copy of one vector (StyleGAN's w), the
+            length of that vector; else None.
+    """
+
+    resolution: int
+    z_size: int
+    layers: tuple[LatentLayer, ...]
+    shared_size: int | None = None
+
+    @property
+    def latent_size(self) -> int:
+        """D, the length of a flat latent."""
+        return sum(layer.size for layer in self.layers)
+
+    @abstractmethod
+    def sample(self, z: Tensor) -> Tensor:
+        """Latents of the generator's own prior.
+
+        Args:
+            z: standard normal, [N, z_size].
+
+        Returns:
+            [N, D], or [N, shared_size] where layers share one vector (see `spread`).
+        """
+
+    @abstractmethod
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pictures of flat latents: [N, D] to [N, 3, R, R] in about [-1, 1], not clamped."""
+
+    def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
+        """The picture of `forward`, averaged over blocks down to `resolution` px.
+
+        A generator that can make the small picture for less than the whole overrides this.
+        """
+        return reduce_picture(self.forward(latents), resolution)
+
+    def spread(self, shared: Tensor) -> Tensor:
+        """Flat latents [N, D] that give every layer the same vector [N, shared_size]."""
+        return shared if self.shared_size is None else shared.repeat(1, len(self.layers))
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON values: with the state dict, all that a bundle needs."""
+
+
+def reduce_picture(picture: Tensor, resolution: int) -> Tensor:
+    """Area average of [N, C, H, W] to `resolution` px; a picture that small already is unchanged."""
+    if picture.shape[-1] <= resolution:
+        return picture
+    return F.adaptive_avg_pool2d(picture, resolution)
+
+
+def normal(count: int, size: int, seed: int) -> Tensor:
+    """Standard normal [count, size], the same on every machine for a seed (drawn on the CPU)."""
+    return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))

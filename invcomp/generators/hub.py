@@ -1,0 +1,96 @@
+"""Finds what ships with the package and what was fetched into the user's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BundleError, MissingBundleError
+from .base import Generator
+from .download import ByteProgress, PinnedFile, cache_directory, fetch
+from .importers.openvino_ir import read_random_face
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A generator that can be had by name.
+
+    Attributes:
+        name: what users call it.
+        description: one line.
+        licence: one line; NOTICE says more.
+        weights: where its weights come from.
+        read: makes the generator of the fetched file.
+    """
+
+    name: str
+    description: str
+    licence: str
+    weights: PinnedFile
+    read: Callable[[Path], Generator]
+
+    @property
+    def prepared(self) -> Path:
+        """Its coordinates and priors, as they ship in pretrained/."""
+        return pretrained_path(f"{self.name}.safetensors")
+
+    @property
+    def bundle(self) -> Path:
+        """Where its joined bundle lies once it was fetched."""
+        return cache_directory() / "models" / f"{self.name}.ivm"
+
+    def fetch_generator(self, progress: ByteProgress | None = None) -> Generator:
+        """The generator, its weights fetched first if need be.
+
+        Raises:
+            DownloadError: they could not be fetched.
+            BundleError: what came does not hold it.
+        """
+        return self.read(fetch(self.weights, progress))
+
+
+KNOWN_MODELS = {
+    model.name: model
+    for model in [
+        KnownModel(
+            name="faces-1024",
+            description="faces aligned as in FFHQ, 1024 px: MobileStyleGAN of `random-face`",
+            licence="Apache-2.0; its teacher was trained on FFHQ (CC BY-NC-SA 4.0)",
+            weights=PinnedFile(
+                project="random-face",
+                version="2021.7.21.1",
+                filename="random_face-2021.7.21.1-py3-none-any.whl",
+                sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
+                size=37_588_926,
+            ),
+            read=read_random_face,
+        ),
+    ]
+}
+
+
+def known_model(name: str) -> KnownModel:
+    """The known model `name`.
+
+    Raises:
+        MissingBundleError: there is none.
+    """
+    if name not in KNOWN_MODELS:
+        names = ", ".join(KNOWN_MODELS)
+        raise MissingBundleError(f"no model {name}: neither a file nor one of {names}")
+    return KNOWN_MODELS[name]
+
+
+def pretrained_path(name: str) -> Path:
+    """The file `name` of pretrained/: inside the installed package, beside it in a source tree.
+
+    Raises:
+        BundleError: there is no such file.
+    """
+    for folder in (PACKAGE / "pretrained", PACKAGE.parent / "pretrained"):
+        if (folder / name).is_file():
+            return folder / name
+    raise BundleError(f"pretrained/{name} is missing: the installation is incomplete")

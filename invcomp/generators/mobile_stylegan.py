@@ -1,0 +1,148 @@
+"""MobileStyleGAN (Belousov 2021, arXiv:2104.04767): StyleGAN2 distilled to wavelets and
+depth-wise separable convolutions. Inference only; noise is fixed, demodulation folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import Generator, LatentLayer, reduce_picture
+
+
+class Mapping(nn.Module):
+    """z to w: pixel norm, then `depth` times (linear, leaky ReLU 0.2, times sqrt 2)."""
+
+    def __init__(self, size: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(size, size) for _ in range(depth))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[N, size] to [N, size]."""
+        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2) * 2**0.5
+        return x
+
+
+class StyledConv(nn.Module):
+    """Modulate, depth-wise 3x3 and point-wise (or one dense 3x3), fixed noise, bias, leaky ReLU 0.2."""
+
+    def __init__(self, style: int, inputs: int, outputs: int, resolution: int, dense: bool) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(style, inputs)
+        if dense:
+            self.convolution: nn.Module = nn.Conv2d(inputs, outputs, 3, padding=1)
+        else:
+            self.convolution = nn.Sequential(
+                nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+                nn.Conv2d(inputs, outputs, 1),
+            )
+        self.noise = nn.Parameter(torch.zeros(1, 1, resolution, resolution))
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """[N, inputs, R, R] and [N, style] to [N, outputs, R, R]."""
+        x = x * self.modulation(style)[:, :, None, None]
+        return F.leaky_relu(self.convolution(x) + self.noise, 0.2)
+
+
+class Block(nn.Module):
+    """Doubles the size by an inverse Haar transform, then two styled convolutions."""
+
+    def __init__(self, style: int, inputs: int, outputs: int, resolution: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(style, inputs)
+        self.conv1 = StyledConv(style, inputs // 4, outputs, resolution, dense=False)
+        self.conv2 = StyledConv(style, outputs, outputs, resolution, dense=False)
+
+    def forward(self, x: Tensor, styles: Sequence[Tensor]) -> Tensor:
+        """[N, inputs, R/2, R/2] and three [N, style] to [N, outputs, R, R]."""
+        x = inverse_haar(x * self.up(styles[0])[:, :, None, None])  # [N, inputs/4, R, R]
+        return self.conv2(self.conv1(x, styles[1]), styles[2])  # type: ignore[no-any-return]
+
+
+class MobileStyleGAN(Generator):
+    """MobileStyleGAN of any size.
+
+    Args:
+        style: length of z, w and every style.
+        channels: output channels of the first convolution (4 px) and of each block after it; the
+            last block works at half the picture's resolution.
+        mapping_depth: layers of the mapping network.
+    """
+
+    def __init__(self, style: int, channels: Sequence[int], mapping_depth: int = 8) -> None:
+        super().__init__()
+        self.style, self.channels, self.mapping_depth = style, tuple(channels), mapping_depth
+        self.resolution = 4 * 2 ** len(self.channels)
+        self.z_size = self.shared_size = style
+        self.mapping = Mapping(style, mapping_depth)
+        self.constant = nn.Parameter(torch.randn(1, self.channels[0], 4, 4))
+        self.first = StyledConv(style, self.channels[0], self.channels[0], 4, dense=True)
+        self.blocks = nn.ModuleList(
+            Block(style, inputs, outputs, 8 * 2**index)
+            for index, (inputs, outputs) in enumerate(zip(self.channels, self.channels[1:]))
+        )
+        self.to_image_modulation = nn.Linear(style, self.channels[-1])
+        self.to_image = nn.Conv2d(self.channels[-1], 12, 1)
+        names = ["4px"]
+        for index in range(len(self.blocks)):
+            names += [f"{8 * 2**index}px.{part}" for part in ("up", "conv1", "conv2")]
+        self.layers = tuple(LatentLayer(name, (style,)) for name in [*names, "image"])
+
+    def options(self) -> dict[str, Any]:
+        """See `Generator.options`."""
+        return {
+            "style": self.style,
+            "channels": list(self.channels),
+            "mapping_depth": self.mapping_depth,
+        }
+
+    def sample(self, z: Tensor) -> Tensor:
+        """See `Generator.sample`: w of z."""
+        return self.mapping(z)  # type: ignore[no-any-return]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """See `Generator.forward`."""
+        return inverse_haar(self.to_image(self._features(latents)))
+
+    def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
+        """See `Generator.forward_reduced`.
+
+        The Haar low band is twice the 2x2 block average of the picture, so three of the twelve
+        image channels and no transform are enough.
+        """
+        if resolution > self.resolution // 2:
+            return super().forward_reduced(latents, resolution)
+        features = self._features(latents)
+        low = F.conv2d(features, self.to_image.weight[:3], self.to_image.bias[:3])  # type: ignore[index]
+        return reduce_picture(low / 2, resolution)
+
+    def _features(self, latents: Tensor) -> Tensor:
+        """[N, D] to what goes into the image convolution, [N, channels[-1], R/2, R/2]."""
+        styles = latents.unflatten(1, (len(self.layers), self.style)).unbind(1)
+        x = self.constant.expand(len(latents), -1, -1, -1)
+        x = self.first(x, styles[0])
+        for index, block in enumerate(self.blocks):
+            x = block(x, styles[1 + 3 * index : 4 + 3 * index])
+        return x * self.to_image_modulation(styles[-1])[:, :, None, None]
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """Inverse 2-D Haar transform: [N, 4C, H, W] to [N, C, 2H, 2W].
+
+    The first C channels are the low band; the rest, viewed as [C, 3], hold for every channel the
+    bands high-vertical, high-horizontal and high-both.
+    """
+    channels = x.shape[1] // 4
+    low = x[:, :channels]
+    high_v, high_h, high_b = x[:, channels:].unflatten(1, (channels, 3)).unbind(2)
+    sum_v, difference_v = low + high_v, low - high_v
+    sum_h, difference_h = high_h + high_b, high_h - high_b
+    quarters = torch.stack(
+        [sum_v + sum_h, sum_v - sum_h, difference_v + difference_h, difference_v - difference_h], 2
+    )  # [N, C, 4, H, W]
+    return F.pixel_shuffle(quarters.flatten(1, 2) / 2, 2)

@@ -1,0 +1,271 @@
+"""The search: gradient descent from a photograph to quantised perceptual coordinates.
+
+Whitened variables v (c = deviations * v), Adam, in three phases: free, additive uniform noise in
+place of rounding, straight-through rounding. The loss is LPIPS + beta * MSE + lambda * bits with
+lambda tied to the step, so the step is the only knob of quality.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import OptionError
+from ..generators.base import Generator
+from ..latents.coordinates import Coordinates
+from ..latents.features import RESOLUTION, PerceptualFeatures
+from ..latents.rate import PriorShape, step_of
+
+
+ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How much the search tries.
+
+    Attributes:
+        steps: gradient steps from the chosen start to the file.
+        starts: how many starts are followed for `trial_steps` before one is chosen.
+        candidates: prior samples screened for those starts.
+        trial_steps: gradient steps in each of the two rounds of trials; each round drops half.
+        learning_rate: Adam's, on whitened variables.
+        rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
+        seed: of the noise that stands in for rounding.
+    """
+
+    steps: int = 200
+    starts: int = 4
+    candidates: int = 64
+    trial_steps: int = 12
+    learning_rate: float = 0.1
+    rate_weight: float = 1.0
+    seed: int = 0
+
+    @property
+    def gradient_steps(self) -> int:
+        """Gradient steps for one photograph, trials included."""
+        return self.steps + self.trial_steps * sum(_rounds(self.starts))
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise OptionError(f"steps is {self.steps}: at least 1 is needed")
+        if self.starts < 1:
+            raise OptionError(f"starts is {self.starts}: at least 1 is needed")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands: `step` of `steps`, mean loss, mean bytes of payload (an estimate)."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    bytes: float
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+class Distortion:
+    """LPIPS + beta * MSE between the pictures of latents and target features, with its gradient.
+
+    Args:
+        generator: G.
+        features: f.
+        mixed: bfloat16 autocast.
+        compiled: through torch.compile; the first call of a shape then takes a minute.
+    """
+
+    def __init__(
+        self, generator: Generator, features: PerceptualFeatures, mixed: bool, compiled: bool
+    ) -> None:
+        self.generator, self.features, self.mixed = generator, features, mixed
+        self.resolution = min(RESOLUTION, generator.resolution)
+        self._distance = torch.compile(self._eager, dynamic=False) if compiled else self._eager
+
+    def target(self, pictures: Tensor) -> Tensor:
+        """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
+        with torch.no_grad():
+            return self.features(pictures)  # type: ignore[no-any-return]
+
+    def __call__(self, latents: Tensor, target: Tensor) -> Tensor:
+        """[N, D] and [N, F] to [N]."""
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.mixed):
+            return self._distance(latents, target)
+
+    def _eager(self, latents: Tensor, target: Tensor) -> Tensor:
+        picture = self.generator.forward_reduced(latents, self.resolution)
+        return (self.features(picture).float() - target).square().sum(1)
+
+
+class Search:
+    """Finds the integers of photographs for one bundle.
+
+    Args:
+        distortion: of latents against targets.
+        coordinates: the bundle's.
+        scales: b_k, the prior scale of every coordinate, [K].
+        shape: the prior's shape.
+        candidates: coordinates of prior samples to screen as starts, [M, K].
+    """
+
+    def __init__(
+        self,
+        distortion: Distortion,
+        coordinates: Coordinates,
+        scales: Tensor,
+        shape: PriorShape,
+        candidates: Tensor,
+    ) -> None:
+        self.distortion, self.coordinates = distortion, coordinates
+        self.basis = coordinates.basis()
+        self.scales, self.shape, self.candidates = scales, shape, candidates
+
+    def latents(self, coordinates: Tensor) -> Tensor:
+        """Flat latents [N, D] of the first coordinates [N, k]."""
+        return self.coordinates.mean + coordinates @ self.basis[: coordinates.shape[1]]
+
+    def active(self, delta: float) -> int:
+        """How many coordinates, from the first, can round to more than zero at this step."""
+        reaching = (self.scales > ACTIVE * delta).nonzero()
+        return int(reaching[-1]) + 1 if len(reaching) else 1
+
+    def run(
+        self,
+        photographs: Tensor,
+        step_index: int,
+        options: SearchOptions,
+        progress: ProgressCallback | None = None,
+    ) -> Tensor:
+        """Quantised coordinates of photographs.
+
+        Args:
+            photographs: [N, 3, H, W] in [-1, 1], in the generator's frame.
+            step_index: of the quantiser's step, 2^(-index/16).
+            options: how much to try.
+            progress: called after every step.
+
+        Returns:
+            Integers, int32 [N, K].
+        """
+        target = self.distortion.target(photographs)
+        return self._descend(self.start(target, step_index, options, progress), target, step_index,
+                             options, progress)
+
+    def start(
+        self,
+        target: Tensor,
+        step_index: int,
+        options: SearchOptions,
+        progress: ProgressCallback | None = None,
+    ) -> Tensor:
+        """The best start of each target: screening, then successive halving. [N, F] to [N, K]."""
+        return torch.cat([
+            self._start_of_one(one[None], step_index, options, progress) for one in target
+        ])
+
+    def _start_of_one(
+        self, target: Tensor, step_index: int, options: SearchOptions,
+        progress: ProgressCallback | None,
+    ) -> Tensor:
+        mean = torch.zeros_like(self.candidates[:1])
+        if options.starts == 1:
+            return mean
+        found = []
+        for index, candidate in enumerate(self.candidates[: options.candidates]):
+            with torch.no_grad():
+                value = self.distortion(self.latents(candidate[None]), target)
+            found.append(value)
+            if progress:
+                progress(Progress("screening", index + 1, options.candidates, float(value), 0.0))
+        order = torch.cat(found).argsort()[: options.starts - 1]
+        runs = [_Run(self, start[None], target, step_index, options)
+                for start in torch.cat([mean, self.candidates[order]])]
+        total, done = sum(_rounds(len(runs))) * options.trial_steps, 0
+        while len(runs) > 1:
+            for run in runs:
+                for _ in range(options.trial_steps):
+                    run.step(options.learning_rate * min(1.0, (run.taken + 1) / 8))
+                    done += 1
+                    if progress:
+                        progress(Progress("starts", done, total, run.loss, run.bits / 8))
+            runs = sorted(runs, key=lambda run: run.loss)[: len(runs) // 2]
+        return runs[0].coordinates().detach()  # [1, active]
+
+    def _descend(
+        self, start: Tensor, target: Tensor, step_index: int, options: SearchOptions,
+        progress: ProgressCallback | None,
+    ) -> Tensor:
+        run = _Run(self, start, target, step_index, options)
+        for step in range(options.steps):
+            run.mode = _phase(step / options.steps)
+            run.step(_learning_rate(step, options))
+            if progress:
+                progress(Progress("search", step + 1, options.steps, run.loss, run.bits / 8))
+        return run.integers()
+
+
+def _rounds(runs: int) -> list[int]:
+    """Numbers of runs in each round of halving until one is left."""
+    return [] if runs <= 1 else [runs, *_rounds(runs // 2)]
+
+
+def _phase(fraction: float) -> str:
+    return "free" if fraction < 0.4 else "noise" if fraction < 0.7 else "round"
+
+
+def _learning_rate(step: int, options: SearchOptions) -> float:
+    """Eight steps of ramp, then a cosine down to 2%."""
+    ramp = min(1.0, (step + 1) / 8)
+    return options.learning_rate * ramp * (0.51 + 0.49 * math.cos(math.pi * step / options.steps))
+
+
+class _Run:
+    """One descent: the variables, their optimiser and what the last step saw."""
+
+    def __init__(
+        self, search: Search, start: Tensor, target: Tensor, step_index: int, options: SearchOptions
+    ) -> None:
+        self.search, self.target, self.delta = search, target, step_of(step_index)
+        active = search.active(self.delta)
+        self.deviations = search.coordinates.deviations[:active]
+        self.scales = search.scales[:active] / self.delta
+        self.variables = (start[:, :active] / self.deviations).requires_grad_()
+        self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
+        self.mode, self.taken, self.loss, self.bits = "free", 0, math.inf, 0.0
+
+    def coordinates(self) -> Tensor:
+        """[N, K]."""
+        return self.deviations * self.variables
+
+    def integers(self) -> Tensor:
+        """int32 [N, K]."""
+        found = (self.coordinates().detach() / self.delta).round().int()
+        return F.pad(found, (0, self.search.coordinates.count - found.shape[1]))
+
+    def step(self, learning_rate: float) -> None:
+        """One gradient step."""
+        steps = self.coordinates() / self.delta
+        if self.mode == "noise":
+            noise = torch.rand(steps.shape, generator=self.generator).to(steps.device) - 0.5
+            steps = steps + noise * (steps.detach().abs() > 0.5)  # the rest rounds to zero
+        elif self.mode == "round":
+            steps = steps + (steps.round() - steps).detach()
+        bits = self.search.shape.bits(steps, self.scales).sum(1)
+        latents = self.search.latents(steps * self.delta)
+        loss = self.search.distortion(latents, self.target) + self.rate_weight * bits
+        self.optimiser.param_groups[0]["lr"] = learning_rate
+        self.optimiser.zero_grad()
+        loss.sum().backward()
+        self.optimiser.step()
+        self.taken += 1
+        self.loss, self.bits = float(loss.detach().mean()), float(bits.detach().mean())

@@ -1,0 +1,46 @@
+"""The perceptual features whose squared distance is the distortion: LPIPS + beta * MSE."""
+
+from __future__ import annotations
+
+import lpips
+import torch
+from torch import Tensor, nn
+
+from ..generators.base import reduce_picture
+from .lpips_network import load_lpips
+
+RESOLUTION = 256  # LPIPS is taken on the picture reduced to this; a smaller picture stays as it is
+
+
+class PerceptualFeatures(nn.Module):
+    """f with |f(x) - f(y)|^2 = LPIPS-Alex(x, y) + beta * MSE(x, y), per picture.
+
+    The unit-normalised AlexNet features are scaled by the root of LPIPS's linear weight over the
+    number of places, pixels by the root of beta over the number of values (design of the LPIPS
+    distance: Zhang et al. 2018, eq. 1).
+
+    Args:
+        beta: weight of the squared error of pixels in [-1, 1].
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+        self.lpips = load_lpips("alex")
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
+        pictures = reduce_picture(pictures, RESOLUTION)
+        layers = self.lpips.net(self.lpips.scaling_layer(pictures))  # type: ignore[operator]
+        parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
+        for layer, head in zip(layers, self.lpips.lins):  # type: ignore[call-overload]
+            places = layer.shape[2] * layer.shape[3]
+            weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
+            parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
+        return torch.cat(parts, 1)
+
+    @torch.inference_mode()
+    def lpips_distance(self, one: Tensor, other: Tensor) -> Tensor:
+        """LPIPS-Alex of pictures [N, 3, H, W] in [-1, 1] at 256 px, without the pixel term: [N]."""
+        pair = (reduce_picture(picture, RESOLUTION) for picture in (one, other))
+        return self.lpips(*pair).flatten()  # type: ignore[no-any-return]

@@ -1,0 +1,240 @@
+"""Prepares a generator for compression: perceptual coordinates, starts, and calibrated priors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .bitstream import IvcFile, decode
+from .bundle import Bundle, Settings, with_settings
+from .codec import Codec, choose_device, has_fast_bfloat16
+from .errors import BundleError, OptionError
+from .files import atomic_write
+from .generators.base import Generator
+from .inversion.search import SearchOptions
+from .latents.calibration import Coded, fit_prior, provisional_scales
+from .latents.coordinates import Prior, perceptual_coordinates
+from .latents.features import RESOLUTION, PerceptualFeatures
+from .latents.rate import PriorShape
+
+StageProgress = Callable[[str, int, int], None]
+SAVE_EVERY = 50  # draws between two checkpoints
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What `prepare` does.
+
+    Attributes:
+        draws: backward passes that estimate the metric.
+        coordinates: K, how many are kept.
+        tau: deviation of a layer's own part of the latent against the shared part.
+        beta: weight of squared error in the distortion.
+        batch: draws in one graph.
+        candidates: prior samples kept as starts of the search.
+        prior_samples: samples of the mapping for mean and covariance.
+        calibration_quality: at which the photographs are coded.
+        seed: of everything drawn.
+    """
+
+    draws: int = 1200
+    coordinates: int = 1000
+    tau: float = 0.3
+    beta: float = 0.5
+    batch: int = 1
+    candidates: int = 128
+    prior_samples: int = 50_000
+    calibration_quality: int = 50
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+
+
+def prepare(
+    generator: Generator,
+    output: Path,
+    options: PrepareOptions = PrepareOptions(),
+    photographs: Sequence[Path] = (),
+    progress: StageProgress = lambda stage, done, total: None,
+    device: str = "auto",
+    compiled: bool = False,
+    include_generator: bool = True,
+) -> Bundle:
+    """Makes a generator's bundle and writes it.
+
+    A killed run goes on where it stopped: draws and coded photographs are kept beside the output
+    until it is written.
+
+    Args:
+        generator: of the interface in generators/base.py.
+        output: the bundle's file, .ivm; its stem is the bundle's name.
+        options: how much to draw and keep.
+        photographs: of the domain, in the generator's frame: priors are fitted to how they are
+            coded. Without any, priors are those of the generator's own samples.
+        progress: called with stage, done and total.
+        device: where it runs.
+        compiled: through torch.compile.
+        include_generator: whether the file holds the generator's weights too.
+
+    Raises:
+        OptionError: an option out of range.
+        OutputError: the bundle cannot be written.
+        ImageError: a photograph cannot be read.
+    """
+    where = choose_device(device)
+    generator = generator.to(where)
+    prior, samples = _fit_prior_of_latents(generator, options, where)
+    drawing = _Drawing(generator, prior, options, where, compiled)
+    draws_path = output.with_name(output.name + ".draws")
+    gradients = drawing.run(draws_path, progress)
+    coordinates, projection = perceptual_coordinates(gradients, prior, options.coordinates)
+    candidates = (0.8 * (samples[: options.candidates] - prior.mean) @ projection).half()
+    bundle = Bundle(
+        generator,
+        coordinates.to("cpu"),
+        provisional_scales(coordinates.deviations.cpu()),
+        candidates.cpu(),
+        Settings(
+            name=output.stem,
+            beta=options.beta,
+            shape=PriorShape(),
+            segment_ends=_segment_ends(coordinates.count),
+            made={"options": asdict(options), "photographs": len(photographs)},
+        ),
+    )
+    coded_folder = output.with_name(output.name + ".coded")
+    if photographs:
+        coded = _code(bundle, photographs, options, coded_folder, progress, device, compiled)
+        scales, shape = fit_prior(coded, bundle.scales)
+        bundle = with_settings(
+            Bundle(bundle.generator, bundle.coordinates, scales, bundle.candidates, bundle.settings),
+            shape=shape,
+        )
+    bundle.save(output, generator=include_generator)
+    draws_path.unlink(missing_ok=True)
+    for path in coded_folder.glob("*.ivc"):
+        path.unlink()
+    if coded_folder.is_dir():
+        coded_folder.rmdir()
+    return bundle
+
+
+def _segment_ends(count: int) -> tuple[int, ...]:
+    """Where a file's segments but the last end: each small enough for a length of one byte."""
+    return tuple(end for end in (32, 160) if end < count)
+
+
+@torch.no_grad()
+def _fit_prior_of_latents(
+    generator: Generator, options: PrepareOptions, device: torch.device
+) -> tuple[Prior, Tensor]:
+    """The Gaussian prior and the samples that it was fitted on."""
+    source = torch.Generator().manual_seed(options.seed)
+    samples, left = [], options.prior_samples
+    while left > 0:
+        count = min(5000, left)
+        samples.append(generator.sample(torch.randn(count, generator.z_size, generator=source).to(device)))
+        left -= count
+    drawn = torch.cat(samples)
+    layers = len(generator.layers) if generator.shared_size else 1
+    return Prior.fit(drawn, layers, options.tau), drawn
+
+
+class _Drawing:
+    """Draws of J^T u at latents of the prior, with a checkpoint."""
+
+    def __init__(
+        self, generator: Generator, prior: Prior, options: PrepareOptions, device: torch.device,
+        compiled: bool,
+    ) -> None:
+        self.generator, self.prior, self.options, self.device = generator, prior, options, device
+        self.features = PerceptualFeatures(options.beta).to(device)
+        self.resolution = min(RESOLUTION, generator.resolution)
+        self.project = torch.compile(self._project, dynamic=False) if compiled else self._project
+        self.source = torch.Generator().manual_seed(options.seed + 1)
+        self.mixed = has_fast_bfloat16(device)
+        described = {k: v for k, v in asdict(options).items() if k in ("tau", "beta", "batch", "seed")}
+        self.made_for = json.dumps({**described, "size": generator.latent_size}, sort_keys=True)
+
+    def _project(self, latents: Tensor, directions: Tensor) -> Tensor:
+        picture = self.generator.forward_reduced(latents, self.resolution)
+        return (self.features(picture).float() * directions).sum()
+
+    def run(self, checkpoint: Path, progress: StageProgress) -> Tensor:
+        """Gradients [draws, D]."""
+        drawn = self._resume(checkpoint)
+        while (done := sum(map(len, drawn))) < self.options.draws:
+            progress("metric", done, self.options.draws)
+            drawn.append(self._draw().half().cpu())
+            if done // SAVE_EVERY != (done + self.options.batch) // SAVE_EVERY:
+                self._save(checkpoint, drawn)
+        self._save(checkpoint, drawn)
+        progress("metric", self.options.draws, self.options.draws)
+        return torch.cat(drawn)[: self.options.draws].float()
+
+    def _draw(self) -> Tensor:
+        """One batch of J^T u, [batch, D]."""
+        count = self.options.batch
+        z = torch.randn(count, self.generator.z_size, generator=self.source).to(self.device)
+        with torch.no_grad():
+            latents = self.generator.spread(self.generator.sample(z))
+            if self.prior.layers > 1:
+                x = torch.randn(count, self.generator.latent_size, generator=self.source)
+                latents = latents + self.prior.own_parts(x.to(self.device))
+            size = self.features(self.generator.forward_reduced(latents[:1], self.resolution)).shape[1]
+        directions = torch.randn(count, size, generator=self.source).to(self.device)
+        latents.requires_grad_()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            value = self.project(latents, directions)
+        return torch.autograd.grad(value, latents)[0]
+
+    def _save(self, path: Path, drawn: list[Tensor]) -> None:
+        tensors = {"gradients": torch.cat(drawn), "source": self.source.get_state()}
+        with atomic_write(path, force=True) as temporary:
+            save_file(tensors, temporary, {"made_for": self.made_for})
+
+    def _resume(self, path: Path) -> list[Tensor]:
+        if not path.is_file():
+            return []
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("made_for") != self.made_for:
+                    raise BundleError(f"{path} was begun with other options: delete it to start anew")
+                self.source.set_state(file.get_tensor("source"))
+                return [file.get_tensor("gradients")]
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
+
+
+def _code(
+    bundle: Bundle, photographs: Sequence[Path], options: PrepareOptions, folder: Path,
+    progress: StageProgress, device: str, compiled: bool,
+) -> list[Coded]:
+    """The photographs as integers, coded with the provisional prior; each kept as a file."""
+    codec = Codec(bundle, device, compiled)
+    coded = []
+    for index, path in enumerate(photographs):
+        progress("calibration", index, len(photographs))
+        kept = folder / f"{path.stem}.ivc"
+        if not kept.is_file():
+            with Image.open(path) as image:
+                data = codec.compress(
+                    image, quality=options.calibration_quality, search=SearchOptions()
+                )
+            with atomic_write(kept) as temporary:
+                temporary.write_bytes(data)
+        file = IvcFile.unpack(kept.read_bytes())
+        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables))))
+    progress("calibration", len(photographs), len(photographs))
+    return coded

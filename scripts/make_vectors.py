@@ -1,0 +1,186 @@
+"""Writes tests/bitstream/vectors.json: models, files that decode to given integers, bad files.
+
+    python scripts/make_vectors.py
+
+The file is for any implementation of docs/format.md; a test holds it against this script.
+"""
+
+import json
+from binascii import crc_hqx
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invcomp.bitstream import IvcFile, PriorTables, encode, frequencies_from_probabilities
+
+PATH = Path(__file__).parent.parent / "tests" / "bitstream" / "vectors.json"
+FINGERPRINT = bytes.fromhex("0badcafe")
+LARGEST = 2**31 - 1
+
+MODELS = {
+    # The model of the worked example in docs/format.md: frequencies of -1, 0, 1 and the escape.
+    "example": PriorTables(
+        frequencies=np.array(
+            [[1 << 20, (1 << 24) - (1 << 22), 1 << 20, 1 << 21], [1 << 22] * 4], dtype=np.uint32
+        ),
+        first_ratio=0,
+        ratio_stride=16,
+        scales=np.array([0, 0, -8, -16, -24, -32], dtype=np.int16),
+        segment_ends=(2, 4, 6),
+    ),
+    # Frequencies that are not powers of two, ratios beyond both ends of the tables.
+    "odd": PriorTables(
+        frequencies=frequencies_from_probabilities(
+            np.array(
+                [
+                    [0, 1, 1000, 1, 0, 0],
+                    [1, 3, 9, 3, 1, 1],
+                    [2, 3, 5, 4, 3, 2],
+                ],
+                dtype=np.float64,
+            )
+        ),
+        first_ratio=-5,
+        ratio_stride=7,
+        scales=np.array([40, 11, 9, 5, 2, 0, -3, -8, -13, -100, -255, -300], dtype=np.int16),
+        segment_ends=(1, 5, 12),
+    ),
+    # One segment less than the usual three, and enough coordinates for a long one.
+    "long": PriorTables(
+        frequencies=np.array([[1, (1 << 24) - 3, 1, 1]], dtype=np.uint32),
+        first_ratio=0,
+        ratio_stride=1,
+        scales=np.zeros(60, dtype=np.int16),
+        segment_ends=(50, 60),
+    ),
+    "single": PriorTables(
+        frequencies=np.array([[(1 << 24) - 1, 1]], dtype=np.uint32),
+        first_ratio=0,
+        ratio_stride=1,
+        scales=np.zeros(3, dtype=np.int16),
+        segment_ends=(3,),
+    ),
+}
+
+# name, model, integers, step index, original size
+FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
+    ("worked example", "example", [1, -2, 0, 1, 0, 0], 20, None),
+    ("nothing but zeros", "example", [0] * 6, 20, None),
+    ("original size", "example", [-1, 0, 7, 0, 0, 1], 20, (640, 480)),
+    ("largest sides", "example", [0, 1, 0, 0, 0, 0], 20, (65535, 1)),
+    ("coarsest step", "odd", [3, -1, 2, 0, 1, 0, 0, -1, 0, 0, 0, 0], 0, None),
+    ("finest step", "odd", [2, -2, 1, 0, -1, 1, 0, 2, -2, 1, 0, -1], 255, None),
+    ("middle step", "odd", [-2, 1, 0, 0, 1, 0, -1, 0, 0, 0, 0, 0], 13, None),
+    ("escapes side by side", "odd", [3, -3, 4, 5, -6, 9, 10, 17, -18, 1000, 0, 2], 40, None),
+    ("largest integers", "odd", [LARGEST, -LARGEST, *[0] * 9, LARGEST], 40, None),
+    ("empty last segment", "odd", [-1, 2, 0, 1, -1, *[0] * 7], 40, None),
+    ("segment past 254 bytes", "long", [1 << 30, *[-LARGEST] * 49, *[0] * 10], 0, None),
+    ("segment of 255 bytes", "long", [*[1 << 20] * 31, 1, 2, *[0] * 27], 0, None),
+    # The number that constriction writes, cut one byte shorter and rounded up, lies just outside.
+    ("interval just missed", "odd", [-4, -2, 4, 0, 0, 1, -3, -1, -2, 0, -2, 2], 54, None),
+    ("one segment, all escaped", "single", [1, -1, 2], 7, None),
+]
+
+
+def sealed(data: bytes) -> bytes:
+    """The file with a right checksum, whatever else is wrong with it."""
+    return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
+
+
+def good_files() -> list[dict[str, Any]]:
+    """Every entry of FILES and its bytes, and a file with an option to be skipped."""
+    files = [
+        {
+            "name": name,
+            "model": model,
+            "step_index": step_index,
+            "original_size": size,
+            "integers": integers,
+            "file": encode(np.array(integers), step_index, MODELS[model], FINGERPRINT, size).hex(),
+        }
+        for name, model, integers, step_index, size in FILES
+    ]
+    sized = next(file for file in files if file["name"] == "original size")
+    # The options stand at byte 12; 0x2a is an option that nobody knows, and may be skipped.
+    data = bytes.fromhex(str(sized["file"]))
+    unknown = sealed(data[:18] + b"\x2a\x03abc" + data[18:])
+    return [*files, {**sized, "name": "unknown option", "file": unknown.hex()}]
+
+
+def bad_files() -> list[dict[str, str]]:
+    """Files of the model "example" that must be refused, and which error says so."""
+    good = encode(np.array([1, -2, 0, 1, 0, 0]), 20, MODELS["example"], FINGERPRINT)
+    whole = encode(np.array([1, -2, 0, 1, 0, -9]), 20, MODELS["example"], FINGERPRINT)
+
+    def made_of(*segments: str) -> bytes:
+        return IvcFile(FINGERPRINT, 20, tuple(map(bytes.fromhex, segments))).pack()
+
+    def optional(options: str) -> bytes:
+        return sealed(b"\xc9V\x1a" + good[3:10] + bytes(2) + bytes.fromhex(options))
+
+    cases = [
+        ("nothing", b"", "BitstreamError", "truncated"),
+        ("another magic", b"\x89P" + good[2:], "BitstreamError", "not an .ivc file"),
+        ("newer version", sealed(good[:2] + b"\x22" + good[3:]), "VersionError", "version 2"),
+        ("version 0", sealed(good[:2] + b"\x02" + good[3:]), "BitstreamError", "version 0"),
+        ("half a header", good[:9], "BitstreamError", "truncated"),
+        ("no lengths", good[:10], "BitstreamError", "truncated"),
+        ("half a payload", good[:13], "BitstreamError", "truncated"),
+        ("no last byte", good[:-1], "BitstreamError", "truncated"),
+        ("no last byte, which no length counts", whole[:-1], "BitstreamError", "checksum"),
+        ("a byte more", good + b"\0", "BitstreamError", "checksum"),
+        ("a bit flipped", good[:-1] + bytes([good[-1] ^ 1]), "BitstreamError", "checksum"),
+        ("endless length", sealed(good[:10] + b"\xff" * 9), "BitstreamError", "truncated"),
+        ("an option that must be known", optional("8000 00"), "VersionError", "option 128"),
+        ("options without end", optional("2a00"), "BitstreamError", "truncated"),
+        ("options out of order", optional("0300 0100 00"), "BitstreamError", "out of order"),
+        ("an option twice", optional("2a00 2a00 00"), "BitstreamError", "out of order"),
+        ("a size of 3 bytes", optional("0103 000909 00"), "BitstreamError", "no sense"),
+        ("a side of 0", optional("0104 00000009 00"), "BitstreamError", "no sense"),
+        ("two segments", made_of("", ""), "BitstreamError", "2 segments"),
+        ("a zero too many", made_of("7400", "30", ""), "BitstreamError", "shortest form"),
+        ("bytes nobody reads", made_of("", "", "00" * 99 + "01"), "BitstreamError", "shortest"),
+        ("a point past the end", made_of("ff" * 8, "", ""), "BitstreamError", "means nothing"),
+        ("an endless escape", made_of("ffffffffe8", "", ""), "BitstreamError", "past 32 bits"),
+        # What 2^31, 0 and -2^31, 0 would code to.
+        ("2^31", made_of("cfffffffd0cfffff81", "", ""), "BitstreamError", "past 32 bits"),
+        ("-2^31", made_of("cfffffffd0cfffffc1", "", ""), "BitstreamError", "past 32 bits"),
+    ]
+    return [
+        {"name": name, "model": "example", "file": data.hex(), "error": error, "says": says}
+        for name, data, error, says in cases
+    ]
+
+
+def vectors() -> dict[str, Any]:
+    """All of vectors.json."""
+    models = {
+        name: {
+            "frequencies": tables.frequencies.tolist(),
+            "first_ratio": tables.first_ratio,
+            "ratio_stride": tables.ratio_stride,
+            "scales": tables.scales.tolist(),
+            "segment_ends": list(tables.segment_ends),
+        }
+        for name, tables in MODELS.items()
+    }
+    about = "Test vectors of the .ivc format, version 1, for docs/format.md"
+    return {"about": about, "models": models, "files": good_files(), "bad_files": bad_files()}
+
+
+def text() -> str:
+    """vectors.json, a line for every model and file."""
+    parts = vectors()
+    about, models = json.dumps(parts["about"]), parts["models"].items()
+    model_lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(model)}" for name, model in models)
+    good, bad = (",\n".join(map(json.dumps, parts[key])) for key in ("files", "bad_files"))
+    return (
+        f'{{\n"about": {about},\n"models": {{\n{model_lines}\n}},\n'
+        f'"files": [\n{good}\n],\n"bad_files": [\n{bad}\n]\n}}\n'
+    )
+
+
+if __name__ == "__main__":
+    PATH.write_text(text())
+    print(f"wrote {PATH.name}")

@@ -1,0 +1,187 @@
+"""A second .ivc decoder and segment encoder, from docs/format.md alone: plain Python integers.
+
+A model is a dict as in vectors.json. Anything refused raises `Refused`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+Model = dict[str, Any]
+ESCAPE = None
+FAIR = [(0, 1 << 23), (1, 1 << 23)]
+
+
+class Refused(Exception):
+    pass
+
+
+@dataclass
+class Step:
+    """The state of the range decoder before a symbol."""
+
+    point: int
+    range: int
+    quantile: int
+    symbol: int | None
+
+
+def crc16(data: bytes) -> int:
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x1021 if crc & 0x8000 else 0)
+            crc &= 0xFFFF
+    return crc
+
+
+def decode_file(data: bytes, model: Model) -> dict[str, Any]:
+    """Fields and integers of a file."""
+    check(data[:2] == b"\xc9\x56" and len(data) >= 10)
+    layout, rest = data[2], iter(data[10:])
+    check(layout >> 4 == 1)
+    check(int.from_bytes(data[8:10], "big") == crc16(data[:8] + data[10:]))
+    lengths = [read_length(rest) for _ in range(layout & 7)]
+    options = read_options(rest) if layout & 8 else {}
+    check(all(tag < 128 for tag in options))
+    segments = [*(take(rest, length) for length in lengths), bytes(rest)]
+    check(len(segments) == len(model["segment_ends"]))
+    integers: list[int] = []
+    for segment, end in zip(segments, model["segment_ends"], strict=True):
+        rows = rows_of(model, data[7])[len(integers) : end]
+        integers += decode_segment(segment, rows, model)
+    return {
+        "fingerprint": data[3:7],
+        "step_index": data[7],
+        "original_size": read_size(options[1]) if 1 in options else None,
+        "segments": segments,
+        "integers": integers,
+    }
+
+
+def rows_of(model: Model, step_index: int) -> list[int]:
+    first, stride = model["first_ratio"], model["ratio_stride"]
+    last = len(model["frequencies"]) - 1
+    ratios = [scale + step_index - first for scale in model["scales"]]
+    return [min(max((ratio + stride // 2) // stride, 0), last) for ratio in ratios]
+
+
+def alphabet(model: Model, row: int) -> list[tuple[int | None, int]]:
+    """The symbols in coding order, with their frequencies."""
+    columns = model["frequencies"][row]
+    largest = len(columns) // 2 - 1
+    order = [0]
+    for magnitude in range(1, largest + 1):
+        order += [magnitude, -magnitude]
+    return [*((q, columns[q + largest]) for q in order), (ESCAPE, columns[-1])]
+
+
+def decode_segment(
+    data: bytes, rows: list[int], model: Model, trace: Callable[[Step], None] = lambda _: None
+) -> list[int]:
+    largest = len(model["frequencies"][0]) // 2 - 1
+    read = decoder(data, trace)
+    symbols = [read(alphabet(model, row)) for row in rows]
+    return [decode_escape(read, largest) if q is ESCAPE else q for q in symbols]
+
+
+def decode_escape(read: Callable[[list[tuple[Any, int]]], Any], largest: int) -> int:
+    b = 0
+    while read(FAIR):
+        b += 1
+        check(b <= 30)
+    v = 1
+    for _ in range(b):
+        v = 2 * v + read(FAIR)
+    check(largest + v <= 2**31 - 1)
+    return -(largest + v) if read(FAIR) else largest + v
+
+
+def decoder(data: bytes, trace: Callable[[Step], None]) -> Callable[[list[tuple[Any, int]]], Any]:
+    """A function that decodes the next symbol, given the (symbol, frequency) there are."""
+    span, point, at = 2**64 - 1, int.from_bytes(data[:8].ljust(8, b"\0"), "big"), 8
+
+    def read(symbols: list[tuple[Any, int]]) -> Any:
+        nonlocal span, point, at
+        scale = span >> 24
+        quantile = point // scale
+        check(quantile < 1 << 24)
+        index = cumulative = 0
+        while quantile >= cumulative + symbols[index][1]:
+            cumulative, index = cumulative + symbols[index][1], index + 1
+        symbol, frequency = symbols[index]
+        trace(Step(point, span, quantile, symbol))
+        point -= scale * cumulative
+        span = scale * frequency
+        if span < 1 << 32:
+            span <<= 32
+            point = (point << 32) + int.from_bytes(data[at : at + 4].ljust(4, b"\0"), "big")
+            at += 4
+        return symbol
+
+    return read
+
+
+def encode_segment(integers: list[int], rows: list[int], model: Model) -> bytes:
+    largest = len(model["frequencies"][0]) // 2 - 1
+    low, span, digits = 0, 2**64 - 1, 8
+    for symbol, symbols in coded(integers, rows, model, largest):
+        scale = span >> 24
+        index = [candidate for candidate, _ in symbols].index(symbol)
+        low += scale * sum(frequency for _, frequency in symbols[:index])
+        span = scale * symbols[index][1]
+        if span < 1 << 32:
+            low, span, digits = low << 32, span << 32, digits + 4
+    for length in range(digits + 1):
+        unit = 256 ** (digits - length)
+        x = -(-low // unit)
+        if x * unit < low + span:
+            return x.to_bytes(length, "big")
+    raise AssertionError("an interval holds a whole number")
+
+
+def coded(
+    integers: list[int], rows: list[int], model: Model, largest: int
+) -> Iterator[tuple[int | None, list[tuple[Any, int]]]]:
+    for q, row in zip(integers, rows, strict=True):
+        yield (q if abs(q) <= largest else ESCAPE), alphabet(model, row)
+    for q in integers:
+        if abs(q) > largest:
+            v = bin(abs(q) - largest)[2:]
+            for bit in "1" * (len(v) - 1) + "0" + v[1:] + ("1" if q < 0 else "0"):
+                yield int(bit), FAIR
+
+
+def read_length(rest: Iterator[int]) -> int:
+    length = 0
+    while (byte := take(rest, 1)[0]) == 255:
+        length += 255
+    return length + byte
+
+
+def read_options(rest: Iterator[int]) -> dict[int, bytes]:
+    options: dict[int, bytes] = {}
+    while tag := take(rest, 1)[0]:
+        check(all(tag > earlier for earlier in options))
+        options[tag] = take(rest, read_length(rest))
+    return options
+
+
+def read_size(value: bytes) -> tuple[int, int]:
+    check(len(value) == 4)
+    width, height = value[0] << 8 | value[1], value[2] << 8 | value[3]
+    check(width > 0 and height > 0)
+    return width, height
+
+
+def take(rest: Iterator[int], count: int) -> bytes:
+    taken = bytes(islice(rest, count))
+    check(len(taken) == count)
+    return taken
+
+
+def check(condition: bool) -> None:
+    if not condition:
+        raise Refused

@@ -1,0 +1,275 @@
+import json
+import re
+import runpy
+from binascii import crc_hqx
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invcomp import errors
+from invcomp.bitstream import IvcFile, PriorTables, decode, encode
+from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
+
+from . import reference
+from .strategies import as_model, integers, realistic_integers, realistic_tables, tables
+
+ROOT = Path(__file__).parents[2]
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
+FORMAT = (ROOT / "docs" / "format.md").read_text()
+FINGERPRINT = bytes.fromhex("0badcafe")
+
+sides = st.integers(1, 65535)
+sizes = st.none() | st.tuples(sides, sides)
+
+
+def tables_of(model: dict[str, Any]) -> PriorTables:
+    return PriorTables(
+        frequencies=np.array(model["frequencies"], dtype=np.uint32),
+        first_ratio=model["first_ratio"],
+        ratio_stride=model["ratio_stride"],
+        scales=np.array(model["scales"], dtype=np.int16),
+        segment_ends=tuple(model["segment_ends"]),
+    )
+
+
+def sealed(data: bytes) -> bytes:
+    return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
+
+
+def realistic_file(step_index: int, seed: int) -> bytes:
+    prior = realistic_tables()
+    values = realistic_integers(prior, step_index, np.random.default_rng(seed))
+    return encode(values, step_index, prior, FINGERPRINT)
+
+
+def test_vectors_are_what_the_script_writes() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "make_vectors.py"))
+    assert script["text"]() == script["PATH"].read_text()
+
+
+@pytest.mark.parametrize("vector", VECTORS["files"], ids=lambda vector: vector["name"])
+def test_good_vectors(vector: dict[str, Any]) -> None:
+    model, data = VECTORS["models"][vector["model"]], bytes.fromhex(vector["file"])
+    size = vector["original_size"] and tuple(vector["original_size"])
+    file = IvcFile.unpack(data)
+    assert (file.fingerprint, file.step_index) == (FINGERPRINT, vector["step_index"])
+    assert file.original_size == size
+    assert decode(file, tables_of(model)).tolist() == vector["integers"]
+    assert reference.decode_file(data, model) == {
+        "fingerprint": FINGERPRINT,
+        "step_index": vector["step_index"],
+        "original_size": size,
+        "segments": list(file.segments),
+        "integers": vector["integers"],
+    }
+    if vector["name"] != "unknown option":
+        values = np.array(vector["integers"])
+        again = encode(values, vector["step_index"], tables_of(model), FINGERPRINT, size)
+        assert again.hex() == vector["file"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["bad_files"], ids=lambda vector: vector["name"])
+def test_bad_vectors(vector: dict[str, Any]) -> None:
+    model, data = VECTORS["models"][vector["model"]], bytes.fromhex(vector["file"])
+    with pytest.raises(getattr(errors, vector["error"]), match=vector["says"]) as caught:
+        decode(IvcFile.unpack(data), tables_of(model))
+    assert type(caught.value) is getattr(errors, vector["error"])
+    if "shortest" not in vector["says"]:  # which a reader may, but need not refuse
+        with pytest.raises(reference.Refused):
+            reference.decode_file(data, model)
+
+
+def test_the_long_vectors_have_long_lengths() -> None:
+    files = {vector["name"]: bytes.fromhex(vector["file"]) for vector in VECTORS["files"]}
+    assert files["segment of 255 bytes"][10:12] == b"\xff\x00"
+    assert files["segment past 254 bytes"][10:13] == b"\xff\xff\x1c"
+
+
+@given(st.data())
+def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
+    prior, step_index, size = data.draw(tables()), data.draw(st.integers(0, 255)), data.draw(sizes)
+    values = data.draw(integers(len(prior.scales)))
+    packed = encode(np.array(values), step_index, prior, b"abcd", size)
+    file = IvcFile.unpack(packed)
+    assert file.pack() == packed
+    assert decode(file, prior).tolist() == values
+    assert reference.decode_file(packed, as_model(prior)) == {
+        "fingerprint": b"abcd",
+        "step_index": step_index,
+        "original_size": size,
+        "segments": list(file.segments),
+        "integers": values,
+    }
+
+
+@given(st.lists(st.binary(max_size=1100), min_size=1, max_size=8), st.integers(0, 255), sizes)
+def test_any_segments_pack(segments: list[bytes], step: int, size: tuple[int, int] | None) -> None:
+    file = IvcFile(b"\0\xff\x00\x01", step, tuple(segments), size)
+    assert IvcFile.unpack(file.pack()) == file
+
+
+def test_twelve_bytes_besides_the_payload() -> None:
+    data = realistic_file(60, 0)
+    assert len(data) - sum(map(len, IvcFile.unpack(data).segments)) == 12
+
+
+@pytest.mark.parametrize("step_index", [20, 40, 60, 80, 100, 120])
+def test_whole_files_are_near_the_ideal(step_index: int) -> None:
+    prior, random = realistic_tables(), np.random.default_rng(step_index)
+    for _ in range(20):
+        values = realistic_integers(prior, step_index, random)
+        ideal = prior.code_length(values, step_index).sum() / 8
+        assert len(encode(values, step_index, prior, FINGERPRINT)) <= 12 + 1.03 * ideal + 2
+
+
+def test_leading_segments_alone() -> None:
+    prior, file = realistic_tables(), IvcFile.unpack(realistic_file(80, 1))
+    whole = decode(file, prior)
+    for count, end in enumerate([0, 32, 160, 700]):
+        part = decode(file, prior, segments=count)
+        assert (part[:end] == whole[:end]).all()
+        assert not part[end:].any()
+    for count in (-1, 4):
+        with pytest.raises(OptionError, match="the file has 3"):
+            decode(file, prior, segments=count)
+
+
+def test_every_change_of_a_byte_is_caught() -> None:
+    data = realistic_file(40, 2)
+    for position in range(len(data)):
+        for change in range(1, 256):
+            altered = bytearray(data)
+            altered[position] ^= change
+            with pytest.raises(BitstreamError):
+                IvcFile.unpack(bytes(altered))
+
+
+def test_random_damage_passes_no_oftener_than_the_checksum_lets_it() -> None:
+    """Cut, grown, shuffled or overwritten: 2^-16 of 20,000 files is a third of a file."""
+    prior, random = realistic_tables(), np.random.default_rng(3)
+    data, silent = realistic_file(60, 3), 0
+    for _ in range(20_000):
+        start, end = np.sort(random.integers(0, len(data) + 1, 2))
+        piece = random.bytes(int(random.integers(0, 9)))
+        altered = data[:start] + piece + data[end if random.random() < 0.5 else start :]
+        if altered == data:
+            continue
+        try:
+            decode(IvcFile.unpack(altered), prior)
+            silent += 1
+        except BitstreamError:
+            continue
+    assert silent <= 3
+
+
+def test_every_truncation_is_caught() -> None:
+    data = realistic_file(80, 4)
+    for length in range(len(data)):
+        with pytest.raises(BitstreamError, match=r"truncated|cut short"):
+            IvcFile.unpack(data[:length])
+
+
+@given(st.data())
+def test_hostile_bytes_with_a_right_checksum(data: st.DataObject) -> None:
+    """Past the checksum too there are only clean errors, and what is read is what was written."""
+    prior = data.draw(tables())
+    layout = data.draw(st.integers(0x10, 0x1F) | st.just(0x10 + len(prior.segment_ends) - 1))
+    body = data.draw(st.lists(st.sampled_from([b"\0", b"\1", b"\4", b"\xff"]) | st.binary()))
+    packed = sealed(b"\xc9V" + bytes([layout]) + bytes(7) + b"".join(body))
+    try:
+        file = IvcFile.unpack(packed)
+        values = decode(file, prior)
+    except BitstreamError:
+        return
+    if layout < 0x18:  # without options, which may hold some that are skipped
+        assert encode(values, file.step_index, prior, file.fingerprint) == packed
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes(data: bytes) -> None:
+    with pytest.raises(BitstreamError, match=r"not an \.ivc file|truncated"):
+        IvcFile.unpack(data)
+
+
+def test_a_long_run_of_length_bytes_ends() -> None:
+    with pytest.raises(BitstreamError, match="truncated"):
+        IvcFile.unpack(sealed(b"\xc9V\x12" + bytes(7) + b"\xff" * 1_000_000))
+
+
+def test_fields_that_do_not_fit() -> None:
+    with pytest.raises(ImageError, match="70000 x 5"):
+        IvcFile(b"abcd", 0, (b"",), (70000, 5))
+    with pytest.raises(ImageError, match="0 x 5"):
+        IvcFile(b"abcd", 0, (b"",), (0, 5))
+    for fields in [(b"abc", 0, (b"",)), (b"abcd", 256, (b"",)), (b"abcd", 0, (b"",) * 9)]:
+        with pytest.raises(ValueError, match="file has"):
+            IvcFile(*fields)
+    with pytest.raises(ValueError, match="version 1"):
+        IvcFile(b"abcd", 0, (b"",), version=2)
+    with pytest.raises(ValueError, match="do not fit"):
+        encode(np.zeros(5, dtype=np.int32), 0, realistic_tables(), b"abcd")
+    with pytest.raises(OptionError, match="300"):
+        encode(np.zeros(700, dtype=np.int32), 300, realistic_tables(), b"abcd")
+
+
+def test_newer_versions_say_so_whatever_follows() -> None:
+    for version in range(2, 16):
+        with pytest.raises(VersionError, match=f"version {version} is newer"):
+            IvcFile.unpack(b"\xc9V" + bytes([version << 4]) + b"whatever there is")
+
+
+def block(kind: str) -> str:
+    """The block of docs/format.md between ```kind and ```."""
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", FORMAT, re.DOTALL | re.MULTILINE)
+    assert len(found) == 1
+    return found[0]
+
+
+def example() -> tuple[dict[str, Any], bytes]:
+    lines = block("hex").splitlines()
+    digits = "".join(re.match(r"(?:[0-9a-f]{2} )*", line).group() for line in lines)
+    return json.loads(block("json")), bytes.fromhex(digits)
+
+
+def test_the_example_in_the_documentation_is_the_first_vector() -> None:
+    model, data = example()
+    vector = VECTORS["files"][0]
+    assert model == VECTORS["models"][vector["model"]]
+    assert data.hex() == vector["file"]
+    assert f"The integers {', '.join(map(str, vector['integers']))} with" in FORMAT
+    assert f"the step index {vector['step_index']} make a file of {len(data)} bytes" in FORMAT
+    rows = tables_of(model).rows(vector["step_index"]).tolist()
+    assert f"The rows are {', '.join(map(str, rows))}." in FORMAT
+
+
+def test_the_trace_in_the_documentation() -> None:
+    model, data = example()
+    file, prior = IvcFile.unpack(data), tables_of(model)
+    lines = ["segment row point            range            quantile symbol"]
+    for number, (segment, part) in enumerate(zip(file.segments, prior.segments, strict=True), 1):
+        steps: list[reference.Step] = []
+        rows = prior.rows(file.step_index)[part].tolist()
+        reference.decode_segment(segment, rows, model, steps.append)
+        for index, step in enumerate(steps):
+            row = rows[index] if index < len(rows) else "bit"
+            symbol = "escape" if step.symbol is reference.ESCAPE else step.symbol
+            lines.append(
+                f"{number:<7} {row:<3} {step.point:016x} {step.range:016x}"
+                f" {step.quantile:06x}   {symbol}"
+            )
+    assert block("trace").splitlines() == lines
+
+
+def test_the_lengths_in_the_documentation() -> None:
+    for length, digits in re.findall(r"(\d+) is `([0-9A-F ]+)`", FORMAT):
+        packed = IvcFile(b"abcd", 0, (bytes(int(length)), b"")).pack()
+        assert packed[10 : -int(length)] == bytes.fromhex(digits)
+
+
+def test_the_checksum_in_the_documentation() -> None:
+    check = int(re.search(r"`123456789` is 0x([0-9A-F]+)", FORMAT).group(1), 16)
+    assert crc_hqx(b"123456789", 0xFFFF) == reference.crc16(b"123456789") == check

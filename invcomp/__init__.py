@@ -1,0 +1,50 @@
+"""Latent-inversion image compression: a generator is the dictionary, a picture its latent.
+
+    import invcomp
+    codec = invcomp.Codec.load("faces-1024")
+    data = codec.compress(image)
+    image = codec.decompress(data)
+
+Importing this imports no torch: what needs it is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from .errors import InvcompError
+
+if TYPE_CHECKING:
+    from .codec import Codec, Encoded
+    from .inversion.search import Progress, SearchOptions
+
+    __version__: str
+
+__all__ = ["Codec", "Encoded", "InvcompError", "Progress", "SearchOptions", "__version__"]
+
+HOMES = {
+    "Codec": ".codec",
+    "Encoded": ".codec",
+    "Progress": ".inversion.search",
+    "SearchOptions": ".inversion.search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    try:
+        return metadata.version("invcomp")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+source"

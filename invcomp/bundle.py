@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .generators.base import Generator
 from .generators.download import ByteProgress, cache_directory
 from .generators.hub import KNOWN_MODELS, known_model
 from .latents.coordinates import Coordinates
-from .latents.rate import PriorShape, make_tables
+from .latents.rate import PriorShape
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -39,8 +39,7 @@ class Settings:
     Attributes:
         name: of the bundle, for people.
         beta: weight of squared error in the distortion.
-        shape: of the coordinates' prior.
-        segment_ends: numbers of coordinates at which a file's segments end.
+        shape: of the coordinates' prior, as the search's rate term takes it.
         coarsest, finest: step indices of quality 0 and 100; between them it is linear.
         default_quality: what `compress` takes when nothing is said.
         made: how the bundle was made, for `models info`.
@@ -48,10 +47,9 @@ class Settings:
 
     name: str
     beta: float = 0.5
-    shape: PriorShape = PriorShape()
-    segment_ends: tuple[int, ...] = (32, 160)
-    coarsest: int = 64
-    finest: int = 128
+    shape: PriorShape = field(default_factory=PriorShape)
+    coarsest: int = 32
+    finest: int = 132
     default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -68,11 +66,7 @@ class Settings:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
         """The inverse of `dataclasses.asdict` through JSON."""
-        return cls(**{
-            **values,
-            "shape": PriorShape(**values["shape"]),
-            "segment_ends": tuple(values["segment_ends"]),
-        })
+        return cls(**{**values, "shape": PriorShape(**values["shape"])})
 
 
 @dataclass(frozen=True)
@@ -82,41 +76,35 @@ class Bundle:
     Attributes:
         generator: G, frozen.
         coordinates: the map from coordinates to latents.
-        scales: log2 of every coordinate's prior scale in sixteenths of an octave, int16 [K].
+        tables: the integer tables of the range coder. They are stored, never computed anew: no
+            rounding of another machine may change a symbol.
         candidates: coordinates of prior samples that the search may start from, [M, K].
         settings: the rest.
     """
 
     generator: Generator
     coordinates: Coordinates
-    scales: Tensor
+    tables: PriorTables
     candidates: Tensor
     settings: Settings
 
     @property
-    def tables(self) -> PriorTables:
-        """The integer tables of the range coder."""
-        ends = (*self.settings.segment_ends, self.coordinates.count)
-        return make_tables(self.scales.numpy().astype(np.int16), self.settings.shape, ends)
-
-    @property
     def prior_scales(self) -> Tensor:
         """b_k in float, [K]."""
-        return torch.pow(2.0, self.scales.float() / 16)
+        return torch.pow(2.0, torch.from_numpy(self.tables.scales.astype(np.float32)) / 16)
 
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
-        digest = hashlib.sha256(json.dumps(_generator_json(self.generator), sort_keys=True).encode())
+        digest = hashlib.sha256(
+            json.dumps(_generator_json(self.generator), sort_keys=True).encode()
+        )
         tensors = {**_generator_tensors(self.generator), **self._own_tensors()}
-        tables = self.tables
-        tensors |= {"tables": torch.from_numpy(tables.frequencies.astype(np.int64))}
         del tensors["candidates"]  # where a search starts changes no decoded picture
         for name in sorted(tensors):
             tensor = tensors[name].detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.numpy().tobytes())
-        digest.update(f"{tables.first_ratio} {tables.ratio_stride} {tables.segment_ends}".encode())
         return digest.digest()
 
     def _own_tensors(self) -> dict[str, Tensor]:
@@ -125,7 +113,12 @@ class Bundle:
             "coordinates.codes": self.coordinates.codes,
             "coordinates.code_scales": self.coordinates.code_scales,
             "coordinates.deviations": self.coordinates.deviations,
-            "scales": self.scales,
+            "tables.frequencies": torch.from_numpy(self.tables.frequencies.astype(np.int32)),
+            "tables.scales": torch.from_numpy(self.tables.scales),
+            "tables.layout": torch.tensor(
+                [self.tables.first_ratio, self.tables.ratio_stride, *self.tables.segment_ends],
+                dtype=torch.int32,
+            ),
             "candidates": self.candidates,
         }
 
@@ -242,7 +235,8 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
             mean.repeat(generator.latent_size // len(mean)),
             *(tensors[f"coordinates.{part}"] for part in ("codes", "code_scales", "deviations")),
         )
-        bundle = Bundle(generator, coordinates, tensors["scales"], tensors["candidates"], settings)
+        tables = _read_tables(tensors)
+        bundle = Bundle(generator, coordinates, tables, tensors["candidates"], settings)
         matches = bundle.fingerprint.hex() == metadata["fingerprint"]
     except InvcompError:
         raise
@@ -253,9 +247,15 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
     return bundle
 
 
-def with_settings(bundle: Bundle, **changes: Any) -> Bundle:
-    """The bundle with some of its settings changed."""
-    return replace(bundle, settings=replace(bundle.settings, **changes))
+def _read_tables(tensors: dict[str, Tensor]) -> PriorTables:
+    first_ratio, ratio_stride, *segment_ends = tensors["tables.layout"].tolist()
+    return PriorTables(
+        tensors["tables.frequencies"].numpy().astype(np.uint32),
+        first_ratio,
+        ratio_stride,
+        tensors["tables.scales"].numpy(),
+        tuple(segment_ends),
+    )
 
 
 def _generator_json(generator: Generator) -> dict[str, Any]:
@@ -271,6 +271,8 @@ def _make_generator(description: dict[str, Any], tensors: dict[str, Tensor]) -> 
     with torch.device("meta"):  # no random weights to draw and drop
         generator = GENERATOR_KINDS[description["kind"]](**description["options"])
     prefix = "generator."
-    state = {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
+    state = {
+        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+    }
     generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from .inversion.search import Distortion, ProgressCallback, Search, SearchOption
 from .latents.features import PerceptualFeatures
 from .latents.rate import step_index_of, step_of
 
-ImageLike = Union[Image.Image, NDArray[np.uint8], Tensor]
+ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,7 @@ class Codec:
             found and the search is long enough to repay the minute that it takes.
     """
 
-    def __init__(
-        self, bundle: Bundle, device: str = "auto", compiled: bool | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, device: str = "auto", compiled: bool | None = None) -> None:
         self.bundle = bundle
         self.device = choose_device(device)
         self.compiled = compiled
@@ -160,9 +158,11 @@ class Codec:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
         for first in range(0, len(images), batch):
             started = time.perf_counter()
-            fitted = [fit(image, self.generator.resolution) for image in images[first : first + batch]]
+            fitted = [
+                fit(image, self.generator.resolution) for image in images[first : first + batch]
+            ]
             photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-            found = self._searcher(options, len(images)).run(photographs, index, options, progress)
+            found = self.searcher(options, len(images)).run(photographs, index, options, progress)
             files = [
                 encode(integers, index, self.tables, self.fingerprint, size)
                 for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
@@ -208,10 +208,12 @@ class Codec:
     @torch.inference_mode()
     def _pictures(self, files: Sequence[IvcFile], segments: int | None = None) -> Tensor:
         """Decoded pictures [N, 3, R, R]."""
-        coordinates = np.stack([
-            decode(file, self.tables, segments) * np.float32(step_of(file.step_index))
-            for file in files
-        ])
+        coordinates = np.stack(
+            [
+                decode(file, self.tables, segments) * np.float32(step_of(file.step_index))
+                for file in files
+            ]
+        )
         latents = self.coordinates.latents(torch.from_numpy(coordinates).float().to(self.device))
         return self.generator(latents)  # type: ignore[no-any-return]
 
@@ -220,25 +222,30 @@ class Codec:
         file = self._unpack(data)
         decoded = from_picture(self._pictures([file]), file.original_size)
         shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
-        lpips = self._features.lpips_distance(photograph, shown)
+        lpips = self.features.lpips_distance(photograph, shown)
         error = ((photograph - shown) / 2).square().mean()
         return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds)
 
     @cached_property
-    def _features(self) -> PerceptualFeatures:
+    def features(self) -> PerceptualFeatures:
+        """The perceptual features of the bundle's distortion."""
         return PerceptualFeatures(self.bundle.settings.beta).to(self.device)
 
-    def _searcher(self, options: SearchOptions, images: int) -> Search:
+    def searcher(self, options: SearchOptions, images: int) -> Search:
+        """The search for so many images, made on first use."""
         if self._search is None:
             compiled = self.compiled
             if compiled is None:
                 compiled = _has_compiler() and options.gradient_steps * images >= 100
             distortion = Distortion(
-                self.generator, self._features, has_fast_bfloat16(self.device), compiled
+                self.generator, self.features, has_fast_bfloat16(self.device), compiled
             )
             self._search = Search(
-                distortion, self.coordinates, self.bundle.prior_scales.to(self.device),
-                self.bundle.settings.shape, self.bundle.candidates.float().to(self.device),
+                distortion,
+                self.coordinates,
+                self.bundle.prior_scales.to(self.device),
+                self.bundle.settings.shape,
+                self.bundle.candidates.float().to(self.device),
             )
         return self._search
 
@@ -249,8 +256,11 @@ def choose_device(name: str) -> torch.device:
     Raises:
         OptionError: no such device here.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
-                 "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available.get(name.split(":")[0]):

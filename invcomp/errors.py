@@ -1,4 +1,4 @@
-"""The one exception family. Everything a user can cause ends in one of these; cli/ catches them once."""
+"""The one exception family: what a user can cause ends in one of these; cli/ catches them once."""
 
 
 class InvcompError(Exception):
@@ -6,7 +6,7 @@ class InvcompError(Exception):
 
 
 class ImageError(InvcompError):
-    """The input is not a picture that can be read: not an image, truncated, or an unusable shape."""
+    """The input is no picture that can be read: not an image, truncated, an unusable shape."""
 
 
 class BitstreamError(InvcompError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .bitstream import IvcFile, decode
-from .bundle import Bundle, Settings, with_settings
+from .bitstream.tables import PriorTables
+from .bundle import Bundle, Settings
 from .codec import Codec, choose_device, has_fast_bfloat16
 from .errors import BundleError, OptionError
 from .files import atomic_write
@@ -23,7 +24,7 @@ from .inversion.search import SearchOptions
 from .latents.calibration import Coded, fit_prior, provisional_scales
 from .latents.coordinates import Prior, perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
-from .latents.rate import PriorShape
+from .latents.rate import PriorShape, make_tables
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
@@ -36,7 +37,9 @@ class PrepareOptions:
     Attributes:
         draws: backward passes that estimate the metric.
         coordinates: K, how many are kept.
-        tau: deviation of a layer's own part of the latent against the shared part.
+        tau: deviation of a layer's own part of the latent against the shared part, in the prior.
+        draw_tau: the same where the metric is drawn: found latents differ more between layers than
+            the prior that codes them best.
         beta: weight of squared error in the distortion.
         batch: draws in one graph.
         candidates: prior samples kept as starts of the search.
@@ -46,11 +49,12 @@ class PrepareOptions:
     """
 
     draws: int = 1200
-    coordinates: int = 1000
-    tau: float = 0.3
+    coordinates: int = 650
+    tau: float = 0.2
+    draw_tau: float = 0.3
     beta: float = 0.5
     batch: int = 1
-    candidates: int = 128
+    candidates: int = 64
     prior_samples: int = 50_000
     calibration_quality: int = 50
     seed: int = 1
@@ -100,26 +104,25 @@ def prepare(
     gradients = drawing.run(draws_path, progress)
     coordinates, projection = perceptual_coordinates(gradients, prior, options.coordinates)
     candidates = (0.8 * (samples[: options.candidates] - prior.mean) @ projection).half()
+    settings = Settings(
+        output.stem,
+        options.beta,
+        made={"options": asdict(options), "photographs": len(photographs)},
+    )
+    scales = provisional_scales(coordinates.deviations.cpu())
     bundle = Bundle(
         generator,
         coordinates.to("cpu"),
-        provisional_scales(coordinates.deviations.cpu()),
+        _tables(scales, settings.shape),
         candidates.cpu(),
-        Settings(
-            name=output.stem,
-            beta=options.beta,
-            shape=PriorShape(),
-            segment_ends=_segment_ends(coordinates.count),
-            made={"options": asdict(options), "photographs": len(photographs)},
-        ),
+        settings,
     )
     coded_folder = output.with_name(output.name + ".coded")
     if photographs:
         coded = _code(bundle, photographs, options, coded_folder, progress, device, compiled)
-        scales, shape = fit_prior(coded, bundle.scales)
-        bundle = with_settings(
-            Bundle(bundle.generator, bundle.coordinates, scales, bundle.candidates, bundle.settings),
-            shape=shape,
+        scales, shape = fit_prior(coded, scales)
+        bundle = replace(
+            bundle, tables=_tables(scales, shape), settings=replace(settings, shape=shape)
         )
     bundle.save(output, generator=include_generator)
     draws_path.unlink(missing_ok=True)
@@ -130,9 +133,10 @@ def prepare(
     return bundle
 
 
-def _segment_ends(count: int) -> tuple[int, ...]:
-    """Where a file's segments but the last end: each small enough for a length of one byte."""
-    return tuple(end for end in (32, 160) if end < count)
+def _tables(scales: Tensor, shape: PriorShape) -> PriorTables:
+    """Tables whose segments but the last are small enough for a length of one byte in a file."""
+    ends = (*(end for end in (32, 160) if end < len(scales)), len(scales))
+    return make_tables(scales.numpy(), shape, ends)
 
 
 @torch.no_grad()
@@ -144,7 +148,9 @@ def _fit_prior_of_latents(
     samples, left = [], options.prior_samples
     while left > 0:
         count = min(5000, left)
-        samples.append(generator.sample(torch.randn(count, generator.z_size, generator=source).to(device)))
+        samples.append(
+            generator.sample(torch.randn(count, generator.z_size, generator=source).to(device))
+        )
         left -= count
     drawn = torch.cat(samples)
     layers = len(generator.layers) if generator.shared_size else 1
@@ -155,7 +161,11 @@ class _Drawing:
     """Draws of J^T u at latents of the prior, with a checkpoint."""
 
     def __init__(
-        self, generator: Generator, prior: Prior, options: PrepareOptions, device: torch.device,
+        self,
+        generator: Generator,
+        prior: Prior,
+        options: PrepareOptions,
+        device: torch.device,
         compiled: bool,
     ) -> None:
         self.generator, self.prior, self.options, self.device = generator, prior, options, device
@@ -164,24 +174,27 @@ class _Drawing:
         self.project = torch.compile(self._project, dynamic=False) if compiled else self._project
         self.source = torch.Generator().manual_seed(options.seed + 1)
         self.mixed = has_fast_bfloat16(device)
-        described = {k: v for k, v in asdict(options).items() if k in ("tau", "beta", "batch", "seed")}
+        described = {
+            k: v for k, v in asdict(options).items() if k in ("draw_tau", "beta", "batch", "seed")
+        }
         self.made_for = json.dumps({**described, "size": generator.latent_size}, sort_keys=True)
 
     def _project(self, latents: Tensor, directions: Tensor) -> Tensor:
         picture = self.generator.forward_reduced(latents, self.resolution)
-        return (self.features(picture).float() * directions).sum()
+        projected: Tensor = (self.features(picture).float() * directions).sum()
+        return projected
 
     def run(self, checkpoint: Path, progress: StageProgress) -> Tensor:
         """Gradients [draws, D]."""
         drawn = self._resume(checkpoint)
         while (done := sum(map(len, drawn))) < self.options.draws:
             progress("metric", done, self.options.draws)
-            drawn.append(self._draw().half().cpu())
+            drawn.append(self._draw().cpu())
             if done // SAVE_EVERY != (done + self.options.batch) // SAVE_EVERY:
                 self._save(checkpoint, drawn)
         self._save(checkpoint, drawn)
         progress("metric", self.options.draws, self.options.draws)
-        return torch.cat(drawn)[: self.options.draws].float()
+        return torch.cat(drawn)[: self.options.draws]
 
     def _draw(self) -> Tensor:
         """One batch of J^T u, [batch, D]."""
@@ -191,8 +204,10 @@ class _Drawing:
             latents = self.generator.spread(self.generator.sample(z))
             if self.prior.layers > 1:
                 x = torch.randn(count, self.generator.latent_size, generator=self.source)
-                latents = latents + self.prior.own_parts(x.to(self.device))
-            size = self.features(self.generator.forward_reduced(latents[:1], self.resolution)).shape[1]
+                latents = latents + self.options.draw_tau * self.prior.own_parts(x.to(self.device))
+            size = self.features(
+                self.generator.forward_reduced(latents[:1], self.resolution)
+            ).shape[1]
         directions = torch.randn(count, size, generator=self.source).to(self.device)
         latents.requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
@@ -210,7 +225,9 @@ class _Drawing:
         try:
             with safe_open(path, "pt") as file:
                 if (file.metadata() or {}).get("made_for") != self.made_for:
-                    raise BundleError(f"{path} was begun with other options: delete it to start anew")
+                    raise BundleError(
+                        f"{path} was begun with other options: delete it to start anew"
+                    )
                 self.source.set_state(file.get_tensor("source"))
                 return [file.get_tensor("gradients")]
         except (SafetensorError, OSError) as error:
@@ -218,8 +235,13 @@ class _Drawing:
 
 
 def _code(
-    bundle: Bundle, photographs: Sequence[Path], options: PrepareOptions, folder: Path,
-    progress: StageProgress, device: str, compiled: bool,
+    bundle: Bundle,
+    photographs: Sequence[Path],
+    options: PrepareOptions,
+    folder: Path,
+    progress: StageProgress,
+    device: str,
+    compiled: bool,
 ) -> list[Coded]:
     """The photographs as integers, coded with the provisional prior; each kept as a file."""
     codec = Codec(bundle, device, compiled)

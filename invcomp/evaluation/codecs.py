@@ -70,12 +70,13 @@ def smallest_reaching(
         metric: distance of a decoded picture [1, 3, H, W] in [0, 1], of the original's size.
         target: the largest distance allowed.
         codecs: names; by default all that are available.
-        sizes: longer sides in pixels to try; those above the original's are left out.
+        sizes: longer sides in pixels to try; for those above the original's, its own is.
 
     Returns:
         One result for each codec that reaches the target at all.
     """
-    results = (_search(name, image, metric, target, sizes) for name in codecs or available_codecs())
+    names = available_codecs() if codecs is None else codecs
+    results = (_search(name, image, metric, target, sizes) for name in names)
     return [result for result in results if result is not None]
 
 
@@ -83,16 +84,16 @@ def smallest_possible(
     image: Image.Image,
     metric: Metric,
     codecs: Sequence[str] | None = None,
-    sizes: Sequence[int] = SIZES,
+    size: int = SIZES[0],
 ) -> list[CodecResult]:
-    """The smallest file that each codec can make at all within `sizes`, whatever it looks like."""
-    return [
-        min(
-            (_Trial(name, image, size, metric).result(LEAST_QUALITY[name]) for size in sizes),
-            key=lambda result: result.bytes,
-        )
-        for name in codecs or available_codecs()
-    ]
+    """The smallest file that each codec can make at all at `size`, whatever it looks like."""
+    results = []
+    for name in available_codecs() if codecs is None else codecs:
+        trial = _Trial(name, image, size, metric)
+        least = LEAST_QUALITY[name]
+        lowest = range(least, least + 10)  # the very least quality does not always win
+        results.append(trial.result(min(lowest, key=trial.length)))
+    return results
 
 
 def _search(
@@ -100,27 +101,24 @@ def _search(
 ) -> CodecResult | None:
     """Bisects the quality at each size, never measuring a file that is not the smallest so far."""
     best: CodecResult | None = None
-    for size in sorted(size for size in sizes if size <= max(image.size)):
+    for size in sorted({min(size, max(image.size)) for size in sizes}):
         trial = _Trial(codec, image, size, metric)
         low, high, reached = LEAST_QUALITY[codec], MAX_QUALITY, -1
         if best is None and trial.value(high) > target:
             continue
-        if best is not None and len(trial.encode(low)) >= best.bytes:
+        if best is not None and trial.length(low) >= best.bytes:
             break  # larger sizes only start from larger files
         while low <= high:
             quality = (low + high) // 2
-            if best is not None and len(trial.encode(quality)) >= best.bytes:
+            if best is not None and trial.length(quality) >= best.bytes:
                 high = quality - 1
             elif trial.value(quality) <= target:
                 best, reached, high = trial.result(quality), quality, quality - 1
             else:
                 low = quality + 1
         for quality in range(max(reached - NEIGHBOURS, LEAST_QUALITY[codec]), reached):
-            if (
-                best is not None
-                and len(trial.encode(quality)) < best.bytes
-                and trial.value(quality) <= target
-            ):
+            is_smaller = best is not None and trial.length(quality) < best.bytes
+            if is_smaller and trial.value(quality) <= target:
                 best = trial.result(quality)
     return best
 
@@ -144,6 +142,9 @@ class _Trial:
         self.reduced.save(buffer, self.codec, quality=quality, **_options(self.codec, self.size))
         return buffer.getvalue()
 
+    def length(self, quality: int) -> int:
+        return len(self.encode(quality))
+
     def decode(self, quality: int) -> Image.Image:
         picture = Image.open(io.BytesIO(self.encode(quality))).convert("RGB")
         return picture.resize(self.original_size, Image.Resampling.LANCZOS)
@@ -153,8 +154,8 @@ class _Trial:
         return self.metric(pixels.permute(2, 0, 1)[None].float() / 255)
 
     def result(self, quality: int) -> CodecResult:
-        size, value = len(self.encode(quality)), self.value(quality)
-        return CodecResult(self.codec, size, self.size, quality, value, self.decode(quality))
+        length, value = self.length(quality), self.value(quality)
+        return CodecResult(self.codec, length, self.size, quality, value, self.decode(quality))
 
 
 def _options(codec: str, size: int) -> dict[str, Any]:

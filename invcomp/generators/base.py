@@ -1,4 +1,4 @@
-"""The one interface that every generator meets: ordered latent layers in, a picture in [-1, 1] out."""
+"""The one interface of all generators: ordered latent layers in, a picture in [-1, 1] out."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON values: with the state dict, all that a bundle needs."""
+        """The constructor's arguments as JSON values: what a bundle needs beside the weights."""
 
 
 def reduce_picture(picture: Tensor, resolution: int) -> Tensor:
-    """Area average of [N, C, H, W] to `resolution` px; a picture that small already is unchanged."""
+    """Area average of [N, C, H, W] to `resolution` px; one as small as that is left unchanged."""
     if picture.shape[-1] <= resolution:
         return picture
     return F.adaptive_avg_pool2d(picture, resolution)

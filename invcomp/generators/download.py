@@ -98,7 +98,7 @@ def _sha256(path: Path) -> str:
 def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
     """Asks every index in turn, and all again after a pause where the network failed."""
     options = _pip_options()
-    failures = ["pip is configured to use no index"]
+    failures: list[str] = []
     with _client(options) as client:
         for attempt in range(ATTEMPTS):
             time.sleep(2**attempt - 1)
@@ -115,9 +115,10 @@ def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
                     network_failed = True
             if not network_failed:
                 break
+    reasons = "; ".join(dict.fromkeys(failures)) or "pip is configured to use no index"
     raise DownloadError(
         f"cannot download {pinned.filename} ({pinned.project} {pinned.version} on PyPI): "
-        + " ".join("; ".join(failures).split())
+        + " ".join(reasons.split())
     )
 
 

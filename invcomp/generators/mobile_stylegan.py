@@ -4,6 +4,7 @@ depth-wise separable convolutions. Inference only; noise is fixed, demodulation 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Mapping(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulate, depth-wise 3x3 and point-wise (or one dense 3x3), fixed noise, bias, leaky ReLU 0.2."""
+    """Modulate, depth-wise 3x3 and point-wise (or dense 3x3), noise, bias, leaky ReLU 0.2."""
 
     def __init__(self, style: int, inputs: int, outputs: int, resolution: int, dense: bool) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class MobileStyleGAN(Generator):
         self.first = StyledConv(style, self.channels[0], self.channels[0], 4, dense=True)
         self.blocks = nn.ModuleList(
             Block(style, inputs, outputs, 8 * 2**index)
-            for index, (inputs, outputs) in enumerate(zip(self.channels, self.channels[1:]))
+            for index, (inputs, outputs) in enumerate(pairwise(self.channels))
         )
         self.to_image_modulation = nn.Linear(style, self.channels[-1])
         self.to_image = nn.Conv2d(self.channels[-1], 12, 1)
@@ -128,7 +129,8 @@ class MobileStyleGAN(Generator):
         x = self.first(x, styles[0])
         for index, block in enumerate(self.blocks):
             x = block(x, styles[1 + 3 * index : 4 + 3 * index])
-        return x * self.to_image_modulation(styles[-1])[:, :, None, None]
+        modulated: Tensor = x * self.to_image_modulation(styles[-1])[:, :, None, None]
+        return modulated
 
 
 def inverse_haar(x: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ from ..latents.coordinates import Coordinates
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from ..latents.rate import PriorShape, step_of
 
-
 ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
 
 
@@ -39,12 +38,12 @@ class SearchOptions:
         seed: of the noise that stands in for rounding.
     """
 
-    steps: int = 200
-    starts: int = 4
+    steps: int = 120
+    starts: int = 1
     candidates: int = 64
     trial_steps: int = 12
-    learning_rate: float = 0.1
-    rate_weight: float = 1.0
+    learning_rate: float = 0.2
+    rate_weight: float = 0.5
     seed: int = 0
 
     @property
@@ -102,7 +101,8 @@ class Distortion:
 
     def _eager(self, latents: Tensor, target: Tensor) -> Tensor:
         picture = self.generator.forward_reduced(latents, self.resolution)
-        return (self.features(picture).float() - target).square().sum(1)
+        distance: Tensor = (self.features(picture).float() - target).square().sum(1)
+        return distance
 
 
 class Search:
@@ -156,8 +156,9 @@ class Search:
             Integers, int32 [N, K].
         """
         target = self.distortion.target(photographs)
-        return self._descend(self.start(target, step_index, options, progress), target, step_index,
-                             options, progress)
+        return self._descend(
+            self.start(target, step_index, options, progress), target, step_index, options, progress
+        )
 
     def start(
         self,
@@ -167,12 +168,15 @@ class Search:
         progress: ProgressCallback | None = None,
     ) -> Tensor:
         """The best start of each target: screening, then successive halving. [N, F] to [N, K]."""
-        return torch.cat([
-            self._start_of_one(one[None], step_index, options, progress) for one in target
-        ])
+        return torch.cat(
+            [self._start_of_one(one[None], step_index, options, progress) for one in target]
+        )
 
     def _start_of_one(
-        self, target: Tensor, step_index: int, options: SearchOptions,
+        self,
+        target: Tensor,
+        step_index: int,
+        options: SearchOptions,
         progress: ProgressCallback | None,
     ) -> Tensor:
         mean = torch.zeros_like(self.candidates[:1])
@@ -186,8 +190,10 @@ class Search:
             if progress:
                 progress(Progress("screening", index + 1, options.candidates, float(value), 0.0))
         order = torch.cat(found).argsort()[: options.starts - 1]
-        runs = [_Run(self, start[None], target, step_index, options)
-                for start in torch.cat([mean, self.candidates[order]])]
+        runs = [
+            _Run(self, start[None], target, step_index, options)
+            for start in torch.cat([mean, self.candidates[order]])
+        ]
         total, done = sum(_rounds(len(runs))) * options.trial_steps, 0
         while len(runs) > 1:
             for run in runs:
@@ -200,7 +206,11 @@ class Search:
         return runs[0].coordinates().detach()  # [1, active]
 
     def _descend(
-        self, start: Tensor, target: Tensor, step_index: int, options: SearchOptions,
+        self,
+        start: Tensor,
+        target: Tensor,
+        step_index: int,
+        options: SearchOptions,
         progress: ProgressCallback | None,
     ) -> Tensor:
         run = _Run(self, start, target, step_index, options)

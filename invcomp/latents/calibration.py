@@ -13,7 +13,9 @@ from .rate import PriorShape, step_of
 
 Coded = tuple[int, Tensor]  # a step index and the integers found at that step, int [K]
 
-SHAPES = [PriorShape(weight, ratio) for weight in (0.02, 0.05, 0.1, 0.2, 0.3) for ratio in (2, 3, 4)]
+SHAPES = [PriorShape(0.0, 1.0)] + [
+    PriorShape(weight, ratio) for weight in (0.01, 0.03, 0.1, 0.3) for ratio in (2.0, 3.0, 4.0)
+]
 REACH = 48  # sixteenths of an octave that a scale may lie under or over its start
 
 
@@ -67,4 +69,5 @@ def _window_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     index = np.arange(count)
     reach = 4 + index // 4
     low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, count)
-    return (sums[:, high] - sums[:, low]) / (high - low)
+    result: NDArray[np.float64] = (sums[:, high] - sums[:, low]) / (high - low)
+    return result

@@ -1,4 +1,4 @@
-"""Perceptual coordinates: the latents of a generator in a frame where one step fits every direction.
+"""Perceptual coordinates: a frame for a generator's latents where one step fits every direction.
 
 Let f be the perceptual features (features.py) of G(l), J = df/dl. Under the prior
 l = mean + L x, x ~ N(0, I), the singular vectors of J L give coordinates c whose Euclidean
@@ -76,12 +76,13 @@ class Prior:
         return cls(samples.mean(0), root.float(), layers, tau)
 
     def own_parts(self, x: Tensor) -> Tensor:
-        """What the layers' own parts x [N, layers * d] add to flat latents: tau * root x_j."""
-        return (self.tau * x.unflatten(1, (self.layers, -1)) @ self.root).flatten(1)
+        """What own parts x [N, layers * d] add to flat latents for a tau of 1: root x_j."""
+        result: Tensor = (x.unflatten(1, (self.layers, -1)) @ self.root).flatten(1)
+        return result
 
     def pull_back(self, gradients: Tensor) -> Tensor:
         """Rows g of d/dl to d/dx = g L: [N, layers * d] to [N, (1 + layers) * d]."""
-        parts = gradients.unflatten(1, (self.layers, -1)) @ self.root  # [N, layers, d]
+        parts: Tensor = gradients.unflatten(1, (self.layers, -1)) @ self.root  # [N, layers, d]
         if self.layers == 1:
             return parts.flatten(1)
         return torch.cat([parts.sum(1), self.tau * parts.flatten(1)], 1)
@@ -91,7 +92,7 @@ class Prior:
         if self.layers == 1:
             return x @ self.root
         common, own = x.split([len(self.mean), self.layers * len(self.mean)], 1)
-        parts = common[:, None] + self.tau * own.unflatten(1, (self.layers, -1))
+        parts: Tensor = common[:, None] + self.tau * own.unflatten(1, (self.layers, -1))
         return (parts @ self.root).flatten(1)
 
 
@@ -109,16 +110,16 @@ def perceptual_coordinates(
         The coordinates, and the projection [d, K] that takes w - mean (shared by all layers) to
         its coordinates.
     """
-    a = prior.pull_back(gradients.float()) / len(gradients) ** 0.5  # [N, M]
+    a = prior.pull_back(gradients) / len(gradients) ** 0.5  # [N, M]
     energies, vectors = torch.linalg.eigh((a @ a.T).double())
-    energies, vectors = energies.flip(0)[:count], vectors.flip(1)[:, :count].float()
+    energies, left = energies.flip(0)[:count], vectors.flip(1)[:, :count].float()  # U, [N, K]
     deviations = energies.clamp_min(1e-12).sqrt().float()
-    right = (vectors.T @ a) / deviations[:, None]  # V^T, [K, M]
-    basis = prior.push(right) / deviations[:, None]
-    codes, scales = quantise_rows(basis)
-    common = right[:, : len(prior.mean)] * deviations[:, None]  # c = S V^T x, here of x_0 alone
-    projection = torch.linalg.solve(prior.root, common.T)
-    return Coordinates(prior.mean.repeat(prior.layers), codes, scales, deviations), projection
+    right = (left.T @ a) / deviations[:, None]  # V^T, [K, M]
+    codes, scales = quantise_rows(prior.push(right) / deviations[:, None])
+    # for l = mean + L x the coordinates are c = S V^T x = U^T A x, A being the gradients times L
+    projection = left.T @ gradients / len(gradients) ** 0.5  # [K, D]
+    shared = projection.unflatten(1, (prior.layers, -1)).sum(1)
+    return Coordinates(prior.mean.repeat(prior.layers), codes, scales, deviations), shared.T
 
 
 def quantise_rows(basis: Tensor) -> tuple[Tensor, Tensor]:

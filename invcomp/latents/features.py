@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import lpips
 import torch
 from torch import Tensor, nn
@@ -33,9 +35,10 @@ class PerceptualFeatures(nn.Module):
         pictures = reduce_picture(pictures, RESOLUTION)
         layers = self.lpips.net(self.lpips.scaling_layer(pictures))  # type: ignore[operator]
         parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
-        for layer, head in zip(layers, self.lpips.lins):  # type: ignore[call-overload]
+        heads = cast("nn.ModuleList", self.lpips.lins)
+        for layer, head in zip(layers, heads, strict=True):
             places = layer.shape[2] * layer.shape[3]
-            weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
+            weight = cast("nn.Sequential", head.model)[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         return torch.cat(parts, 1)
 

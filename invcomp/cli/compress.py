@@ -1,0 +1,187 @@
+"""invcomp compress: photographs to .ivc files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import show
+from .jobs import Job, find_sources, plan
+from .options import DEFAULT_MODEL, Compile, Device, Force, Output
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..codec import Codec, Encoded
+    from ..inversion.search import SearchOptions
+
+
+def compress(
+    photos: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, or folders of them.")
+    ],
+    output: Output = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")
+    ] = DEFAULT_MODEL,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0-100", help="More is better and larger.", show_default="the model's"
+        ),
+    ] = None,
+    step: Annotated[
+        float | None,
+        typer.Option(metavar="D", help="The quantiser's step, instead of a quality."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Photographs searched for at once.")] = 1,
+    starts: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
+    ] = None,
+    device: Device = "auto",
+    compiled: Compile = None,
+    force: Force = False,
+) -> None:
+    """Compress photographs to .ivc files of a few hundred bytes.
+
+    Of each photograph the largest centred square is taken.
+
+    A folder stands for the pictures that lie in it.
+
+    Without -o each file is written beside its photograph.
+    """
+    from .pictures import readable_suffixes
+
+    report = show.Report()
+    sources = find_sources(photos, readable_suffixes() - {".ivc"}, report)
+    into_folder = len(photos) > 1 or photos[0].is_dir()
+    jobs = plan(sources, output, into_folder, ".ivc", force, report)
+    if jobs:
+        options = search_options(steps=steps, starts=starts, seed=seed)
+        with show.Meter() as meter:
+            codec = open_codec(model, device, compiled, meter)
+            run = _Run(codec, quality, step, options, batch, force, report, meter)
+            run.compress_all(jobs)
+    report.finish()
+
+
+def search_options(**given: int | None) -> SearchOptions:
+    """The search's options, with its own defaults for what is None.
+
+    Raises:
+        OptionError: an option out of range.
+    """
+    from ..inversion.search import SearchOptions
+
+    return SearchOptions(**{name: value for name, value in given.items() if value is not None})
+
+
+def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter) -> Codec:
+    """The codec of a model, which is downloaded if it is not here yet.
+
+    Raises:
+        InvcompError: as `Codec.load`.
+    """
+    from ..codec import Codec, choose_device
+    from .models import fetch_bundle
+
+    choose_device(device)  # refuses before anything is downloaded
+    return Codec(fetch_bundle(model, meter), device, compiled)
+
+
+@dataclass
+class _Run:
+    """One call of the verb: its settings, and what it has done."""
+
+    codec: Codec
+    quality: float | None
+    step: float | None
+    options: SearchOptions
+    batch: int
+    force: bool
+    report: show.Report
+    meter: show.Meter
+    bytes: int = 0
+    written: int = 0
+
+    def compress_all(self, jobs: list[Job]) -> None:
+        """Every batch in turn; options are checked before the first."""
+        from ..errors import OptionError
+
+        self.codec.step_index(self.quality, self.step)
+        if self.batch < 1:
+            raise OptionError(f"batch is {self.batch}: at least 1 is needed")
+        for first in range(0, len(jobs), self.batch):
+            self._compress_batch(jobs[first : first + self.batch], first, len(jobs))
+        if self.written > 1:
+            mean = self.bytes / self.written
+            show.result(f"{self.written} photographs, {mean:.1f} bytes in the mean")
+
+    def _compress_batch(self, jobs: list[Job], first: int, of: int) -> None:
+        from ..errors import ImageError
+
+        read = self._read(jobs)
+        if not read:
+            return
+        names = ", ".join(job.source.name for job, _ in read)
+        several = of > len(jobs)
+        progress = show.search_progress(
+            self.meter, names, len(read), self.options,
+            lambda fraction: self._show_overall(first + fraction * len(jobs), of, several),
+        )
+        encoded = self.codec.encode(
+            [photograph for _, photograph in read], quality=self.quality, step=self.step,
+            search=self.options, batch=len(read), progress=progress,
+        )
+        left = [job for job, _ in read]
+        try:
+            for result in encoded:
+                self._write(left.pop(0), result)
+        except ImageError as error:
+            for job in left:
+                self.report.failed(f"{job.source}: {error}")
+        self.meter.drop(names)
+
+    def _show_overall(self, done: float, of: int, several: bool) -> None:
+        if several:
+            self.meter.show("all photographs", done, of, f"{int(done)} of {of}")
+
+    def _read(self, jobs: list[Job]) -> list[tuple[Job, Image.Image]]:
+        from ..errors import ImageError
+        from .pictures import read_photograph
+
+        read = []
+        for job in jobs:
+            try:
+                read.append((job, read_photograph(job.source)))
+            except ImageError as error:
+                self.report.failed(str(error))
+        return read
+
+    def _write(self, job: Job, encoded: Encoded) -> None:
+        from ..errors import OutputError
+        from .pictures import write_bytes
+
+        try:
+            write_bytes(encoded.data, job.target, self.force)
+        except OutputError as error:
+            self.report.failed(f"{job.source}: {error}")
+            return
+        self.written += 1
+        self.bytes += len(encoded.data)
+        show.result(
+            f"{job.source} -> {job.target}  {len(encoded.data)} bytes  "
+            f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  "
+            f"PSNR {encoded.psnr:.1f} dB  {encoded.seconds:.1f} s"
+        )

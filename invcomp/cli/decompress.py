@@ -1,0 +1,127 @@
+"""invcomp decompress: .ivc files to pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import show
+from .compress import open_codec
+from .jobs import Job, find_sources, plan
+from .options import Device, Force, Output
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..codec import Codec
+    from ..errors import InvcompError
+
+BATCH = 4  # files decoded in one pass of the generator
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job with the file that was read for it."""
+
+    job: Job
+    data: bytes
+
+
+def decompress(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".ivc files, or folders of them.")
+    ],
+    output: Output = None,
+    segments: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Use only the first K segments: a coarser picture."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).",
+            show_default="what the file names",
+        ),
+    ] = None,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Decompress .ivc files to pictures.
+
+    Pictures are PNG, or what the suffix of -o says.
+
+    Without -o each is written beside its file.
+    """
+    from .pictures import picture_format
+
+    report = show.Report()
+    sources = find_sources(files, {".ivc"}, report)
+    into_folder = len(files) > 1 or files[0].is_dir()
+    jobs = plan(sources, output, into_folder, ".png", force, report)
+    for job in jobs:
+        picture_format(job.target)  # refuses a suffix that means nothing
+    with show.Meter() as meter:
+        for name, tasks in _read(jobs, model, report).items():
+            _decompress_all(name, tasks, segments, device, force, report, meter)
+    report.finish()
+
+
+def _read(jobs: list[Job], model: str | None, report: show.Report) -> dict[str, list[_Task]]:
+    """The files by the model that decodes them."""
+    from ..bitstream import IvcFile
+    from ..bundle import find_bundle
+    from ..errors import InvcompError
+
+    groups: dict[str, list[_Task]] = {}
+    for job in jobs:
+        try:
+            data = job.source.read_bytes()
+            fingerprint = IvcFile.unpack(data).fingerprint
+            groups.setdefault(model or find_bundle(fingerprint), []).append(_Task(job, data))
+        except InvcompError as error:
+            report.failed(f"{job.source}: {error}")
+        except OSError as error:
+            report.failed(f"{job.source}: cannot be read: {error.strerror}")
+    return groups
+
+
+def _decompress_all(
+    model: str, tasks: list[_Task], segments: int | None, device: str, force: bool,
+    report: show.Report, meter: show.Meter,
+) -> None:
+    """Files of one model, a few at a time."""
+    from ..errors import InvcompError
+    from .pictures import write_picture
+
+    codec = open_codec(model, device, False, meter)
+    name = f"decompressing with {codec.bundle.settings.name}"
+    for first in range(0, len(tasks), BATCH):
+        batch = tasks[first : first + BATCH]
+        meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
+        for task, picture in zip(batch, _decode(codec, batch, segments), strict=True):
+            source, target = task.job.source, task.job.target
+            try:
+                if isinstance(picture, InvcompError):
+                    raise picture
+                write_picture(picture, target, force)
+                show.result(f"{source} -> {target}  {picture.width} x {picture.height}")
+            except InvcompError as error:
+                report.failed(f"{source}: {error}")
+    meter.drop(name)
+
+
+def _decode(
+    codec: Codec, tasks: list[_Task], segments: int | None
+) -> list[Image.Image | InvcompError]:
+    """Every task's picture, or why there is none."""
+    from ..errors import InvcompError
+
+    try:
+        return [*codec.decompress_batch([task.data for task in tasks], segments)]
+    except InvcompError as error:
+        if len(tasks) == 1:
+            return [error]
+        return [outcome for task in tasks for outcome in _decode(codec, [task], segments)]

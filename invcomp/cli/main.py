@@ -1,0 +1,106 @@
+"""The command line: what verbs there are, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .. import InvcompError
+from . import show
+from .compress import compress
+from .decompress import decompress
+from .demo import demo
+from .info import info
+from .models import models
+from .options import examples
+from .prepare import prepare
+
+INTERRUPTED = 130  # as a shell reports it
+
+
+class Program(TyperGroup):
+    """The group of all verbs; an error that a user can cause ends in one line, not a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except InvcompError as error:
+            show.error(str(error))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            show.error("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "invcomp demo", "invcomp compress portrait.jpg", "invcomp decompress portrait.ivc"
+    ),
+)
+app.command(
+    epilog=examples(
+        "invcomp compress portrait.jpg",
+        "invcomp compress portraits/ -o compressed/ --quality 70",
+        "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
+    )
+)(compress)
+app.command(
+    epilog=examples(
+        "invcomp decompress portrait.ivc",
+        "invcomp decompress portrait.ivc -o coarse.jpg --segments 1",
+        "invcomp decompress compressed/ -o pictures/",
+    )
+)(decompress)
+app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
+app.command(epilog=examples("invcomp demo", "invcomp demo portrait.jpg -o here/"))(demo)
+app.command(
+    epilog=examples(
+        "invcomp prepare faces-1024 -o mine.ivm --photos portraits/",
+        "invcomp prepare faces-1024 -o quick.ivm --draws 300 --coordinates 300",
+    )
+)(prepare)
+app.add_typer(models, name="models")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"invcomp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def invcomp(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Pictures of one domain in a few hundred bytes: a generator is the dictionary."""
+
+
+def run() -> None:
+    """The entry point of the command line."""
+    try:
+        app()
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Flushes stdout; where its reader has gone (`| head`), nothing is left to fail at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

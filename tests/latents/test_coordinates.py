@@ -1,0 +1,73 @@
+"""Perceptual coordinates against a linear generator, for which everything is known exactly."""
+
+import pytest
+import torch
+
+from invcomp.latents.coordinates import Coordinates, Prior, perceptual_coordinates, quantise_rows
+
+
+def made(layers: int, draws: int = 800) -> tuple[torch.Tensor, Prior, Coordinates, torch.Tensor]:
+    """J of a linear f, a prior, and the coordinates estimated from draws of J^T u."""
+    source = torch.Generator().manual_seed(layers)
+    size = 6
+    jacobian = torch.randn(40, layers * size, generator=source, dtype=torch.float64)
+    jacobian *= torch.logspace(0, -2, layers * size)[None]
+    mixing = torch.randn(size, size, generator=source)
+    samples = torch.randn(20_000, size, generator=source) @ mixing + 3
+    prior = Prior.fit(samples, layers, tau=0.3)
+    gradients = torch.randn(draws, 40, generator=source, dtype=torch.float64) @ jacobian
+    coordinates, projection = perceptual_coordinates(gradients.float(), prior, layers * size)
+    return jacobian.float(), prior, coordinates, projection
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+def test_euclidean_distance_is_perceptual_distance(layers: int) -> None:
+    jacobian, _, coordinates, _ = made(layers)
+    source = torch.Generator().manual_seed(9)
+    for _ in range(20):
+        c = torch.randn(1, coordinates.count, generator=source) * coordinates.deviations
+        moved = coordinates.latents(c) - coordinates.mean
+        perceptual = (moved @ jacobian.T).norm()
+        assert float(perceptual / c.norm()) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+def test_prior_samples_have_the_stated_deviations(layers: int) -> None:
+    jacobian, prior, coordinates, _ = made(layers)
+    size = layers * 6 if layers == 1 else (layers + 1) * 6
+    x = torch.randn(20_000, size, generator=torch.Generator().manual_seed(5))
+    features = prior.push(x) @ jacobian.T
+    energy = float(features.square().sum(1).mean())
+    assert float(coordinates.deviations.square().sum()) == pytest.approx(energy, rel=0.2)
+    assert (coordinates.deviations.diff() <= 0).all()
+
+
+def test_pull_back_is_the_transpose_of_push() -> None:
+    _, prior, _, _ = made(4)
+    source = torch.Generator().manual_seed(1)
+    x, gradient = torch.randn(1, 30, generator=source), torch.randn(1, 24, generator=source)
+    left = (prior.push(x) * gradient).sum()
+    right = (x * prior.pull_back(gradient)).sum()
+    torch.testing.assert_close(left, right)
+
+
+def test_projection_finds_a_shared_vector_again() -> None:
+    _, prior, coordinates, projection = made(4)
+    w = prior.mean + torch.randn(1, 6, generator=torch.Generator().manual_seed(2)) @ prior.root
+    found = coordinates.latents((w - prior.mean) @ projection)
+    torch.testing.assert_close(found, w.repeat(1, 4), atol=0.1, rtol=0.02)  # 8-bit basis
+
+
+def test_own_parts_leave_the_mean_alone() -> None:
+    _, prior, _, _ = made(4)
+    x = torch.randn(50_000, 24, generator=torch.Generator().manual_seed(3))
+    parts = prior.own_parts(x).unflatten(1, (4, 6))
+    covariance = torch.cov(parts[:, 2].T)
+    torch.testing.assert_close(covariance, prior.root @ prior.root, atol=0.2, rtol=0.05)
+
+
+def test_rows_are_rounded_to_half_a_step() -> None:
+    basis = torch.randn(5, 300, generator=torch.Generator().manual_seed(4))
+    codes, scales = quantise_rows(basis)
+    assert codes.dtype == torch.int8
+    assert ((codes.float() * scales[:, None] - basis).abs() <= scales[:, None] / 2 + 1e-6).all()

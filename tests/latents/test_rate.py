@@ -1,0 +1,65 @@
+"""The prior's density, the tables made of it, and its fit to coded photographs."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invcomp.latents.calibration import fit_prior, provisional_scales
+from invcomp.latents.rate import LARGEST, PriorShape, make_tables, step_index_of, step_of
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5, 3.0, 20.0])
+def test_probabilities_sum_to_one(scale: float) -> None:
+    x = torch.arange(-2000, 2001, dtype=torch.float64)
+    total = PriorShape().probability(x, torch.tensor(scale, dtype=torch.float64)).sum()
+    assert float(total) == pytest.approx(1, abs=1e-9)
+
+
+def test_bits_have_a_finite_gradient_everywhere() -> None:
+    x = torch.tensor([0.0, 0.5, -0.5, 1.0, 40.0, -4000.0], requires_grad=True)
+    bits = PriorShape().bits(x, torch.full((6,), 0.02))
+    bits.sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(bits).all()
+
+
+def test_tables_cost_what_the_density_says() -> None:
+    scales = np.array([-96, -40, 0, 33], dtype=np.int16)
+    shape = PriorShape(0.1, 3.0)
+    tables = make_tables(scales, shape, (2, 4))
+    step_index = 40
+    for value in (0, 1, -3, LARGEST):
+        integers = np.full(4, value, dtype=np.int32)
+        ratio = torch.from_numpy(tables.rows(step_index) * tables.ratio_stride + tables.first_ratio)
+        expected = shape.bits(torch.tensor(float(value)), torch.pow(2.0, ratio.double() / 16))
+        paid = tables.code_length(integers, step_index)
+        cheap = expected.numpy() < 18  # near 24 bits a frequency of 2^24 has no finer value
+        np.testing.assert_allclose(paid[cheap], expected.numpy()[cheap], atol=0.05)
+
+
+@given(st.integers(0, 255))
+def test_step_index_and_step_invert_each_other(index: int) -> None:
+    assert step_index_of(step_of(index)) == index
+
+
+def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
+    """Data of 2.5 times the provisional scale: the fit codes them in nearly the ideal length."""
+    source = torch.Generator().manual_seed(0)
+    deviations = torch.logspace(0, -2, 300)
+    start = provisional_scales(deviations)
+    true_scale = 2.5 * torch.pow(2.0, start.float() / 16)
+    step = step_of(64)
+    uniform = torch.rand(30, 300, generator=source) - 0.5
+    values = -true_scale * uniform.sign() * torch.log1p(-2 * uniform.abs())  # Laplace
+    coded = [(64, (row / step).round().int()) for row in values]
+    scales, shape = fit_prior(coded, start)
+
+    def bits(shape: PriorShape, scale: torch.Tensor) -> float:
+        return float(sum(shape.bits(row.float(), scale / step).sum() for _, row in coded))
+
+    fitted = bits(shape, torch.pow(2.0, scales.float() / 16))
+    assert fitted < 1.01 * bits(PriorShape(0.0, 1.0), true_scale)
+    assert fitted < 0.95 * bits(PriorShape(), torch.pow(2.0, start.float() / 16))

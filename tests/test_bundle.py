@@ -1,0 +1,107 @@
+"""Bundles: written, read, joined, checked."""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from invcomp.bundle import Settings, find_bundle, load_bundle, read_bundle, read_metadata
+from invcomp.errors import BundleError, MissingBundleError
+from invcomp.generators.base import normal
+from invcomp.generators.hub import KNOWN_MODELS
+
+from .tiny import tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "tiny.ivm"
+    tiny_bundle().save(path)
+    return path
+
+
+def test_read_back_whole(path: Path) -> None:
+    bundle, again = tiny_bundle(), read_bundle(path)
+    assert again.fingerprint == bundle.fingerprint
+    assert again.settings == bundle.settings
+    c = normal(2, 64, seed=0)
+    torch.testing.assert_close(
+        again.generator(again.coordinates.latents(c)),
+        bundle.generator(bundle.coordinates.latents(c)),
+    )
+
+
+def test_fingerprint_covers_what_decoding_needs() -> None:
+    bundle = tiny_bundle()
+    expected = bundle.fingerprint
+    with_tables = partial(dataclasses.replace, bundle.tables)
+    changed = [
+        dataclasses.replace(bundle, tables=with_tables(scales=bundle.tables.scales + 1)),
+        dataclasses.replace(
+            bundle, coordinates=dataclasses.replace(bundle.coordinates, mean=normal(1, 416, 1)[0])
+        ),
+        dataclasses.replace(bundle, tables=with_tables(segment_ends=(8, 25, 64))),
+    ]
+    assert len({expected, *(other.fingerprint for other in changed)}) == 4
+    assert dataclasses.replace(bundle, settings=Settings("other")).fingerprint == expected
+    with torch.no_grad():
+        bundle.generator.constant[0, 0, 0, 0] += 1e-3
+    assert bundle.fingerprint != expected
+
+
+def test_without_its_generator_it_joins_one(tmp_path: Path) -> None:
+    bundle, path = tiny_bundle(), tmp_path / "tiny.safetensors"
+    bundle.save(path, generator=False)
+    assert not any(name.startswith("generator.") for name in load_file(path))
+    assert read_bundle(path, tiny_bundle().generator).fingerprint == bundle.fingerprint
+    other = tiny_bundle().generator
+    with torch.no_grad():
+        other.constant += 1
+    with pytest.raises(BundleError, match="fingerprint"):
+        read_bundle(path, other)
+
+
+def test_altered_and_damaged_bundles_are_refused(path: Path, tmp_path: Path) -> None:
+    tensors, metadata = load_file(path), read_metadata(path)
+    tensors["coordinates.codes"][0, 0] += 1
+    altered = tmp_path / "altered.ivm"
+    save_file(tensors, altered, metadata)
+    with pytest.raises(BundleError, match="fingerprint"):
+        read_bundle(altered)
+    data = path.read_bytes()
+    for length in range(0, len(data), len(data) // 40):
+        altered.write_bytes(data[:length])
+        with pytest.raises(BundleError, match=r"altered\.ivm"):
+            read_bundle(altered)
+    del tensors["tables.scales"]
+    save_file(tensors, altered, metadata)
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(altered)
+    save_file({"x": torch.zeros(1)}, altered)
+    with pytest.raises(BundleError, match="not a bundle"):
+        read_bundle(altered)
+
+
+def test_missing_bundles_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    with pytest.raises(MissingBundleError, match=r"no\.ivm"):
+        load_bundle("no.ivm")
+    with pytest.raises(MissingBundleError, match="faces-1024"):
+        load_bundle("cats")
+    with pytest.raises(MissingBundleError, match="00000000"):
+        find_bundle(bytes(4))
+    tiny_bundle().save(tmp_path / "models" / "tiny.ivm")
+    found = find_bundle(tiny_bundle().fingerprint[:4])
+    assert read_bundle(Path(found)).settings.name == "tiny"
+
+
+def test_the_face_bundle_ships_and_fits(pypi: Path) -> None:
+    model = KNOWN_MODELS["faces-1024"]
+    assert model.prepared.stat().st_size <= 8_000_000
+    bundle = load_bundle("faces-1024")
+    assert bundle.fingerprint.hex() == read_metadata(model.prepared)["fingerprint"]
+    assert bundle.generator.resolution == 1024
+    assert find_bundle(bundle.fingerprint[:4]) == "faces-1024"

@@ -1,0 +1,156 @@
+"""The whole way on a small real bundle, and on the portraits' bundle where it can be had."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from invcomp.bitstream import IvcFile, decode
+from invcomp.bundle import load_bundle
+from invcomp.codec import Codec
+from invcomp.errors import ImageError, MissingBundleError, OptionError
+from invcomp.frame import from_picture
+from invcomp.generators.base import normal
+from invcomp.inversion.search import Progress, SearchOptions
+
+from .tiny import tiny_bundle
+
+SHORT = SearchOptions(steps=20)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec(tiny_bundle(), "cpu", compiled=False)
+
+
+@pytest.fixture(scope="module")
+def photograph(codec: Codec) -> Image.Image:
+    """A picture that the generator can make, so that the search can find it."""
+    c = normal(1, 64, seed=3) * codec.coordinates.deviations
+    with torch.no_grad():
+        return from_picture(codec.generator(codec.coordinates.latents(c)))
+
+
+def test_there_and_back(codec: Codec, photograph: Image.Image) -> None:
+    data = codec.compress(photograph, search=SearchOptions(steps=60))
+    decoded = codec.decompress(data)
+    assert decoded.size == photograph.size
+    error = np.square(np.array(decoded, float) - np.array(photograph, float)).mean()
+    start = from_picture(codec.generator(codec.coordinates.mean[None]))
+    assert error < 0.5 * np.square(np.array(start, float) - np.array(photograph, float)).mean()
+
+
+def test_figures_are_those_of_the_file(codec: Codec, photograph: Image.Image) -> None:
+    encoded = next(codec.encode([photograph], search=SHORT))
+    decoded = codec.decompress(encoded.data)
+    assert np.array_equal(np.array(decoded), np.array(encoded.decoded))
+    x, y = (np.array(picture, float) / 255 for picture in (photograph, decoded))
+    assert encoded.psnr == pytest.approx(-10 * np.log10(np.square(x - y).mean()), abs=1e-3)
+    assert encoded.bits_per_pixel == pytest.approx(8 * len(encoded.data) / 64**2)
+
+
+def test_a_finer_step_gives_more_bytes_and_less_distortion(
+    codec: Codec, photograph: Image.Image
+) -> None:
+    options = SearchOptions(steps=60)
+    coarse, fine = (
+        next(codec.encode([photograph], quality=quality, search=options)) for quality in (5, 60)
+    )
+    assert len(coarse.data) < len(fine.data)
+    assert coarse.lpips > fine.lpips
+
+
+def test_a_batch_is_its_pictures_one_by_one(codec: Codec, photograph: Image.Image) -> None:
+    images = [photograph, photograph.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    together = list(codec.encode(images, search=SHORT, batch=2))
+    for image, encoded in zip(images, together, strict=True):
+        alone = next(codec.encode([image], search=SHORT))
+        assert encoded.lpips == pytest.approx(alone.lpips, abs=0.1)
+    pictures = codec.decompress_batch([encoded.data for encoded in together])
+    for picture, encoded in zip(pictures, together, strict=True):
+        difference = np.array(picture, int) - np.array(encoded.decoded, int)
+        assert np.abs(difference).max() <= 1
+
+
+def test_symbols_do_not_depend_on_precision_or_threads(
+    codec: Codec, photograph: Image.Image
+) -> None:
+    data = codec.compress(photograph, search=SHORT)
+    expected = decode(IvcFile.unpack(data), codec.tables)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            again = Codec(codec.bundle, "cpu")
+            assert np.array_equal(decode(IvcFile.unpack(data), again.tables), expected)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert np.array_equal(decode(IvcFile.unpack(data), again.tables), expected)
+            difference = np.array(again.decompress(data), int) - np.array(codec.decompress(data))
+            assert np.abs(difference).max() <= 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_segments_refine_the_picture(codec: Codec, photograph: Image.Image) -> None:
+    data = codec.compress(photograph, search=SearchOptions(steps=60))
+    target = np.array(photograph, float)
+    errors = [
+        np.square(np.array(codec.decompress(data, segments=count), float) - target).mean()
+        for count in (0, 1, 2, 3)
+    ]
+    assert errors[0] > errors[1] > errors[3]
+
+
+def test_another_size_is_handed_back(codec: Codec, photograph: Image.Image) -> None:
+    data = codec.compress(photograph.resize((50, 50)), search=SHORT)
+    assert codec.decompress(data).size == (50, 50)
+    assert len(data) == len(codec.compress(photograph, search=SHORT)) + 7 or len(data) > 12
+
+
+def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> None:
+    seen: list[Progress] = []
+    options = SearchOptions(steps=5, starts=4, candidates=6, trial_steps=2)
+    codec.compress(photograph, search=options, progress=seen.append)
+    stages = [progress.stage for progress in seen]
+    assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
+    assert seen[-1].step == seen[-1].steps == 5
+    assert options.gradient_steps == 5 + 12
+
+
+def test_the_same_seed_gives_the_same_file(codec: Codec, photograph: Image.Image) -> None:
+    assert codec.compress(photograph, search=SHORT) == codec.compress(photograph, search=SHORT)
+
+
+def test_options_out_of_range(codec: Codec, photograph: Image.Image) -> None:
+    for options in ({"quality": 101}, {"quality": -1}, {"step": 2.0}, {"step": 0.0},
+                    {"step": 0.1, "quality": 3}, {"batch": 0}):  # fmt: skip
+        with pytest.raises(OptionError):
+            codec.compress(photograph, **options)
+    with pytest.raises(OptionError, match="not available"):
+        Codec(tiny_bundle(), "tpu")
+    with pytest.raises(ImageError):
+        codec.compress("portrait.png")  # type: ignore[arg-type]
+
+
+def test_a_file_of_another_bundle_is_refused(codec: Codec, photograph: Image.Image) -> None:
+    file = IvcFile.unpack(codec.compress(photograph, search=SHORT))
+    other = dataclasses.replace(file, fingerprint=b"\0\1\2\3").pack()
+    with pytest.raises(MissingBundleError, match="00010203"):
+        codec.decompress(other)
+
+
+def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
+    """The main job: 1024 px, a short search; `scripts/bench_faces.py` measures the long one."""
+    codec = Codec(load_bundle("faces-1024"), "cpu", compiled=False)
+    with Image.open(faces[-1]) as image:
+        encoded = next(codec.encode([image], search=SearchOptions(steps=12)))
+    assert encoded.decoded.size == (1024, 1024)
+    assert 30 < len(encoded.data) < 400
+    assert encoded.lpips < 0.45  # from 0.55 to 0.7 at the mean latent
+    file = IvcFile.unpack(encoded.data)
+    ideal = codec.tables.code_length(decode(file, codec.tables), file.step_index).sum() / 8
+    assert sum(map(len, file.segments)) <= 1.03 * ideal + 2
+    assert len(encoded.data) - sum(map(len, file.segments)) == 12

@@ -1,0 +1,107 @@
+"""What the documentation shows is true: examples run, command lines parse, links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import typer
+from PIL import Image
+
+from invcomp.cli.main import app
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
+    """The code blocks of these languages, each with the number of its first line."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text[: match.start(2)].count("\n") + 1, match[2])
+        for match in FENCE.finditer(text)
+        if match[1] in languages
+    ]
+
+
+def command_lines(page: Path) -> list[str]:
+    """Every call of invcomp, in shell blocks and in code spans."""
+    text = page.read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    lines = [line for _, block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [part.strip() for line in [*lines, *spans] for part in line.split("&&")]
+    return [command for command in commands if command.startswith("invcomp ")]
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"`[^`\n]+`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings are called in links, on GitHub and in the built pages alike."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_python_examples_run(
+    page: Path,
+    tiny_model: Path,
+    photographs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In order, in one namespace, in a folder with the portraits, with a bundle of 64 px."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("portrait.jpg", "portrait.png"):
+        Image.open(photographs[0]).save(name)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for line, source in blocks(page, "python"):
+        source = source.replace('"faces-1024"', repr(str(tiny_model)))
+        exec(compile("\n" * (line - 1) + source, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize(
+    "command", sorted({command for page in PAGES for command in command_lines(page)})
+)
+def test_command_lines_parse(command: str) -> None:
+    """The verb and its options exist and take these values; nothing is run."""
+    parser: Any = typer.main.get_command(app)
+    name, *words = shlex.split(command, comments=True)
+    while hasattr(parser, "commands") and words[0] in parser.commands:
+        name = words.pop(0)
+        parser = parser.commands[name]
+    if words and words[-1] in ("--help", "--version"):
+        with pytest.raises(typer.Exit):
+            parser.make_context(name, words)
+    else:
+        assert not hasattr(parser, "commands"), f"there is no verb {words[0]}"
+        parser.make_context(name, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link}: there is no such file"
+        if page.parent.name == "docs":  # mkdocs knows no other files
+            assert target.is_relative_to(ROOT / "docs"), f"{link} leads out of docs/"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: there is no such heading"
+
+
+def test_the_two_commands_of_a_new_user_stand_in_the_readme() -> None:
+    """.ci/run takes the second from there."""
+    lines = [line for _, block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
+    assert "pip install . && invcomp demo" in lines
+    assert 'pip install -e ".[test]" && pytest' in lines

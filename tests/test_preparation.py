@@ -1,0 +1,82 @@
+"""`prepare` on a small generator: what it makes compresses, and a broken run goes on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from invcomp.bundle import read_bundle
+from invcomp.codec import Codec
+from invcomp.errors import BundleError, OptionError
+from invcomp.frame import from_picture
+from invcomp.generators.base import normal
+from invcomp.inversion.search import SearchOptions
+from invcomp.preparation import PrepareOptions, prepare
+
+from .tiny import tiny_bundle
+
+OPTIONS = PrepareOptions(draws=120, coordinates=40, candidates=4, prior_samples=500, batch=2)
+
+
+def test_prepared_bundle_compresses(tmp_path: Path) -> None:
+    generator = tiny_bundle().generator
+    path = tmp_path / "own.ivm"
+    photographs = []
+    for seed in range(2):
+        with torch.no_grad():
+            picture = generator(generator.spread(generator.sample(normal(1, 32, seed))))
+        photographs.append(tmp_path / f"{seed}.png")
+        from_picture(picture).save(photographs[-1])
+    seen = []
+    prepare(generator, path, OPTIONS, photographs, lambda *stage: seen.append(stage), "cpu")
+    assert ("metric", 120, 120) in seen
+    assert seen[-1] == ("calibration", 2, 2)
+    assert sorted(tmp_path.iterdir()) == sorted([*photographs, path])  # no checkpoint stays
+    bundle = read_bundle(path)
+    assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
+    codec = Codec(bundle, "cpu", compiled=False)
+    with torch.no_grad():
+        picture = generator(generator.spread(generator.sample(normal(1, 32, seed=9))))
+    photograph = from_picture(picture)
+    encoded = next(codec.encode([photograph], search=SearchOptions(steps=40)))
+    coarse = codec.decompress(encoded.data, segments=0)  # the mean picture
+    start = codec.features.lpips_distance(*map(_tensor, (photograph, coarse)))
+    assert encoded.lpips < 0.8 * float(start)
+
+
+def _tensor(image: object) -> torch.Tensor:
+    from invcomp.frame import fit
+
+    return fit(image, 64)[0]
+
+
+def test_a_broken_run_goes_on_with_the_same_draws(tmp_path: Path) -> None:
+    generator = tiny_bundle().generator
+    whole = prepare(generator, tmp_path / "whole.ivm", OPTIONS, device="cpu")
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 76:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(generator, tmp_path / "own.ivm", OPTIONS, progress=stop, device="cpu")
+    assert not (tmp_path / "own.ivm").exists()
+    seen: list[int] = []
+    resumed = prepare(
+        generator, tmp_path / "own.ivm", OPTIONS,
+        progress=lambda stage, done, total: seen.append(done), device="cpu",
+    )  # fmt: skip
+    assert seen[0] == 50
+    assert torch.equal(resumed.coordinates.codes, whole.coordinates.codes)
+
+
+def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
+    generator = tiny_bundle().generator
+    (tmp_path / "own.ivm.draws").write_bytes(b"not a checkpoint")
+    with pytest.raises(BundleError, match="delete it"):
+        prepare(generator, tmp_path / "own.ivm", OPTIONS, device="cpu")
+
+
+def test_options_out_of_range() -> None:
+    with pytest.raises(OptionError, match="draws"):
+        PrepareOptions(draws=0)

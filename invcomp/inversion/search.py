@@ -7,6 +7,7 @@ lambda tied to the step, so the step is the only knob of quality.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,7 +88,10 @@ class Distortion:
     ) -> None:
         self.generator, self.features, self.mixed = generator, features, mixed
         self.resolution = min(RESOLUTION, generator.resolution)
-        self._distance = torch.compile(self._eager, dynamic=False) if compiled else self._eager
+        self._distance = self._eager
+        if compiled:  # where CUDA is installed without a GPU, torch warns of it as it compiles
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+            self._distance = torch.compile(self._eager, dynamic=False)
 
     def target(self, pictures: Tensor) -> Tensor:
         """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,9 @@ def find_bundle(fingerprint: bytes) -> str:
         if read_metadata(model.prepared)["fingerprint"].startswith(prefix):
             return model.name
     for path in sorted((cache_directory() / "models").glob(f"*{SUFFIX}")):
-        if read_metadata(path)["fingerprint"].startswith(prefix):
-            return str(path)
+        with suppress(BundleError):  # one damaged file must not hide the others
+            if read_metadata(path)["fingerprint"].startswith(prefix):
+                return str(path)
     raise MissingBundleError(
         f"the bundle {prefix} that this file was made with is not here: "
         "give its .ivm file with --model, or install the invcomp version that ships it"

@@ -87,7 +87,13 @@ def to_picture(image: Image.Image) -> Tensor:
 
 
 def from_picture(picture: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
-    """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given."""
+    """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+
+    Raises:
+        ImageError: a size past Pillow's limit, `Image.MAX_IMAGE_PIXELS`: a file may claim any.
+    """
+    if size and Image.MAX_IMAGE_PIXELS and size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
+        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")
     values = ((picture[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
     return image.resize(size, Image.Resampling.LANCZOS) if size else image

@@ -78,7 +78,9 @@ def square(centre: Points, x: Points) -> Points:
 def sample(image: Image.Image, quad: Points, size: int) -> Image.Image:
     """The square `quad` of the image as a picture of `size` px, without aliasing."""
     oversampled = image.transform(
-        (4 * size, 4 * size), Image.Transform.QUAD, tuple((quad + 0.5).flatten()),
+        (4 * size, 4 * size),
+        Image.Transform.QUAD,
+        tuple((quad + 0.5).flatten()),
         Image.Resampling.BICUBIC,
     )
     return oversampled.resize((size, size), Image.Resampling.LANCZOS)
@@ -129,10 +131,14 @@ def find_face(photo: Image.Image) -> tuple[Points, Points]:
     side = float(max(photo.size))
     frame = square(np.array(photo.size) / 2, np.array([side / 2, 0.0]))
     picture = np.asarray(sample(photo, frame, 256), np.float32)[None] / 127.5 - 1
-    anchors = np.concatenate([
-        np.repeat([((i % n + 0.5) / n, (i // n + 0.5) / n) for i in range(n * n)], count, axis=0)
-        for n, count in ((16, 2), (8, 6))
-    ])
+    anchors = np.concatenate(
+        [
+            np.repeat(
+                [((i % n + 0.5) / n, (i // n + 0.5) / n) for i in range(n * n)], count, axis=0
+            )
+            for n, count in ((16, 2), (8, 6))
+        ]
+    )
     outputs = run("face_detection_back", picture)
     best = int(outputs[896].argmax())
     found = outputs[896 * 16].reshape(896, 8, 2)[best] / 256  # centre, size, six points

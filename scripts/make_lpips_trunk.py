@@ -42,7 +42,10 @@ def head_difference(archive: Path, network: str, model: str) -> float:
         (
             torch.from_numpy(arrays[f"NetLinLayer_{k}/Conv_0/kernel"].copy()).flatten()
             - heads[f"lin{k}.model.1.weight"].flatten()
-        ).abs().max().item()
+        )
+        .abs()
+        .max()
+        .item()
         for k in range(5)
     )
 

@@ -92,6 +92,11 @@ def test_a_truncated_picture_is_refused() -> None:
         fit(cut, 8)
 
 
+def test_a_size_past_any_reason_is_refused() -> None:
+    with pytest.raises(ImageError, match="limit"):
+        from_picture(torch.zeros(1, 3, 8, 8), (65535, 65535))
+
+
 def test_to_picture_has_the_stated_range() -> None:
     picture = to_picture(gradient(256, 256))
     assert (float(picture.min()), float(picture.max())) == (-1, 1)

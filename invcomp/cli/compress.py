@@ -10,7 +10,7 @@ import typer
 
 from . import show
 from .jobs import Job, find_sources, plan
-from .options import DEFAULT_MODEL, Compile, Device, Force, Output
+from .options import DEFAULT_MODEL, Compile, Device, Force, Model, Output
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,9 +24,7 @@ def compress(
         list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, or folders of them.")
     ],
     output: Output = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     quality: Annotated[
         float | None,
         typer.Option(
@@ -137,12 +135,19 @@ class _Run:
         names = ", ".join(job.source.name for job, _ in read)
         several = of > len(jobs)
         progress = show.search_progress(
-            self.meter, names, len(read), self.options,
+            self.meter,
+            names,
+            len(read),
+            self.options,
             lambda fraction: self._show_overall(first + fraction * len(jobs), of, several),
         )
         encoded = self.codec.encode(
-            [photograph for _, photograph in read], quality=self.quality, step=self.step,
-            search=self.options, batch=len(read), progress=progress,
+            [photograph for _, photograph in read],
+            quality=self.quality,
+            step=self.step,
+            search=self.options,
+            batch=len(read),
+            progress=progress,
         )
         left = [job for job, _ in read]
         try:

@@ -11,7 +11,7 @@ import typer
 from . import show
 from .compress import open_codec
 from .jobs import Job, find_sources, plan
-from .options import Device, Force, Output
+from .options import Device, FilesModel, Force, Output
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,13 +39,7 @@ def decompress(
         int | None,
         typer.Option(metavar="K", help="Use only the first K segments: a coarser picture."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).",
-            show_default="what the file names",
-        ),
-    ] = None,
+    model: FilesModel = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -89,8 +83,13 @@ def _read(jobs: list[Job], model: str | None, report: show.Report) -> dict[str, 
 
 
 def _decompress_all(
-    model: str, tasks: list[_Task], segments: int | None, device: str, force: bool,
-    report: show.Report, meter: show.Meter,
+    model: str,
+    tasks: list[_Task],
+    segments: int | None,
+    device: str,
+    force: bool,
+    report: show.Report,
+    meter: show.Meter,
 ) -> None:
     """Files of one model, a few at a time."""
     from ..errors import InvcompError

@@ -11,7 +11,7 @@ import typer
 
 from . import show
 from .compress import open_codec, search_options
-from .options import DEFAULT_MODEL, Compile, Device
+from .options import DEFAULT_MODEL, Compile, Device, Model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,9 +53,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
     ] = FOLDER,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
@@ -81,9 +79,7 @@ def demo(
     show.result(f"written to {output}: {photo.stem}.ivc, original, decoded, side_by_side (.png)")
 
 
-def compare(
-    codec: Codec, photograph: Image.Image, name: str, meter: show.Meter
-) -> Comparison:
+def compare(codec: Codec, photograph: Image.Image, name: str, meter: show.Meter) -> Comparison:
     """Encodes, decodes and measures a photograph, then looks for its rivals.
 
     Args:
@@ -160,15 +156,26 @@ def _print(comparison: Comparison) -> None:
     for heading in ("bytes", "times", "bpp", "LPIPS", "PSNR", "encode", "decode"):
         table.add_column(heading, justify="right")
     table.add_row(
-        "invcomp", str(len(ours.data)), "1.0", f"{8 * len(ours.data) / pixels:.5f}",
-        f"{ours.lpips:.3f}", f"{ours.psnr:.1f} dB", f"{ours.seconds:.1f} s",
-        f"{comparison.decode_seconds:.2f} s", style="bold",
+        "invcomp",
+        str(len(ours.data)),
+        "1.0",
+        f"{8 * len(ours.data) / pixels:.5f}",
+        f"{ours.lpips:.3f}",
+        f"{ours.psnr:.1f} dB",
+        f"{ours.seconds:.1f} s",
+        f"{comparison.decode_seconds:.2f} s",
+        style="bold",
     )
     for other in comparison.others:
         table.add_row(
-            f"{LABELS[other.codec]} at {other.size} px", str(other.bytes),
-            f"{other.bytes / len(ours.data):.1f}", f"{8 * other.bytes / pixels:.5f}",
-            f"{other.value:.3f}", f"{_psnr(comparison.original, other.decoded):.1f} dB", "", "",
+            f"{LABELS[other.codec]} at {other.size} px",
+            str(other.bytes),
+            f"{other.bytes / len(ours.data):.1f}",
+            f"{8 * other.bytes / pixels:.5f}",
+            f"{other.value:.3f}",
+            f"{_psnr(comparison.original, other.decoded):.1f} dB",
+            "",
+            "",
         )
     show.table(table)
 

@@ -11,7 +11,7 @@ import typer
 
 from . import show
 from .jobs import find_sources
-from .options import Json
+from .options import FilesModel, Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,7 @@ def info(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help=".ivc files, or folders of them.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).",
-            show_default="what the file names",
-        ),
-    ] = None,
+    model: FilesModel = None,
     as_json: Json = False,
 ) -> None:
     """Show every field of .ivc files, and where their bytes go.
@@ -184,10 +178,11 @@ def _print(entry: dict[str, Any]) -> None:
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
     bundle, segments = entry["bundle"], entry["segments"]
+    parts = f"{entry['header_bytes']} header, {entry['payload_bytes']} payload"
     size = f"{entry['width']} x {entry['height']}" if entry["width"] else "the generator's"
     rate = entry["bits_per_pixel"]
     rows = [
-        ("bytes", f"{entry['bytes']} ({entry['header_bytes']} header, {entry['payload_bytes']} payload)"),
+        ("bytes", f"{entry['bytes']} ({parts})"),
         ("bits per pixel", f"{rate:.5f}" if rate else "needs the bundle"),
         ("format version", str(entry["version"])),
         ("bundle", f"{bundle['fingerprint']}  {bundle['name'] or 'not on this machine'}"),

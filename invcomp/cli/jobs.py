@@ -52,7 +52,11 @@ def _listing(folder: Path, report: Report) -> list[Path]:
 
 
 def plan(
-    sources: list[Path], output: str | None, into_folder: bool, suffix: str, force: bool,
+    sources: list[Path],
+    output: str | None,
+    into_folder: bool,
+    suffix: str,
+    force: bool,
     report: Report,
 ) -> list[Job]:
     """The jobs that may go ahead.

@@ -118,8 +118,14 @@ def describe(name: str) -> dict[str, Any]:
         return _describe_vgg(cache_directory() / f"{LPIPS_VGG}.safetensors")
     path = Path(name)
     if path.suffix == SUFFIX or path.is_file():
-        return {"name": name, "description": "a bundle's file", "fetched": True,
-                "path": str(path), "bytes": _size(path), **_prepared(read_metadata(path))}
+        return {
+            "name": name,
+            "description": "a bundle's file",
+            "fetched": True,
+            "path": str(path),
+            "bytes": _size(path),
+            **_prepared(read_metadata(path)),
+        }
     model = known_model(name)
     here = model.bundle.is_file()
     return {

@@ -12,6 +12,18 @@ Output = Annotated[
     str | None,  # a string, as a path would lose the slash that makes it a folder
     typer.Option("--output", "-o", metavar="FILE|DIR", help="A folder for several files."),
 ]
+Model = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")
+]
+FilesModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="A known model or a bundle's file (.ivm).",
+        show_default="what the file names",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing output.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 Compile = Annotated[

@@ -29,8 +29,8 @@ def prepare(
     photos: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Photographs of the domain, in the generator's frame: priors are "
-            "fitted to them.",
+            metavar="DIR",
+            help="Photographs of the domain, in the generator's frame: priors are fitted to them.",
         ),
     ] = None,
     coordinates: Annotated[
@@ -63,16 +63,24 @@ def prepare(
     from ..preparation import prepare as make
 
     given: dict[str, Any] = {
-        "draws": draws, "coordinates": coordinates, "tau": tau, "beta": beta, "batch": batch,
+        "draws": draws,
+        "coordinates": coordinates,
+        "tau": tau,
+        "beta": beta,
+        "batch": batch,
         "seed": seed,
     }
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
     photographs = _photographs(photos)
     with show.Meter() as meter:
         bundle = make(
-            _generator(generator, meter), output, options, photographs,
+            _generator(generator, meter),
+            output,
+            options,
+            photographs,
             lambda stage, done, total: meter.show(stage, done, total, f"{done} of {total}"),
-            device, bool(compiled),
+            device,
+            bool(compiled),
         )
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "

@@ -123,7 +123,10 @@ def byte_note(done: int, total: int) -> str:
 
 
 def search_progress(
-    meter: Meter, name: str, photographs: int, options: SearchOptions,
+    meter: Meter,
+    name: str,
+    photographs: int,
+    options: SearchOptions,
     also: Callable[[float], None] = lambda fraction: None,
 ) -> Callable[[SearchState], None]:
     """What moves the bar of one batch: all stages of its search are one way of known length.

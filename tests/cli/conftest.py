@@ -49,7 +49,7 @@ def invcomp(
 @pytest.fixture
 def compress(invcomp: Invcomp, tiny_model: Path) -> Invcomp:
     """Runs `invcomp compress ARGUMENTS` with the tiny bundle and a short search."""
-    return lambda *arguments: invcomp("compress", *arguments, "--model", tiny_model, *FAST)
+    return lambda *arguments: invcomp("compress", "--model", tiny_model, *FAST, *arguments)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,10 @@ def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.
     environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "invcomp", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
         **options,  # type: ignore[call-overload]
     )
 

@@ -96,8 +96,6 @@ def test_options_that_make_no_sense(
     assert not (folder / "a.ivc").exists()
 
 
-
-
 def test_a_bundle_that_is_damaged(invcomp: Invcomp, folder: Path, tiny_model: Path) -> None:
     damaged = folder / "damaged.ivm"
     content = bytearray(tiny_model.read_bytes())
@@ -111,8 +109,18 @@ def test_a_bundle_that_is_damaged(invcomp: Invcomp, folder: Path, tiny_model: Pa
 
 def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
     process = start(
-        "compress", folder, "-o", folder / "out", "--model", tiny_cache / "models" / "tiny.ivm",
-        "--steps", "1000000", "--starts", "1", "--no-compile", cache=tiny_cache,
+        "compress",
+        folder,
+        "-o",
+        folder / "out",
+        "--model",
+        tiny_cache / "models" / "tiny.ivm",
+        "--steps",
+        "1000000",
+        "--starts",
+        "1",
+        "--no-compile",
+        cache=tiny_cache,
     )
     assert process.stderr is not None
     assert "search 1/" in process.stderr.readline()
@@ -122,7 +130,9 @@ def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
     assert outcome.errors == ["error: interrupted"]
     assert "Traceback" not in outcome.err
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-        "a.png", "b.jpg", "c.webp",
+        "a.png",
+        "b.jpg",
+        "c.webp",
     ]
 
 
@@ -132,8 +142,13 @@ def limit_files(size: int) -> None:
 
 def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
     process = start(
-        "compress", folder / "a.png", "--model", tiny_cache / "models" / "tiny.ivm", *FAST,
-        cache=tiny_cache, preexec_fn=partial(limit_files, 10),
+        "compress",
+        folder / "a.png",
+        "--model",
+        tiny_cache / "models" / "tiny.ivm",
+        *FAST,
+        cache=tiny_cache,
+        preexec_fn=partial(limit_files, 10),
     )
     outcome = finish(process)
     assert outcome.code == 1

@@ -11,7 +11,10 @@ from .conftest import Invcomp
 
 
 def test_the_demo_writes_and_compares(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path,
+    invcomp: Invcomp,
+    tiny_model: Path,
+    photographs: list[Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)

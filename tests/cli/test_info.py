@@ -54,7 +54,11 @@ def test_the_table_shows_the_fields(invcomp: Invcomp, file: Path, ivc: bytes) ->
 
 
 def test_without_the_bundle_the_header_is_shown(
-    invcomp: Invcomp, file: Path, tmp_path: Path, ivc: bytes, tiny_model: Path,
+    invcomp: Invcomp,
+    file: Path,
+    tmp_path: Path,
+    ivc: bytes,
+    tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "empty"))
@@ -66,9 +70,7 @@ def test_without_the_bundle_the_header_is_shown(
     assert described(invcomp, file, "--model", tiny_model)["bundle"]["name"] == "tiny"
 
 
-def test_bad_files_are_named_and_the_others_shown(
-    invcomp: Invcomp, file: Path, ivc: bytes
-) -> None:
+def test_bad_files_are_named_and_the_others_shown(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
     cut = file.with_name("cut.ivc")
     cut.write_bytes(ivc[:-5])
     outcome = invcomp("info", "--json", cut, file)

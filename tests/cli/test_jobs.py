@@ -28,9 +28,7 @@ def test_a_file_may_have_any_suffix_and_is_read_once(tmp_path: Path) -> None:
     assert find_sources([path, tmp_path / "." / "picture.dat"], {".png"}, Report()) == [path]
 
 
-def test_what_is_not_there_is_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_not_there_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path, "a.txt")
     report = Report()
     assert find_sources([tmp_path / "no.png", tmp_path], {".png"}, report) == []

@@ -68,7 +68,7 @@ def test_pictures_are_written_in_the_format_of_the_suffix(tmp_path: Path, suffix
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["a.xyz", "a", "a.ivc", "a.xbm"])
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.xbm"])
 def test_formats_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=name):
         write_picture(Image.new("RGB", (40, 30)), tmp_path / name, force=False)

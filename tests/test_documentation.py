@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -31,13 +32,30 @@ def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
     ]
 
 
-def command_lines(page: Path) -> list[str]:
-    """Every call of invcomp, in shell blocks and in code spans."""
-    text = page.read_text(encoding="utf-8")
-    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-    lines = [line for _, block in blocks(page, "sh") for line in block.splitlines()]
-    commands = [part.strip() for line in [*lines, *spans] for part in line.split("&&")]
-    return [command for command in commands if command.startswith("invcomp ")]
+def command_lines() -> list[str]:
+    """Every call of invcomp in shell blocks."""
+    lines = [line for page in PAGES for _, block in blocks(page, "sh") for line in block.splitlines()]
+    return calls(part.strip() for line in lines for part in line.split("&&"))
+
+
+def mentions() -> list[str]:
+    """Every call of invcomp in the text, which may leave out its arguments."""
+    texts = (FENCE.sub("", page.read_text(encoding="utf-8")) for page in PAGES)
+    return calls(span for text in texts for span in re.findall(r"`([^`\n]+)`", text))
+
+
+def calls(lines: Iterable[str]) -> list[str]:
+    return sorted({line for line in lines if line.startswith("invcomp ")})
+
+
+def parser_of(command: str) -> tuple[Any, str, list[str]]:
+    """The parser of a call's verb, the verb's name, and the words after it."""
+    parser: Any = typer.main.get_command(app)
+    name, *words = shlex.split(command, comments=True)
+    while hasattr(parser, "commands") and words and words[0] in parser.commands:
+        name = words.pop(0)
+        parser = parser.commands[name]
+    return parser, name, words
 
 
 def prose(page: Path) -> str:
@@ -69,22 +87,20 @@ def test_python_examples_run(
         exec(compile("\n" * (line - 1) + source, str(page), "exec"), namespace)
 
 
-@pytest.mark.parametrize(
-    "command", sorted({command for page in PAGES for command in command_lines(page)})
-)
+@pytest.mark.parametrize("command", command_lines())
 def test_command_lines_parse(command: str) -> None:
     """The verb and its options exist and take these values; nothing is run."""
-    parser: Any = typer.main.get_command(app)
-    name, *words = shlex.split(command, comments=True)
-    while hasattr(parser, "commands") and words[0] in parser.commands:
-        name = words.pop(0)
-        parser = parser.commands[name]
-    if words and words[-1] in ("--help", "--version"):
-        with pytest.raises(typer.Exit):
-            parser.make_context(name, words)
-    else:
-        assert not hasattr(parser, "commands"), f"there is no verb {words[0]}"
-        parser.make_context(name, words)
+    parser, name, words = parser_of(command)
+    assert not hasattr(parser, "commands"), f"invcomp has no verb {words[0]}"
+    parser.make_context(name, words)
+
+
+@pytest.mark.parametrize("command", mentions())
+def test_mentioned_verbs_and_options_exist(command: str) -> None:
+    parser, name, words = parser_of(command)
+    known = {word for parameter in parser.get_params(parser.context_class(parser)) for word in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+    assert name != "invcomp" or words[0].startswith("-"), f"invcomp has no verb {words[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

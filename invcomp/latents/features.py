@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import lpips
 import torch
@@ -28,17 +28,16 @@ class PerceptualFeatures(nn.Module):
     def __init__(self, beta: float) -> None:
         super().__init__()
         self.beta = beta
-        self.lpips = load_lpips("alex")
+        self.lpips: Any = load_lpips("alex")  # its package has no types
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
         pictures = reduce_picture(pictures, RESOLUTION)
-        layers = self.lpips.net(self.lpips.scaling_layer(pictures))  # type: ignore[operator]
+        layers = self.lpips.net(self.lpips.scaling_layer(pictures))
         parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
-        heads = cast("nn.ModuleList", self.lpips.lins)
-        for layer, head in zip(layers, heads, strict=True):
+        for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
-            weight = cast("nn.Sequential", head.model)[-1].weight.clamp_min(0)  # [1, C, 1, 1]
+            weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         return torch.cat(parts, 1)
 

@@ -157,12 +157,15 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/faces"))
     parser.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     every = sorted(path.stem for path in arguments.portraits.glob("*.jpg"))
     paths = [arguments.portraits / f"{name}.jpg" for name in (every if arguments.all else TWELVE)]
+    paths = paths[: arguments.first]
     metrics = Metrics()
 
     def keep(row: dict[str, Any]) -> None:
@@ -173,7 +176,7 @@ def main() -> None:
     if arguments.only in (None, "ours"):
         codec = Codec.load("faces-1024")
         done = {(r["portrait"], r["label"]) for r in load(results) if "equal" not in r}
-        for label in QUALITIES:
+        for label in arguments.labels:
             for path in paths:
                 if (path.stem, label) not in done:
                     keep(bench_ours(codec, metrics, path, label, arguments.output))
@@ -183,7 +186,8 @@ def main() -> None:
             for row in load(results):
                 path = arguments.portraits / f"{row['portrait']}.jpg"
                 key = (row["portrait"], row.get("label"), metric)
-                if "equal" not in row and key not in done:
+                wanted = row.get("label") in arguments.labels and path in paths
+                if "equal" not in row and key not in done and wanted:
                     keep(bench_conventional(metrics, path, row, metric))
     rows = load(results)
     (arguments.output / "benchmark.md").write_text(report(rows, torch.get_default_device().type))

@@ -22,26 +22,35 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
-    """The code blocks of these languages, each with the number of its first line."""
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The code blocks of a language, each with the number of its first line."""
     text = page.read_text(encoding="utf-8")
     return [
         (text[: match.start(2)].count("\n") + 1, match[2])
         for match in FENCE.finditer(text)
-        if match[1] in languages
+        if match[1] == language
     ]
+
+
+def without_blocks(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def shell_lines(page: Path) -> list[str]:
+    return [line for _, block in blocks(page, "sh") for line in block.splitlines()]
 
 
 def command_lines() -> list[str]:
     """Every call of invcomp in shell blocks."""
-    lines = [line for page in PAGES for _, block in blocks(page, "sh") for line in block.splitlines()]
+    lines = (line for page in PAGES for line in shell_lines(page))
     return calls(part.strip() for line in lines for part in line.split("&&"))
 
 
 def mentions() -> list[str]:
     """Every call of invcomp in the text, which may leave out its arguments."""
-    texts = (FENCE.sub("", page.read_text(encoding="utf-8")) for page in PAGES)
-    return calls(span for text in texts for span in re.findall(r"`([^`\n]+)`", text))
+    return calls(
+        span for page in PAGES for span in re.findall(r"`([^`\n]+)`", without_blocks(page))
+    )
 
 
 def calls(lines: Iterable[str]) -> list[str]:
@@ -58,13 +67,9 @@ def parser_of(command: str) -> tuple[Any, str, list[str]]:
     return parser, name, words
 
 
-def prose(page: Path) -> str:
-    return re.sub(r"`[^`\n]+`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
-
-
 def anchors(page: Path) -> set[str]:
     """What the headings are called in links, on GitHub and in the built pages alike."""
-    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings}
 
 
@@ -98,14 +103,16 @@ def test_command_lines_parse(command: str) -> None:
 @pytest.mark.parametrize("command", mentions())
 def test_mentioned_verbs_and_options_exist(command: str) -> None:
     parser, name, words = parser_of(command)
-    known = {word for parameter in parser.get_params(parser.context_class(parser)) for word in parameter.opts}
-    assert {word for word in words if word.startswith("-")} <= known
+    parameters = parser.get_params(parser.context_class(parser))
+    options = {option for parameter in parameters for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options
     assert name != "invcomp" or words[0].startswith("-"), f"invcomp has no verb {words[0]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+    text = re.sub(r"`[^`\n]+`", "", without_blocks(page))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"https?:", link):
             continue
         path, _, anchor = unquote(link).partition("#")
@@ -119,6 +126,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_two_commands_of_a_new_user_stand_in_the_readme() -> None:
     """.ci/run takes the second from there."""
-    lines = [line for _, block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
+    lines = shell_lines(ROOT / "README.md")
     assert "pip install . && invcomp demo" in lines
     assert 'pip install -e ".[test]" && pytest' in lines

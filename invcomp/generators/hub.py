@@ -58,7 +58,7 @@ KNOWN_MODELS = {
         KnownModel(
             name="faces-1024",
             description="faces aligned as in FFHQ, 1024 px: MobileStyleGAN of `random-face`",
-            licence="Apache-2.0; teacher StyleGAN2 (non-commercial), FFHQ (CC BY-NC-SA 4.0): see NOTICE",
+            licence="Apache-2.0; teacher (StyleGAN2) and FFHQ non-commercial: see NOTICE",
             weights=PinnedFile(
                 project="random-face",
                 version="2021.7.21.1",

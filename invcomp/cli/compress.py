@@ -33,7 +33,9 @@ def compress(
     ] = None,
     step: Annotated[
         float | None,
-        typer.Option(metavar="D", help="The quantiser's step, instead of a quality."),
+        typer.Option(
+            metavar="D", help="The quantiser's step, instead of a quality.", show_default=False
+        ),
     ] = None,
     steps: Annotated[
         int | None,

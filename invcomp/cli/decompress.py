@@ -37,7 +37,11 @@ def decompress(
     output: Output = None,
     segments: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Use only the first K segments: a coarser picture."),
+        typer.Option(
+            metavar="K",
+            help="Use only the first K segments: a coarser picture.",
+            show_default="all",
+        ),
     ] = None,
     model: FilesModel = None,
     device: Device = "auto",

@@ -10,7 +10,13 @@ DEFAULT_MODEL = "faces-1024"
 
 Output = Annotated[
     str | None,  # a string, as a path would lose the slash that makes it a folder
-    typer.Option("--output", "-o", metavar="FILE|DIR", help="A folder for several files."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="Where to write: a folder for several files.",
+        show_default="beside each input",
+    ),
 ]
 Model = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")

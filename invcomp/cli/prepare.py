@@ -10,7 +10,7 @@ import typer
 from . import show
 from .jobs import obstacle
 from .models import download_progress
-from .options import Compile, Device, Force
+from .options import Device, Force
 
 if TYPE_CHECKING:
     from ..generators.base import Generator
@@ -46,7 +46,9 @@ def prepare(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Draws at once.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
     device: Device = "auto",
-    compiled: Compile = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compile the generator: a minute once.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Prepare a generator for compression: perceptual coordinates and priors.
@@ -80,7 +82,7 @@ def prepare(
             photographs,
             lambda stage, done, total: meter.show(stage, done, total, f"{done} of {total}"),
             device,
-            bool(compiled),
+            compiled,
         )
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "

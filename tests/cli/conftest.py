@@ -1,6 +1,7 @@
 """Runs the command line: in this process, or as a program of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,7 +68,10 @@ def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
 
 
 def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.Popen[str]:
-    """Starts `python -m invcomp ARGUMENTS` as a process of its own."""
+    """Starts `python -m invcomp ARGUMENTS` as a process of its own.
+
+    It hears Ctrl-C even where the tests themselves run in a shell's background, which ignores it.
+    """
     environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "invcomp", *map(str, arguments)],
@@ -75,6 +79,7 @@ def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,  # type: ignore[call-overload]
     )
 

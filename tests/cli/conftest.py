@@ -1,6 +1,7 @@
 """Runs the command line: in this process, or as a program of its own."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -67,11 +68,20 @@ def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
         return codec.compress(image, search=SearchOptions(steps=6, starts=1))
 
 
-def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path, cache: Path, largest_file: int | None = None
+) -> subprocess.Popen[str]:
     """Starts `python -m invcomp ARGUMENTS` as a process of its own.
 
     It hears Ctrl-C even where the tests themselves run in a shell's background, which ignores it.
+    It may be kept from writing files past a size in bytes, as on a full disk.
     """
+
+    def before() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "invcomp", *map(str, arguments)],
@@ -79,8 +89,7 @@ def start(*arguments: str | Path, cache: Path, **options: object) -> subprocess.
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        **options,  # type: ignore[call-overload]
+        preexec_fn=before,
     )
 
 

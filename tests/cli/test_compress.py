@@ -1,9 +1,7 @@
 """invcomp compress, with a real bundle of 64 px: what it writes, refuses and leaves behind."""
 
-import resource
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,10 +134,6 @@ def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
     ]
 
 
-def limit_files(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
 def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
     process = start(
         "compress",
@@ -148,7 +142,7 @@ def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
         tiny_cache / "models" / "tiny.ivm",
         *FAST,
         cache=tiny_cache,
-        preexec_fn=partial(limit_files, 10),
+        largest_file=10,
     )
     outcome = finish(process)
     assert outcome.code == 1

@@ -17,8 +17,9 @@ from .bitstream import IvcFile, decode
 from .bitstream.tables import PriorTables
 from .bundle import Bundle, Settings
 from .codec import Codec, choose_device, has_fast_bfloat16
-from .errors import BundleError, OptionError
+from .errors import BundleError, ImageError, OptionError
 from .files import atomic_write
+from .frame import to_pil
 from .generators.base import Generator
 from .inversion.search import SearchOptions
 from .latents.calibration import Coded, fit_prior, provisional_scales
@@ -248,12 +249,15 @@ def _code(
     coded = []
     for index, path in enumerate(photographs):
         progress("calibration", index, len(photographs))
-        kept = folder / f"{path.stem}.ivc"
+        kept = folder / f"{path.name}.ivc"
         if not kept.is_file():
-            with Image.open(path) as image:
-                data = codec.compress(
-                    image, quality=options.calibration_quality, search=SearchOptions()
-                )
+            try:
+                photograph = to_pil(Image.open(path))
+            except OSError as error:
+                raise ImageError(f"{path}: {error}") from error
+            data = codec.compress(
+                photograph, quality=options.calibration_quality, search=SearchOptions()
+            )
             with atomic_write(kept) as temporary:
                 temporary.write_bytes(data)
         file = IvcFile.unpack(kept.read_bytes())

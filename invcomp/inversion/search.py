@@ -187,12 +187,13 @@ class Search:
         if options.starts == 1:
             return mean
         found = []
-        for index, candidate in enumerate(self.candidates[: options.candidates]):
+        screened = self.candidates[: options.candidates]
+        for index, candidate in enumerate(screened):
             with torch.no_grad():
                 value = self.distortion(self.latents(candidate[None]), target)
             found.append(value)
             if progress:
-                progress(Progress("screening", index + 1, options.candidates, float(value), 0.0))
+                progress(Progress("screening", index + 1, len(screened), float(value), 0.0))
         order = torch.cat(found).argsort()[: options.starts - 1]
         runs = [
             _Run(self, start[None], target, step_index, options)

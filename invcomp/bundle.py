@@ -144,6 +144,7 @@ class Bundle:
             "format": FORMAT,
             "settings": json.dumps(asdict(self.settings)),
             "generator": json.dumps(_generator_json(self.generator)),
+            "resolution": str(self.generator.resolution),
             "fingerprint": self.fingerprint.hex(),
         }
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -76,19 +76,15 @@ def _codec(model: str) -> Codec:
 @lru_cache(maxsize=16)
 def _resolution(fingerprint: bytes) -> int:
     """Side in pixels of the pictures of a bundle, without loading its weights."""
-    import json
-
-    import torch
-
-    from .bundle import find_bundle, read_metadata
-    from .generators import GENERATOR_KINDS
+    from .bundle import find_bundle, read_bundle, read_metadata
     from .generators.hub import KNOWN_MODELS
 
     name = find_bundle(fingerprint)
     path = KNOWN_MODELS[name].prepared if name in KNOWN_MODELS else Path(name)
-    description = json.loads(read_metadata(path)["generator"])
-    with torch.device("meta"):
-        return GENERATOR_KINDS[description["kind"]](**description["options"]).resolution
+    resolution = read_metadata(path).get("resolution")
+    if resolution is None:  # a bundle made before its metadata had it
+        return read_bundle(path).generator.resolution
+    return int(resolution)
 
 
 Image.register_open(FORMAT, IvcImageFile, lambda prefix: prefix.startswith(MAGIC))

@@ -34,6 +34,11 @@ def test_read_back_whole(path: Path) -> None:
     )
 
 
+def test_metadata_tell_the_resolution(path: Path) -> None:
+    assert read_metadata(path)["resolution"] == "64"
+    assert read_metadata(KNOWN_MODELS["faces-1024"].prepared)["resolution"] == "1024"
+
+
 def test_fingerprint_covers_what_decoding_needs() -> None:
     bundle = tiny_bundle()
     expected = bundle.fingerprint

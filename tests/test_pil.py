@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
+from safetensors.torch import load_file, save_file
 
 import invcomp.pil
 from invcomp import InvcompError, SearchOptions
-from invcomp.bundle import read_bundle
+from invcomp.bundle import read_bundle, read_metadata
 from invcomp.codec import Codec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,24 @@ def test_opening_decodes_nothing(file: Path, tiny_model: Path) -> None:
     with Image.open(file) as image:
         image.load()
         assert invcomp.pil._codec.cache_info().misses == 1  # the codec was kept
+
+
+def test_the_size_comes_from_the_bundles_metadata(
+    file: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invcomp.pil._resolution.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr("invcomp.bundle.read_bundle", lambda path: pytest.fail("weights read"))
+        with Image.open(file) as image:
+            assert image.size == (64, 64)
+    metadata = read_metadata(tiny_model)
+    del metadata["resolution"]  # as in bundles of before
+    (tmp_path / "models").mkdir()
+    save_file(load_file(tiny_model), tmp_path / "models" / "old.ivm", metadata)
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    invcomp.pil._resolution.cache_clear()
+    with Image.open(file) as image:
+        assert image.size == (64, 64)
 
 
 def test_the_picture_has_its_original_size_and_works_as_any_other(

@@ -158,6 +158,9 @@ class Search:
 
         Returns:
             Integers, int32 [N, K].
+
+        Raises:
+            OptionError: as `start`.
         """
         target = self.distortion.target(photographs)
         return self._descend(
@@ -171,7 +174,16 @@ class Search:
         options: SearchOptions,
         progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """The best start of each target: screening, then successive halving. [N, F] to [N, K]."""
+        """The best start of each target: screening, then successive halving. [N, F] to [N, K].
+
+        Raises:
+            OptionError: there are fewer candidates than starts ask for.
+        """
+        screened = min(options.candidates, len(self.candidates))
+        if options.starts > screened + 1:
+            raise OptionError(
+                f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
+            )
         return torch.cat(
             [self._start_of_one(one[None], step_index, options, progress) for one in target]
         )

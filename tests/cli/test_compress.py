@@ -78,6 +78,7 @@ def test_finer_steps_make_larger_files(compress: Invcomp, folder: Path) -> None:
         (("--quality", "50", "--step", "0.02"), "exclude"),
         (("--steps", "0"), "steps"),
         (("--starts", "0"), "starts"),
+        (("--starts", "10"), "at most 9"),
         (("--batch", "0"), "batch"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no-such-model"), "no-such-model"),

@@ -81,6 +81,15 @@ def test_screening_finds_the_candidate_that_it_is(search: Search, photograph: to
     assert not mean.any()
 
 
+def test_more_starts_than_there_are(search: Search, photograph: torch.Tensor) -> None:
+    target = search.distortion.target(photograph)
+    with pytest.raises(OptionError, match="starts is 10: at most 9"):
+        search.start(target, STEP_INDEX, SearchOptions(starts=10))
+    with pytest.raises(OptionError, match="starts is 6: at most 5"):
+        search.start(target, STEP_INDEX, SearchOptions(starts=6, candidates=4))
+    assert len(search.start(target, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
+
+
 def test_coordinates_that_cannot_matter_stay_zero(search: Search, photograph: torch.Tensor) -> None:
     coarse = 8
     active = search.active(step_of(coarse))

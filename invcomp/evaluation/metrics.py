@@ -70,9 +70,7 @@ class Metrics:
         Raises:
             OptionError: `ms_ssim` of a picture under 176 px.
         """
-        return {
-            name: float(self.distances(name, original, decoded)) for name in self._distances
-        }
+        return {name: float(self.distances(name, original, decoded)) for name in self._distances}
 
 
 def _reduce(picture: Tensor) -> Tensor:

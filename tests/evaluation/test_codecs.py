@@ -104,7 +104,11 @@ def test_results_are_json(portrait: Image.Image) -> None:
     [result] = smallest_possible(portrait, mean_square(portrait), ("webp",), 48)
     assert isinstance(result, CodecResult)
     assert json.loads(json.dumps(result.as_json())) == {
-        "codec": "webp", "bytes": result.bytes, "size": 48, "quality": 0, "value": result.value,
+        "codec": "webp",
+        "bytes": result.bytes,
+        "size": 48,
+        "quality": 0,
+        "value": result.value,
     }
 
 

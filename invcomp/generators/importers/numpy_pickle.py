@@ -78,5 +78,8 @@ def _leaves(value: object, name: str) -> list[tuple[str, NDArray[Any]]]:
         return [(name, value.array)]
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise pickle.UnpicklingError(f"{name or 'its top'} is neither a dict nor an array")
-    return [leaf for key, inner in value.items()
-            for leaf in _leaves(inner, f"{name}/{key}" if name else key)]
+    return [
+        leaf
+        for key, inner in value.items()
+        for leaf in _leaves(inner, f"{name}/{key}" if name else key)
+    ]

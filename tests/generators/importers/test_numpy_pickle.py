@@ -26,9 +26,7 @@ numbers = arrays.arrays(
 
 
 @given(numbers, st.sampled_from([3, 4]), st.booleans())
-def test_reads_what_pickle_wrote(
-    array: NDArray[Any], protocol: int, is_fortran: bool
-) -> None:
+def test_reads_what_pickle_wrote(array: NDArray[Any], protocol: int, is_fortran: bool) -> None:
     array = np.asfortranarray(array) if is_fortran and array.ndim else array
     data = pickle.dumps({"net": {"layer": {"kernel": array}, "bias": array}}, protocol)
     read = read_arrays(data)

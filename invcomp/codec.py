@@ -151,25 +151,32 @@ class Codec:
 
         Raises:
             ImageError: not a picture of that kind.
-            OptionError: an option out of range.
+            OptionError: an option out of range, or the batch is too large for the GPU's memory.
         """
         index, options = self.step_index(quality, step), search or SearchOptions()
         if batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
-        for first in range(0, len(images), batch):
-            started = time.perf_counter()
-            fitted = [
-                fit(image, self.generator.resolution) for image in images[first : first + batch]
-            ]
-            photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-            found = self.searcher(options, len(images)).run(photographs, index, options, progress)
-            files = [
-                encode(integers, index, self.tables, self.fingerprint, size)
-                for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
-            ]
-            seconds = (time.perf_counter() - started) / len(files)
-            for photograph, data in zip(photographs, files, strict=True):
-                yield self._measured(photograph[None], data, seconds)
+        try:
+            for first in range(0, len(images), batch):
+                started = time.perf_counter()
+                fitted = [
+                    fit(image, self.generator.resolution) for image in images[first : first + batch]
+                ]
+                photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
+                searcher = self.searcher(options, len(images))
+                found = searcher.run(photographs, index, options, progress)
+                files = [
+                    encode(integers, index, self.tables, self.fingerprint, size)
+                    for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
+                ]
+                seconds = (time.perf_counter() - started) / len(files)
+                for photograph, data in zip(photographs, files, strict=True):
+                    yield self._measured(photograph[None], data, seconds)
+        except torch.cuda.OutOfMemoryError as error:
+            advice = "give a smaller --batch" if batch > 1 else "give --device cpu"
+            raise OptionError(
+                f"out of memory on {self.device} with batch {batch}: {advice}"
+            ) from error
 
     def decompress(self, data: bytes, segments: int | None = None) -> Image.Image:
         """The picture of an .ivc file's bytes, one forward pass of the generator in float32.

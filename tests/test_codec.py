@@ -14,7 +14,7 @@ from invcomp.codec import Codec
 from invcomp.errors import ImageError, MissingBundleError, OptionError
 from invcomp.frame import from_picture
 from invcomp.generators.base import normal
-from invcomp.inversion.search import Progress, SearchOptions
+from invcomp.inversion.search import Distortion, Progress, SearchOptions
 
 from .tiny import tiny_bundle
 
@@ -133,6 +133,22 @@ def test_options_out_of_range(codec: Codec, photograph: Image.Image) -> None:
         Codec(tiny_bundle(), "tpu")
     with pytest.raises(ImageError):
         codec.compress("portrait.png")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch", "advice"), [(2, "a smaller --batch"), (1, "--device cpu")])
+def test_too_little_memory_says_what_to_do(
+    codec: Codec,
+    photograph: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    advice: str,
+) -> None:
+    def full(*arguments: object) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(Distortion, "__call__", full)
+    with pytest.raises(OptionError, match=f"out of memory on cpu with batch {batch}: .*{advice}"):
+        codec.compress_batch([photograph, photograph], search=SHORT, batch=batch)
 
 
 def test_a_file_of_another_bundle_is_refused(codec: Codec, photograph: Image.Image) -> None:

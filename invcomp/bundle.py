@@ -22,10 +22,10 @@ from torch import Tensor
 from .bitstream.tables import PriorTables
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
 from .files import atomic_write
-from .generators import GENERATOR_KINDS
 from .generators.base import Generator
 from .generators.download import ByteProgress, cache_directory
 from .generators.hub import KNOWN_MODELS, known_model
+from .generators.weights import build, compact, describe, load_generator, tensors_of
 from .latents.coordinates import Coordinates
 from .latents.rate import PriorShape
 
@@ -97,10 +97,8 @@ class Bundle:
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
-        digest = hashlib.sha256(
-            json.dumps(_generator_json(self.generator), sort_keys=True).encode()
-        )
-        tensors = {**_generator_tensors(self.generator), **self._own_tensors()}
+        digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
+        tensors = {**tensors_of(self.generator), **self._own_tensors()}
         del tensors["candidates"]  # where a search starts changes no decoded picture
         for name in sorted(tensors):
             tensor = tensors[name].detach().cpu().contiguous()
@@ -139,11 +137,12 @@ class Bundle:
         """
         tensors = self._own_tensors()
         if generator:
-            tensors |= _generator_tensors(self.generator)
+            weights = tensors_of(self.generator)
+            tensors |= {name: compact(value.detach()) for name, value in weights.items()}
         metadata = {
             "format": FORMAT,
             "settings": json.dumps(asdict(self.settings)),
-            "generator": json.dumps(_generator_json(self.generator)),
+            "generator": json.dumps(describe(self.generator)),
             "resolution": str(self.generator.resolution),
             "fingerprint": self.fingerprint.hex(),
         }
@@ -175,6 +174,31 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
     bundle = read_bundle(model.prepared, model.fetch_generator(progress))
     bundle.save(model.bundle)
     return bundle
+
+
+def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:
+    """A generator by itself: of a known model, a bundle's file, a file of its own, or a training.
+
+    Args:
+        name: a known model's name, an .ivm or .safetensors file, or the directory of `invcomp
+            train`, of which it is the best snapshot.
+        progress: of a download.
+
+    Raises:
+        MissingBundleError: there is no such name, file or snapshot.
+        BundleError: the file is damaged.
+        DownloadError: a known model's weights could not be fetched.
+    """
+    path = Path(name)
+    if path.is_dir():
+        path = path / "best.safetensors"
+        if not path.is_file():
+            raise MissingBundleError(f"{name}: no snapshot of a training in this folder yet")
+    if path.suffix == SUFFIX:
+        return read_bundle(path).generator
+    if path.is_file():
+        return load_generator(path)
+    return load_bundle(name, progress).generator
 
 
 def find_bundle(fingerprint: bytes) -> str:
@@ -232,7 +256,7 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         settings = Settings.from_json(json.loads(metadata["settings"]))
-        generator = generator or _make_generator(json.loads(metadata["generator"]), tensors)
+        generator = generator or build(json.loads(metadata["generator"]), tensors)
         mean = tensors["coordinates.mean"]
         coordinates = Coordinates(
             mean.repeat(generator.latent_size // len(mean)),
@@ -259,23 +283,3 @@ def _read_tables(tensors: dict[str, Tensor]) -> PriorTables:
         tensors["tables.scales"].numpy(),
         tuple(segment_ends),
     )
-
-
-def _generator_json(generator: Generator) -> dict[str, Any]:
-    kinds = {kind: name for name, kind in GENERATOR_KINDS.items()}
-    return {"kind": kinds[type(generator)], "options": generator.options()}
-
-
-def _generator_tensors(generator: Generator) -> dict[str, Tensor]:
-    return {f"generator.{name}": value for name, value in generator.state_dict().items()}
-
-
-def _make_generator(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
-    with torch.device("meta"):  # no random weights to draw and drop
-        generator = GENERATOR_KINDS[description["kind"]](**description["options"])
-    prefix = "generator."
-    state = {
-        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
-    }
-    generator.load_state_dict(state, assign=True)
-    return generator.eval().requires_grad_(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +12,14 @@ from .jobs import obstacle
 from .models import download_progress
 from .options import Device, Force
 
-if TYPE_CHECKING:
-    from ..generators.base import Generator
-
 
 def prepare(
     generator: Annotated[
-        str, typer.Argument(metavar="GENERATOR", help="A known model, or an .ivm made before.")
+        str,
+        typer.Argument(
+            metavar="GENERATOR",
+            help="A known model, a training's folder, or a file: .ivm or .safetensors.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The bundle to write.")
@@ -61,6 +62,7 @@ def prepare(
         from ..errors import OutputError
 
         raise OutputError(reason)
+    from ..bundle import open_generator
     from ..preparation import PrepareOptions
     from ..preparation import prepare as make
 
@@ -76,7 +78,7 @@ def prepare(
     photographs = _photographs(photos)
     with show.Meter() as meter:
         bundle = make(
-            _generator(generator, meter),
+            open_generator(generator, download_progress(meter, generator)),
             output,
             options,
             photographs,
@@ -88,16 +90,6 @@ def prepare(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
         f"fingerprint {bundle.fingerprint[:4].hex()}"
     )
-
-
-def _generator(name: str, meter: show.Meter) -> Generator:
-    """The generator of a known model, or of a bundle's file."""
-    from ..bundle import SUFFIX, read_bundle
-    from ..generators.hub import known_model
-
-    if Path(name).suffix == SUFFIX or Path(name).is_file():
-        return read_bundle(Path(name)).generator
-    return known_model(name).fetch_generator(download_progress(meter, name))
 
 
 def _photographs(folder: Path | None) -> list[Path]:

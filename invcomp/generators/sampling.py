@@ -1,0 +1,61 @@
+"""Pictures of a generator's own prior, and how to look at many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .base import Generator, normal, reduce_picture
+
+CHUNK_PIXELS = 1 << 22  # generated at once
+MEAN_SAMPLES = 10_000
+
+
+@torch.no_grad()
+def samples(
+    generator: Generator,
+    count: int,
+    seed: int = 0,
+    truncation: float = 1.0,
+    size: int | None = None,
+) -> Iterator[Tensor]:
+    """Pictures of seeded z, in batches [n, 3, R, R] in about [-1, 1].
+
+    Args:
+        generator: whose they are.
+        count: how many in all.
+        seed: of z.
+        truncation: the part of each latent's distance to the mean that is kept (the truncation
+            trick, arXiv:1812.04948, appendix B).
+        size: reduced to this many pixels.
+    """
+    device = next(generator.parameters()).device
+    chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, count))
+    latents = generator.sample(normal(count, generator.z_size, seed).to(device))
+    if truncation != 1:
+        others = normal(MEAN_SAMPLES, generator.z_size, seed=0).to(device)
+        latents = generator.sample(others).mean(0).lerp(latents, truncation)
+    for part in latents.split(chunk):
+        pictures = generator(generator.spread(part))
+        yield reduce_picture(pictures, size) if size else pictures
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """[-1, 1] to 0..255, rounded and clamped."""
+    return (pictures.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def grid(batches: Sequence[Tensor], columns: int | None = None) -> Image.Image:
+    """Batches of pictures [n, 3, R, R] in [-1, 1] as one picture, `columns` in a row."""
+    pixels = to_uint8(torch.cat(list(batches))).permute(0, 2, 3, 1).cpu().numpy()
+    count, height, width, _ = pixels.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    sheet = np.full((-(-count // columns) * height, columns * width, 3), 255, np.uint8)
+    for index, picture in enumerate(pixels):
+        top, left = index // columns * height, index % columns * width
+        sheet[top : top + height, left : left + width] = picture
+    return Image.fromarray(sheet)

@@ -1,0 +1,248 @@
+"""StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): mapping, modulated convolutions, skip outputs.
+
+Parameters carry the names and shapes of NVIDIA's StyleGAN2-ADA-PyTorch, so that its weights load
+one to one. Weights are kept at unit variance and scaled as they are used (equalised learning rate,
+Karras et al. 2018, arXiv:1710.10196, section 4.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .base import Generator, LatentLayer
+
+Noise = Literal["random", "const", "none"]
+GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+
+
+class FullyConnected(nn.Module):
+    """Linear layer with equalised learning rate.
+
+    Args:
+        inputs, outputs: sizes.
+        bias: where the bias starts.
+        activate: whether a leaky ReLU follows.
+        rate: factor on the learning rate, by scaling weight and bias.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: float = 0, activate: bool = False, rate: float = 1
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full([outputs], float(bias)))
+        self.weight_gain, self.bias_gain, self.activate = rate / math.sqrt(inputs), rate, activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs] to [N, outputs]."""
+        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return F.leaky_relu(x, 0.2) * GAIN if self.activate else x
+
+
+class MappingNetwork(nn.Module):
+    """z to w; layers learn at a hundredth of the rate (section 3.1 of the StyleGAN paper)."""
+
+    w_avg: Tensor
+
+    def __init__(self, z_size: int, w_size: int, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+        for index in range(depth):
+            inputs = z_size if index == 0 else w_size
+            layer = FullyConnected(inputs, w_size, activate=True, rate=0.01)
+            setattr(self, f"fc{index}", layer)
+        self.register_buffer("w_avg", torch.zeros(w_size))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[N, z_size] to [N, w_size]."""
+        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        for index in range(self.depth):
+            x = getattr(self, f"fc{index}")(x)
+        return x
+
+
+class ModulatedConv(nn.Module):
+    """What both kinds of modulated convolution share: the style's scale of each input channel."""
+
+    def __init__(self, w_size: int, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.affine = FullyConnected(w_size, inputs, bias=1)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+
+class SynthesisLayer(ModulatedConv):
+    """Modulated 3x3 convolution with demodulation, noise, bias, leaky ReLU.
+
+    Modulation scales the input, demodulation the output: the same as scaling the weights of every
+    sample (section 2.2), without a convolution per sample.
+    """
+
+    noise_const: Tensor
+
+    def __init__(self, w_size: int, inputs: int, outputs: int, resolution: int, up: bool) -> None:
+        super().__init__(w_size, inputs, outputs, 3)
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.resolution, self.up = resolution, up
+
+    def forward(self, x: Tensor, w: Tensor, noise: Noise = "const") -> Tensor:
+        """[N, inputs, R or R/2, ...] and [N, w_size] to [N, outputs, R, R]."""
+        style = self.affine(w)  # [N, inputs]
+        squares = self.weight.square().sum([2, 3])  # [outputs, inputs]
+        demodulation = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N, outputs]
+        x = x * style[:, :, None, None]
+        if self.up:
+            x = F.conv_transpose2d(
+                x, self.weight.transpose(0, 1), stride=2
+            )  # [N, outputs, R+1, R+1]
+            x = smooth(F.pad(x, (1, 1, 1, 1))) * 4
+        else:
+            x = F.conv2d(x, self.weight, padding=1)
+        x = x * demodulation[:, :, None, None].to(x.dtype)
+        if noise == "random":
+            shape = (len(x), 1, self.resolution, self.resolution)
+            x = x + torch.randn(shape, device=x.device, dtype=x.dtype) * self.noise_strength
+        elif noise == "const":
+            x = x + self.noise_const.to(x.dtype) * self.noise_strength
+        x = x + self.bias[:, None, None].to(x.dtype)
+        return F.leaky_relu(x, 0.2) * GAIN
+
+
+class ToRGB(ModulatedConv):
+    """Modulated 1x1 convolution to the picture, without demodulation."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[N, inputs, R, R] and [N, w_size] to [N, 3, R, R]."""
+        style = self.affine(w) / math.sqrt(self.weight.shape[1])
+        x = F.conv2d(x * style[:, :, None, None], self.weight)
+        return x + self.bias[:, None, None].to(x.dtype)
+
+
+class SynthesisBlock(nn.Module):
+    """All of one resolution; the picture is summed over resolutions (skip outputs, section 4)."""
+
+    def __init__(self, w_size: int, inputs: int, outputs: int, resolution: int) -> None:
+        super().__init__()
+        if inputs == 0:
+            self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(w_size, inputs, outputs, resolution, up=True)
+        self.conv1 = SynthesisLayer(w_size, outputs, outputs, resolution, up=False)
+        self.torgb = ToRGB(w_size, outputs, 3, 1)
+        self.inputs = inputs
+
+    def forward(
+        self, x: Tensor | None, picture: Tensor | None, ws: Sequence[Tensor], noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Features and picture of half the size (None at 4 px) to those of this size."""
+        if x is None or picture is None:
+            x = self.const.expand(len(ws[0]), -1, -1, -1)
+            x = self.conv1(x, ws[0], noise)
+            return x, self.torgb(x, ws[1]).float()
+        x = self.conv1(self.conv0(x, ws[0], noise), ws[1], noise)
+        return x, upsample(picture) + self.torgb(x, ws[2]).float()
+
+
+class SynthesisNetwork(nn.Module):
+    """w of every layer to the picture."""
+
+    def __init__(self, w_size: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks = [4 * 2**index for index in range(len(channels))]
+        for index, resolution in enumerate(self.blocks):
+            inputs = channels[index - 1] if index else 0
+            block = SynthesisBlock(w_size, inputs, channels[index], resolution)
+            setattr(self, f"b{resolution}", block)
+
+    def forward(self, ws: Tensor, noise: Noise, resolution: int) -> Tensor:
+        """[N, layers, w_size] to the picture of all blocks up to `resolution`, [N, 3, R, R]."""
+        x = picture = None
+        each = ws.unbind(1)
+        for index, size in enumerate(self.blocks):
+            first = max(2 * index - 1, 0)  # to-RGB shares its w with the next block's conv0
+            x, picture = getattr(self, f"b{size}")(x, picture, each[first : first + 3], noise)
+            if size == resolution:
+                break
+        assert isinstance(picture, Tensor)
+        return picture
+
+
+class StyleGAN2(Generator):
+    """StyleGAN2 of any size.
+
+    Args:
+        channels: of every resolution from 4 px up; each doubles the size.
+        z_size: length of z.
+        w_size: length of w.
+        mapping_depth: layers of the mapping network.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], z_size: int = 512, w_size: int = 512, mapping_depth: int = 8
+    ) -> None:
+        super().__init__()
+        if not channels or min(channels) < 1:
+            raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
+        self.channels, self.z_size, self.w_size = tuple(channels), z_size, w_size
+        self.mapping_depth, self.shared_size = mapping_depth, w_size
+        self.resolution = 4 * 2 ** (len(channels) - 1)
+        self.mapping = MappingNetwork(z_size, w_size, mapping_depth)
+        self.synthesis = SynthesisNetwork(w_size, channels)
+        names = ["4px.conv1"]
+        for size in self.synthesis.blocks[1:]:
+            names += [f"{size}px.conv0", f"{size}px.conv1"]
+        self.layers = tuple(LatentLayer(name, (w_size,)) for name in [*names, "image"])
+
+    def options(self) -> dict[str, Any]:
+        """See `Generator.options`."""
+        return {
+            "channels": list(self.channels),
+            "z_size": self.z_size,
+            "w_size": self.w_size,
+            "mapping_depth": self.mapping_depth,
+        }
+
+    def sample(self, z: Tensor) -> Tensor:
+        """See `Generator.sample`: w of z, [N, w_size]."""
+        return self.mapping(z)  # type: ignore[no-any-return]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """See `Generator.forward`; with the constant noise."""
+        return self.pictures(latents.unflatten(1, (len(self.layers), self.w_size)))
+
+    def pictures(self, ws: Tensor, noise: Noise = "const") -> Tensor:
+        """Pictures [N, 3, R, R] of w of every layer, [N, layers, w_size]."""
+        return self.synthesis(ws, noise, self.resolution)  # type: ignore[no-any-return]
+
+
+def smooth(x: Tensor) -> Tensor:
+    """The filter [1, 3, 3, 1] / 8 along height and width: [N, C, H, W] to [N, C, H-3, W-3].
+
+    As sums of slices, which torch.compile fuses, differentiable any number of times.
+    """
+    x = (x[:, :, :-3] + x[:, :, 3:] + 3 * (x[:, :, 1:-2] + x[:, :, 2:-1])) / 8
+    return (x[..., :-3] + x[..., 3:] + 3 * (x[..., 1:-2] + x[..., 2:-1])) / 8
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Twice the size, by zeros between pixels and the filter: [N, C, H, W] to [N, C, 2H, 2W].
+
+    Along each axis the filter leaves (x[i-1] + 3 x[i]) / 4 at 2i and (3 x[i] + x[i+1]) / 4 at 2i+1,
+    zero beyond the border.
+    """
+    for axis in (2, 3):
+        padded = F.pad(x, (0, 0, 1, 1) if axis == 2 else (1, 1))
+        size = x.shape[axis]
+        before, after = padded.narrow(axis, 0, size), padded.narrow(axis, 2, size)
+        x = torch.stack([(before + 3 * x) / 4, (3 * x + after) / 4], axis + 1).flatten(
+            axis, axis + 1
+        )
+    return x

@@ -1,0 +1,102 @@
+"""Generators as safetensors: their weights under plain names, how to build them as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import BundleError, InvcompError, MissingBundleError
+from ..files import atomic_write
+from . import GENERATOR_KINDS
+from .base import Generator
+
+FORMAT = "invcomp generator 1"
+PREFIX = "generator."
+
+
+def describe(generator: Generator) -> dict[str, Any]:
+    """Kind and options of a generator, as JSON values."""
+    kinds = {kind: name for name, kind in GENERATOR_KINDS.items()}
+    return {"kind": kinds[type(generator)], "options": generator.options()}
+
+
+def tensors_of(generator: Generator) -> dict[str, Tensor]:
+    """A generator's weights and buffers by name, each name with the prefix "generator."."""
+    return {PREFIX + name: value for name, value in generator.state_dict().items()}
+
+
+def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+    """The generator of `describe` and `tensors_of`, frozen, in float32.
+
+    Raises:
+        KeyError, TypeError, RuntimeError: description and tensors do not fit.
+    """
+    with torch.device("meta"):  # no random weights to draw and drop
+        generator = GENERATOR_KINDS[description["kind"]](**description["options"])
+    state = {
+        name[len(PREFIX) :]: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+        if name.startswith(PREFIX)
+    }
+    generator.load_state_dict(state, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def compact(tensor: Tensor) -> Tensor:
+    """A tensor as float16 where that loses nothing, else itself."""
+    if tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor):
+        return tensor.half()
+    return tensor
+
+
+def round_to_half(generator: Generator) -> Generator:
+    """Rounds weights and buffers, in place, to what float16 holds: files are half the size."""
+    for value in generator.state_dict().values():
+        if value.dtype == torch.float32:
+            value.copy_(value.half().float())
+    return generator
+
+
+def save_generator(generator: Generator, path: Path) -> None:
+    """Writes a generator by itself, without coordinates and priors.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    tensors = {
+        name: compact(value.detach().cpu()).contiguous()
+        for name, value in tensors_of(generator).items()
+    }
+    metadata = {"format": FORMAT, "generator": json.dumps(describe(generator))}
+    with atomic_write(path, force=True) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_generator(path: Path) -> Generator:
+    """Reads what `save_generator` wrote.
+
+    Raises:
+        MissingBundleError: no such file.
+        BundleError: not a generator, or damaged.
+    """
+    if not path.is_file():
+        raise MissingBundleError(f"{path}: no such generator")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise BundleError(f"{path}: not a generator's file")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return build(json.loads(metadata["generator"]), tensors)
+    except BundleError:
+        raise
+    except (
+        SafetensorError, InvcompError, KeyError, TypeError, ValueError, RuntimeError, OSError
+    ) as error:  # fmt: skip
+        raise BundleError(f"{path}: damaged generator ({error})") from error

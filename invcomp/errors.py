@@ -35,3 +35,7 @@ class OutputError(InvcompError):
 
 class OptionError(InvcompError):
     """An option whose value makes no sense."""
+
+
+class DatasetError(InvcompError):
+    """Pictures to train on that cannot be used: no such folder, too few, a damaged archive."""

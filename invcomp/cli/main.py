@@ -18,6 +18,8 @@ from .info import info
 from .models import models
 from .options import examples
 from .prepare import prepare
+from .sample import sample
+from .train import train
 
 INTERRUPTED = 130  # as a shell reports it
 
@@ -67,8 +69,22 @@ app.command(
     epilog=examples(
         "invcomp prepare faces-1024 -o mine.ivm --photos portraits/",
         "invcomp prepare faces-1024 -o quick.ivm --draws 300 --coordinates 300",
+        "invcomp prepare runs/mine -o mine.ivm --photos held_out/",
     )
 )(prepare)
+app.command(
+    epilog=examples(
+        "invcomp train photos/ -o runs/mine --resolution 64",
+        "invcomp train photos/ -o runs/mine --resolution 64 --resume",
+        "torchrun --nproc_per_node 8 -m invcomp train photos.zip -o runs/mine --batch 256",
+    )
+)(train)
+app.command(
+    epilog=examples(
+        "invcomp sample runs/mine -n 64 -o grid.png",
+        "invcomp sample faces-1024 -n 9 --size 256 --truncation 0.7",
+    )
+)(sample)
 app.add_typer(models, name="models")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import typer
@@ -38,6 +39,30 @@ def error(message: str) -> None:
     line = _printable(" ".join(message.split()))
     text = Text.assemble(("error: ", "bold red"), (line, "red"))
     Console(stderr=True).print(text, soft_wrap=True)
+
+
+def warning(message: str) -> None:
+    """One yellow line on stderr."""
+    text = Text.assemble(("warning: ", "bold yellow"), _printable(" ".join(message.split())))
+    Console(stderr=True).print(text, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(_printable(message), err=True)
+
+
+def needs(extra: str, *modules: str) -> None:
+    """Ends with one line where the modules of an extra are not installed.
+
+    Raises:
+        OptionError: one is missing.
+    """
+    from ..errors import OptionError
+
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise OptionError(f'{missing[0]} is missing: pip install "invcomp[{extra}]"')
 
 
 def _printable(text: str) -> str:
@@ -98,6 +123,13 @@ class Meter:
         self._progress.update(identity, completed=done, total=total, note=note)
         if self._plain:
             self._say(self._progress.tasks[self._progress.task_ids.index(identity)])
+
+    def note(self, message: str) -> None:
+        """A line that stays, above the bars."""
+        if self._plain:
+            note(message)
+        else:
+            self._progress.console.print(_printable(message))
 
     def drop(self, name: str) -> None:
         """Takes the bar away."""

@@ -1,0 +1,56 @@
+"""invcomp sample: pictures that a generator makes of nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import show
+from .jobs import obstacle
+from .models import download_progress
+from .options import Device, Force
+
+
+def sample(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A known model, a bundle, a generator, or a run."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The grid to write.")
+    ] = Path("samples.png"),
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many pictures.")] = 64,
+    truncation: Annotated[
+        float,
+        typer.Option(metavar="T", min=0, help="Below 1: nearer to the mean, cleaner, more alike."),
+    ] = 1.0,
+    size: Annotated[
+        int | None, typer.Option(metavar="PX", min=1, help="Side of each picture in the grid.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the pictures.")] = 0,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Draw samples of a generator as a grid."""
+    from ..errors import OutputError
+
+    if reason := obstacle(output, force):
+        raise OutputError(reason)
+    from ..bundle import open_generator
+    from ..codec import choose_device
+    from ..files import atomic_write
+    from ..generators.sampling import grid, samples
+
+    with show.Meter() as meter:
+        generator = open_generator(model, download_progress(meter, model)).to(choose_device(device))
+        pictures = []
+        for batch in samples(generator, count, seed, truncation, size):
+            pictures.append(batch)
+            done = sum(map(len, pictures))
+            meter.show("samples", done, count, f"{done} of {count}")
+    with atomic_write(output, force=force) as temporary:
+        kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(output.suffix.lower(), "PNG")
+        grid(pictures).save(temporary, kind, quality=92)
+    show.result(f"{output}: {count} samples")

@@ -1,0 +1,95 @@
+"""Kernel distance between sets of pictures (KID, Binkowski et al. 2018, arXiv:1801.01401).
+
+The estimator is torchmetrics'. Its usual features are those of an Inception network, whose weights
+torch-fidelity fetches from GitHub; where that cannot be had, the features are those of the AlexNet
+that ships for LPIPS. Figures of different features must not be compared: `Kid.features` names them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from ..latents.lpips_network import load_lpips
+
+SUBSETS = 50
+SUBSET_SIZE = 500
+LEAST = 64  # pixels: smaller pictures are enlarged, AlexNet's strides leave nothing of them
+
+
+class AlexNetFeatures(nn.Module):
+    """Mean and deviation over the picture of the five feature maps of LPIPS's AlexNet, [N, 2304].
+
+    `num_features` is read by torchmetrics.
+    """
+
+    num_features = 2 * (64 + 192 + 384 + 256 + 256)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_lpips("alex")
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W], uint8."""
+        x = pictures.float() / 127.5 - 1
+        if x.shape[-1] < LEAST:
+            x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
+        network: Any = self.network
+        maps = network.net(network.scaling_layer(x))
+        parts = [part for each in maps for part in (each.mean([2, 3]), each.std([2, 3]))]
+        return torch.cat(parts, 1)
+
+
+class Kid:
+    """KID of generated pictures against one set of real ones, whose features are taken once.
+
+    Args:
+        real: batches of pictures [N, 3, H, W], uint8.
+        device: where the network runs.
+
+    Attributes:
+        features: which network gave the features, "inception" or "lpips-alex".
+    """
+
+    def __init__(self, real: Iterable[Tensor], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.features = "inception" if _inception_weights() else "lpips-alex"
+        feature = 2048 if self.features == "inception" else AlexNetFeatures()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchmetrics', on the memory that features take
+            self._metric = KernelInceptionDistance(
+                feature, subsets=SUBSETS, subset_size=SUBSET_SIZE, reset_real_features=False
+            ).to(self.device)
+        self._real = 0
+        for batch in real:
+            self._metric.update(batch.to(self.device), real=True)
+            self._real += len(batch)
+
+    @torch.no_grad()
+    def __call__(self, fake: Iterable[Tensor]) -> float:
+        """KID of batches of generated pictures, uint8; at least two pictures on each side."""
+        self._metric.reset()
+        count = 0
+        for batch in fake:
+            self._metric.update(batch.to(self.device), real=False)
+            count += len(batch)
+        self._metric.subset_size = min(SUBSET_SIZE, count, self._real)
+        with torch.random.fork_rng(devices=[]):  # the same subsets each time
+            torch.manual_seed(0)
+            return float(self._metric.compute()[0])
+
+
+def _inception_weights() -> bool:
+    """Whether torch-fidelity and its weights are here; nothing is fetched behind one's back."""
+    if importlib.util.find_spec("torch_fidelity") is None:
+        return False
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return any(folder.glob("weights-inception-2015-12-05-*.pth"))

@@ -1,0 +1,131 @@
+"""Everything that a training can be told, with its defaults: the only place that has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import OptionError
+from ..generators.stylegan2 import Noise
+from .losses import Loss
+
+Preset = Literal["compact", "stylegan2"]
+Augmentation = Literal["ada", "fixed", "none"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "preset": ("compact", "stylegan2"),
+    "loss": ("nonsaturating", "rpgan"),
+    "augmentation": ("ada", "fixed", "none"),
+    "noise": ("random", "const", "none"),
+}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a generator is trained.
+
+    Where a default differs from StyleGAN2-ADA's (arXiv:2006.06676) the attribute says why.
+
+    Attributes:
+        resolution: of the pictures, a power of two, 8 to 1024.
+        preset: "compact" (3 M parameters at 64 px) or "stylegan2" (the paper's widths).
+        kimg: thousand pictures of training in all.
+        batch: pictures a step, over all processes.
+        learning_rate: Adam's, of both networks.
+        loss: "nonsaturating" with R1, or "rpgan" (relativistic) with R1 and R2.
+        gamma: weight of the gradient penalty; None: 0.0002 resolution^2 / batch, or 1 for "rpgan".
+        penalty_every: steps between two penalties (lazy regularisation).
+        path_length: weight of path-length regularisation; 0 (off): it costs a sixth of the time,
+            and perceptual coordinates make up for uneven latents.
+        path_length_every: steps between two of them.
+        style_mixing: part of the pictures made from two w; 0 for the reason above.
+        ema_kimg: half-life of the averaged generator; None: batch * 10 / 32.
+        ema_ramp: the half-life is at most this part of the pictures seen; None: no ramp.
+        augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none".
+        augmentation_p: probability of each augmentation, at the start for "ada".
+        ada_target: mean sign of real logits that "ada" holds.
+        mirror: whether every picture is also shown mirrored.
+        group: pictures of minibatch deviation; 1: without.
+        noise: of the generator in training: "random", "const" or "none".
+        held_out: pictures kept from training, for KID; at most a tenth of all.
+        kid_samples: generated pictures that KID looks at.
+        tick: pictures between two lines of metrics.
+        snapshot: pictures between two snapshots with samples and KID.
+        bfloat16: autocast of the convolutions; None: where the device is fast at it.
+        seed: of everything drawn.
+    """
+
+    resolution: int = 64
+    preset: Preset = "compact"
+    kimg: float = 1000
+    batch: int = 32
+    learning_rate: float = 0.0025
+    loss: Loss = "nonsaturating"
+    gamma: float | None = None
+    penalty_every: int = 16
+    path_length: float = 0
+    path_length_every: int = 4
+    style_mixing: float = 0
+    ema_kimg: float | None = None
+    ema_ramp: float | None = 0.05
+    augmentation: Augmentation = "ada"
+    augmentation_p: float = 0
+    ada_target: float = 0.6
+    mirror: bool = False
+    group: int = 4
+    noise: Noise = "random"
+    held_out: int = 1000
+    kid_samples: int = 1000
+    tick: int = 1000
+    snapshot: int = 20_000
+    bfloat16: bool | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        size = self.resolution
+        if size < 8 or size > 1024 or size & (size - 1):
+            raise OptionError(f"resolution {size} is not a power of two from 8 to 1024")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise OptionError(f"{name} is {getattr(self, name)}: one of {', '.join(allowed)}")
+        for name in ("batch", "group", "penalty_every", "path_length_every", "tick", "snapshot"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if self.group > 1 and self.batch == 1:
+            raise OptionError("minibatch deviation needs a batch of at least 2: or give --group 1")
+        if self.group > 1 and self.batch % min(self.group, self.batch):
+            raise OptionError(f"batch {self.batch} is not a multiple of the group {self.group}")
+        for name in ("kimg", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"{name} is {getattr(self, name)}: it must be above 0")
+        if not 0 <= self.augmentation_p <= 1:
+            raise OptionError(f"augmentation_p {self.augmentation_p} is not in 0..1")
+
+    @property
+    def penalty_weight(self) -> float:
+        """gamma, as given or by the rule."""
+        if self.gamma is not None:
+            return self.gamma
+        return 1.0 if self.loss == "rpgan" else 0.0002 * self.resolution**2 / self.batch
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of every resolution from 4 px up, of both networks."""
+        base, most = (2048, 256) if self.preset == "compact" else (32768, 512)
+        sizes = [4 * 2**index for index in range((self.resolution // 4).bit_length())]
+        return [max(min(base // size, most), 8) for size in sizes]
+
+    @property
+    def w_size(self) -> int:
+        """Length of z and w."""
+        return 256 if self.preset == "compact" else 512
+
+    @property
+    def mapping_depth(self) -> int:
+        """Layers of the mapping network: 2 as in StyleGAN2-ADA for small sets, 8 in the paper."""
+        return 2 if self.preset == "compact" else 8
+
+    def ema_half_life(self, seen: int) -> float:
+        """Half-life of the averaged generator in pictures, when so many were seen."""
+        half_life = 1000 * (self.batch * 10 / 32 if self.ema_kimg is None else self.ema_kimg)
+        return half_life if self.ema_ramp is None else min(half_life, seen * self.ema_ramp)

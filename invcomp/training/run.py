@@ -1,0 +1,191 @@
+"""The run directory: options, metrics, samples, snapshots, and the state to go on from.
+
+config.json      every option and the versions it ran with
+metrics.jsonl    a line a tick; events.* the same for TensorBoard; losses.png drawn from it
+samples/         grids of the averaged generator, by pictures seen
+snapshots/       averaged generators (safetensors)
+best.safetensors the snapshot of the lowest KID
+state.safetensors all that a resumed run needs
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .. import __version__
+from ..errors import BundleError, OptionError, OutputError
+from ..files import atomic_write
+from ..generators.base import Generator
+from ..generators.weights import save_generator
+from .options import TrainOptions
+
+MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # between a run and its resumption
+
+
+class RunDirectory:
+    """Writes a run's files, each whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state_path, self.best_path = path / "state.safetensors", path / "best.safetensors"
+        self.metrics_path = path / "metrics.jsonl"
+        self._events: Any = None
+
+    def begin(self, options: TrainOptions, source: str, resume: bool) -> None:
+        """Makes the directory, or checks that a resumed run is the same run.
+
+        Raises:
+            OptionError: there is a run already and `resume` is False; or it had other options.
+            OutputError: the directory cannot be made.
+        """
+        config = self.path / "config.json"
+        if config.is_file() and not resume:
+            raise OptionError(f"{self.path} holds a run: go on with --resume, or take another -o")
+        if config.is_file():
+            before = json.loads(config.read_text())["options"]
+            differing = [
+                f"{name} was {before.get(name)}"
+                for name, value in asdict(options).items()
+                if name not in MAY_CHANGE and before.get(name) != value
+            ]
+            if differing:
+                raise OptionError(
+                    f"{self.path} was begun with other options: " + ", ".join(differing)
+                )
+        try:
+            for folder in ("samples", "snapshots"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror}") from error
+        written = {
+            "options": asdict(options),
+            "source": source,
+            "versions": {
+                "invcomp": __version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+            "python": platform.python_version(),
+        }
+        with atomic_write(config, force=True) as temporary:
+            temporary.write_text(json.dumps(written, indent=2) + "\n")
+
+    def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """All that `load_state` gives back."""
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with atomic_write(self.state_path, force=True) as temporary:
+            save_file(plain, temporary, {"values": json.dumps(values)})
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and values of the last state, or None where there is none yet.
+
+        Raises:
+            BundleError: the file is damaged.
+        """
+        if not self.state_path.is_file():
+            return None
+        try:
+            with safe_open(self.state_path, "pt") as file:
+                values: dict[str, Any] = json.loads((file.metadata() or {})["values"])
+                return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise BundleError(f"{self.state_path} is damaged: {error}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl."""
+        if not self.metrics_path.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+
+    def forget_after(self, images: int) -> None:
+        """Drops metrics of pictures that the state has not seen: they will come again."""
+        kept = [line for line in self.metrics() if line["images"] <= images]
+        with atomic_write(self.metrics_path, force=True) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def log(self, line: dict[str, Any]) -> None:
+        """One line of metrics, and the same as TensorBoard events."""
+        with self.metrics_path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._events is None:
+            from tensorboardX import SummaryWriter
+
+            self._events = SummaryWriter(str(self.path))
+        for name, value in line.items():
+            self._events.add_scalar(name, value, line["images"])
+        self._events.flush()
+
+    def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
+        """Writes a generator; as the best one too, if it is."""
+        path = self.path / "snapshots" / f"{images:09d}.safetensors"
+        save_generator(generator, path)
+        if best:
+            save_generator(generator, self.best_path)
+        return path
+
+    def draw(self) -> None:
+        """losses.png, where matplotlib is installed."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return
+        lines = self.metrics()
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        axes = figure.subplots(2, 1, sharex=True)
+        for name in ("generator", "discriminator", "penalty", "augmentation_p"):
+            points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
+            axes[0].plot(*zip(*points, strict=True), label=name) if points else None
+        points = [(line["images"] / 1000, line["kid"]) for line in lines if "kid" in line]
+        if points:
+            axes[1].plot(*zip(*points, strict=True), "o-", label="KID")
+            axes[1].set_yscale("log" if min(kid for _, kid in points) > 0 else "linear")
+        axes[1].set_xlabel("thousand pictures seen")
+        for axis in axes:
+            axis.legend()
+        with atomic_write(self.path / "losses.png", force=True) as temporary:
+            figure.savefig(temporary, format="png", dpi=80)
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names with a prefix."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def without(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have the prefix, under the rest of their names."""
+    start = len(prefix) + 1
+    return {name[start:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as tensors by plain names."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(parameter.numel() for parameter in module.parameters())

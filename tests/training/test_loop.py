@@ -1,0 +1,148 @@
+"""Training for real, at 16 px: it learns, it resumes to the same figures, processes share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from invcomp.generators.weights import load_generator
+
+pytest.importorskip("accelerate", reason="the extra `train` is not installed")
+
+from invcomp.errors import OptionError
+from invcomp.training.data import Dataset, open_dataset
+from invcomp.training.loop import Trainer
+from invcomp.training.options import TrainOptions
+from invcomp.training.run import RunDirectory
+
+OPTIONS = TrainOptions(
+    resolution=16, kimg=0.48, batch=16, tick=32, snapshot=160, kid_samples=64, held_out=30,
+    noise="const", bfloat16=False,
+)  # fmt: skip
+ARGUMENTS = [
+    "--resolution=16", "--kimg=0.48", "--batch=16", "--tick=32", "--snapshot=160",
+    "--kid-samples=64", "--held-out=30", "--noise=const", "--no-bfloat16", "--no-compile",
+    "--device=cpu",
+]  # fmt: skip
+LOSSES = ("generator", "discriminator", "sign", "penalty")
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 pictures of a coloured square on white."""
+    folder = tmp_path_factory.mktemp("squares")
+    random = np.random.default_rng(0)
+    for index in range(300):
+        picture = np.full((16, 16, 3), 255, np.uint8)
+        y, x = random.integers(2, 9, 2)
+        picture[y : y + 5, x : x + 5] = random.integers(0, 200, 3)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(squares, 16, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def whole(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    Trainer(dataset, RunDirectory(run), OPTIONS).run()
+    return run
+
+
+def losses(run: Path) -> list[list[float | None]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [[line["images"], *(line.get(name) for name in LOSSES)] for line in lines]
+
+
+def test_a_run_directory(whole: Path) -> None:
+    config = json.loads((whole / "config.json").read_text())
+    assert config["options"]["batch"] == 16
+    assert len(losses(whole)) == 15
+    assert [path.name for path in sorted((whole / "samples").iterdir())] == [
+        "000000160.png", "000000320.png", "000000480.png",
+    ]  # fmt: skip
+    assert Image.open(whole / "samples" / "000000480.png").size == (128, 128)
+    assert (whole / "losses.png").stat().st_size > 1000
+    assert list(whole.glob("events.*"))
+    assert load_generator(whole / "best.safetensors").resolution == 16
+
+
+def test_training_beats_its_start(dataset: Dataset, tmp_path: Path) -> None:
+    """KID falls to less than half of what the untrained generator has."""
+    options = TrainOptions(
+        resolution=16, kimg=3, batch=16, tick=1000, snapshot=10_000, kid_samples=200, held_out=30
+    )
+    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), options)
+    before = trainer.kid()
+    trainer.run()
+    assert trainer.kid() < before / 2
+
+
+def test_a_killed_run_resumes_to_the_same_losses(
+    whole: Path, squares: Path, tmp_path: Path
+) -> None:
+    run, environment = tmp_path / "killed", {**os.environ, "INVCOMP_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "invcomp", "train", str(squares), "-o", str(run), *ARGUMENTS]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (run / "state.safetensors").exists() or losses(run)[-1][0] < 192:
+        assert process.poll() is None, "ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(losses(run)) < 15
+    subprocess.run([*command, "--resume"], env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert losses(run) == losses(whole)
+
+
+def test_two_processes_share_a_batch(whole: Path, squares: Path, tmp_path: Path) -> None:
+    run, environment = tmp_path / "two", {**os.environ, "INVCOMP_CACHE": str(tmp_path)}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    command = [*torchrun, "-m", "invcomp", "train", str(squares), "-o", str(run), *ARGUMENTS]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    one, two = losses(whole), losses(run)
+    assert len(one) == len(two)
+    for alone, shared in zip(one[:5], two[:5], strict=True):  # chaos: rounding grows later
+        assert shared == [pytest.approx(value, rel=0.02, abs=0.02) for value in alone]
+
+
+def test_another_runs_directory_is_refused(whole: Path, dataset: Dataset) -> None:
+    with pytest.raises(OptionError, match="--resume"):
+        Trainer(dataset, RunDirectory(whole), OPTIONS)
+    other = TrainOptions(**{**OPTIONS.__dict__, "batch": 32})
+    with pytest.raises(OptionError, match="batch was 16"):
+        Trainer(dataset, RunDirectory(whole), other, resume=True)
+
+
+def test_pictures_of_another_size_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="16 px"):
+        Trainer(dataset, RunDirectory(tmp_path), TrainOptions(resolution=32))
+
+
+def test_all_the_options_at_once(dataset: Dataset, tmp_path: Path) -> None:
+    options = TrainOptions(
+        resolution=16, kimg=0.064, batch=8, tick=32, snapshot=64, kid_samples=16, held_out=20,
+        loss="rpgan", path_length=2, path_length_every=2, penalty_every=2, style_mixing=0.9,
+        augmentation="fixed", augmentation_p=0.5, mirror=True, group=1, noise="random",
+    )  # fmt: skip
+    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), options)
+    trainer.run()
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert all(np.isfinite(value) for value in last.values())
+    assert last["path_length"] > 0
+    assert last["augmentation_p"] == 0.5

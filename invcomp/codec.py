@@ -137,6 +137,7 @@ class Codec:
         step: float | None = None,
         search: SearchOptions | None = None,
         batch: int = 1,
+        total: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
         """Pictures to files with their true figures, as they get done.
@@ -147,6 +148,8 @@ class Codec:
             step: the quantiser's step instead, 2^(-16) to 1.
             search: how much to try.
             batch: pictures searched for in one graph.
+            total: pictures in all, where they come by several calls. By their number compiling
+                pays or not; once compiled, the search fills a smaller last batch with copies.
             progress: called after every step of the search.
 
         Raises:
@@ -156,6 +159,7 @@ class Codec:
         index, options = self.step_index(quality, step), search or SearchOptions()
         if batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
+        total = len(images) if total is None else total
         try:
             for first in range(0, len(images), batch):
                 started = time.perf_counter()
@@ -163,8 +167,11 @@ class Codec:
                     fit(image, self.generator.resolution) for image in images[first : first + batch]
                 ]
                 photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-                searcher = self.searcher(options, len(images))
-                found = searcher.run(photographs, index, options, progress)
+                searcher, filled = self.searcher(options, total), photographs
+                if self.compiled and batch < total:  # a smaller batch would be compiled for anew
+                    missing = batch - len(photographs)
+                    filled = torch.cat([photographs, *[photographs[-1:]] * missing])
+                found = searcher.run(filled, index, options, progress)[: len(fitted)]
                 files = [
                     encode(integers, index, self.tables, self.fingerprint, size)
                     for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
@@ -239,13 +246,12 @@ class Codec:
         return PerceptualFeatures(self.bundle.settings.beta).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
-        """The search for so many images, made on first use."""
+        """The search for so many images, made on first use; with it `compiled` is settled."""
         if self._search is None:
-            compiled = self.compiled
-            if compiled is None:
-                compiled = _has_compiler() and options.gradient_steps * images >= 100
+            if self.compiled is None:
+                self.compiled = _has_compiler() and options.gradient_steps * images >= 100
             distortion = Distortion(
-                self.generator, self.features, has_fast_bfloat16(self.device), compiled
+                self.generator, self.features, has_fast_bfloat16(self.device), self.compiled
             )
             self._search = Search(
                 distortion,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.errors import ImageError, MissingBundleError, OptionError
 from invcomp.frame import from_picture
-from invcomp.generators.base import normal
+from invcomp.generators.base import Generator, normal
 from invcomp.inversion.search import Distortion, Progress, SearchOptions
+from invcomp.latents.features import PerceptualFeatures
 
 from .tiny import tiny_bundle
 
@@ -133,6 +135,59 @@ def test_options_out_of_range(codec: Codec, photograph: Image.Image) -> None:
         Codec(tiny_bundle(), "tpu")
     with pytest.raises(ImageError):
         codec.compress("portrait.png")  # type: ignore[arg-type]
+
+
+class Recorded(Distortion):
+    """A distortion that compiles nothing, and remembers what it was asked for."""
+
+    compilations: ClassVar[list[bool]] = []
+    batches: ClassVar[list[int]] = []
+
+    def __init__(
+        self, generator: Generator, features: PerceptualFeatures, mixed: bool, compiled: bool
+    ) -> None:
+        super().__init__(generator, features, mixed, compiled=False)
+        self.compilations.append(compiled)
+
+    def __call__(self, latents: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(latents))
+        return super().__call__(latents, target)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
+    monkeypatch.setattr("invcomp.codec.Distortion", Recorded)
+    monkeypatch.setattr("invcomp.codec._has_compiler", lambda: True)
+    Recorded.compilations.clear()
+    Recorded.batches.clear()
+    return Recorded
+
+
+def test_compiling_goes_by_the_number_of_all_pictures(
+    recorded: type[Recorded], photograph: Image.Image
+) -> None:
+    options = SearchOptions(steps=2)
+    for total in (None, 49, 50):
+        list(Codec(tiny_bundle(), "cpu").encode([photograph], search=options, total=total))
+    assert recorded.compilations == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("compiled", "images", "batches"),
+    [(True, 3, [2, 2]), (True, 1, [1]), (False, 3, [2, 1])],
+)
+def test_a_compiled_graph_gets_full_batches(
+    recorded: type[Recorded],
+    photograph: Image.Image,
+    compiled: bool,
+    images: int,
+    batches: list[int],
+) -> None:
+    codec = Codec(tiny_bundle(), "cpu", compiled)
+    options = SearchOptions(steps=1)
+    encoded = list(codec.encode([photograph] * images, search=options, batch=2))
+    assert len(encoded) == images
+    assert recorded.batches == batches
 
 
 @pytest.mark.parametrize(("batch", "advice"), [(2, "a smaller --batch"), (1, "--device cpu")])

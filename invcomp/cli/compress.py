@@ -148,7 +148,8 @@ class _Run:
             quality=self.quality,
             step=self.step,
             search=self.options,
-            batch=len(read),
+            batch=self.batch,
+            total=of,
             progress=progress,
         )
         left = [job for job, _ in read]

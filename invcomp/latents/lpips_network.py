@@ -79,7 +79,7 @@ def load_trunk(network: Network) -> dict[str, Tensor]:
         BundleError: the file is damaged.
     """
     names = [f"features.{i}.{kind}" for i in CONVOLUTIONS[network] for kind in ("weight", "bias")]
-    path = _trunk_path(network)
+    path = trunk_path(network)
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -90,7 +90,12 @@ def load_trunk(network: Network) -> dict[str, Tensor]:
         raise BundleError(f"{path} does not hold the trunk of LPIPS: {error}") from error
 
 
-def _trunk_path(network: Network) -> Path:
+def trunk_path(network: Network) -> Path:
+    """The file that `load_trunk` reads: ours, or for VGG16 the one that torchvision left.
+
+    Raises:
+        MissingBundleError: the VGG trunk is not on this machine.
+    """
     if network == "alex":
         return pretrained_path("lpips-alex.safetensors")
     candidates = (

@@ -22,6 +22,22 @@ def test_the_list_has_known_models_and_the_caches_own(invcomp: Invcomp, tiny_mod
     assert "lpips-vgg" in table
 
 
+def test_a_vgg_trunk_of_torchvision_is_seen(
+    invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def entry() -> dict[str, object]:
+        found: dict[str, object] = json.loads(invcomp("models", "info", "lpips-vgg", "--json").out)
+        return {name: found[name] for name in ("fetched", "path", "bytes")}
+
+    assert entry() == {"fetched": False, "path": None, "bytes": None}
+    trunk = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    trunk.parent.mkdir(parents=True)
+    trunk.write_bytes(b"weights")
+    assert entry() == {"fetched": True, "path": str(trunk), "bytes": 7}
+
+
 def test_info_of_a_bundle(invcomp: Invcomp, tiny_model: Path) -> None:
     entry = json.loads(invcomp("models", "info", str(tiny_model), "--json").out)
     assert entry["bytes"] == tiny_model.stat().st_size

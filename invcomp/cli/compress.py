@@ -41,7 +41,12 @@ def compress(
         int | None,
         typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
     ] = None,
-    batch: Annotated[int, typer.Option(metavar="N", help="Photographs searched for at once.")] = 1,
+    batch: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Photographs searched for at once. On a CPU more gain nothing."
+        ),
+    ] = 1,
     starts: Annotated[
         int | None,
         typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),

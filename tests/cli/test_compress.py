@@ -56,6 +56,11 @@ def test_every_batch_knows_of_the_whole_folder(
     assert calls == [(2, 2, 3), (1, 2, 3)]
 
 
+def test_help_says_what_a_batch_is_for(compress: Invcomp) -> None:
+    words = compress("--help").out.replace("│", " ").split()
+    assert "On a CPU more gain nothing" in " ".join(words)
+
+
 def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:
     (folder / "text.png").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])

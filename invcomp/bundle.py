@@ -51,7 +51,7 @@ class Settings:
     shape: PriorShape = field(default_factory=PriorShape)
     coarsest: int = 32
     finest: int = 132
-    default_quality: int = 52
+    default_quality: int = 48
     made: dict[str, Any] = field(default_factory=dict)
 
     def step_index(self, quality: float) -> int:
@@ -164,10 +164,13 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
     if Path(name).suffix == SUFFIX or Path(name).is_file():
         return read_bundle(Path(name))
     model = known_model(str(name))
-    expected = read_metadata(model.prepared)["fingerprint"]
+    if model.weights is None:
+        return read_bundle(model.prepared)
+    shipped = read_metadata(model.prepared)
     if model.bundle.is_file():
         try:
-            if read_metadata(model.bundle)["fingerprint"] == expected:
+            joined = read_metadata(model.bundle)
+            if all(joined[key] == shipped[key] for key in ("fingerprint", "settings")):
                 return read_bundle(model.bundle)
         except BundleError:
             pass  # a damaged cache is made anew

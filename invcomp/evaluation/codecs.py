@@ -1,4 +1,4 @@
-"""Conventional codecs through Pillow, each at its best: AVIF, WebP and JPEG at reduced sizes.
+"""Conventional codecs through Pillow, each at its best: AVIF, WebP, JPEG, JPEG XL at reduced sizes.
 
 At a few hundred bytes a codec does best on a small version of the picture, so every codec is tried
 at several sizes, scaled down and back up by Lanczos, and at the quality that just reaches a target.
@@ -6,8 +6,10 @@ at several sizes, scaled down and back up by Lanczos, and at the quality that ju
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,10 +20,11 @@ from PIL import Image, features
 from torch import Tensor
 
 SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
-LEAST_QUALITY = {"avif": 0, "webp": 0, "jpeg": 1}
 MAX_QUALITY = 100
+LEAST_QUALITY = {"avif": 0, "webp": 0, "jpeg": 1, "jxl": 1, "webp-lossless": MAX_QUALITY}
 NEIGHBOURS = 3  # qualities below the bisection's that are tried too, as it is not quite monotone
-CODECS = ("avif", "webp", "jpeg")
+CODECS = ("avif", "webp", "jpeg")  # what Pillow's own wheels have
+ALL_CODECS = (*CODECS, "jxl", "webp-lossless")
 
 Metric = Callable[[Tensor], float]
 
@@ -31,7 +34,7 @@ class CodecResult:
     """One file of a conventional codec.
 
     Attributes:
-        codec: "avif", "webp" or "jpeg".
+        codec: one of ALL_CODECS.
         bytes: size of the whole file.
         size: longer side in pixels at which it was encoded.
         quality: Pillow's quality setting, 0 to 100.
@@ -51,9 +54,17 @@ class CodecResult:
         return {name: value for name, value in vars(self).items() if name != "decoded"}
 
 
-def available_codecs() -> tuple[str, ...]:
-    """The codecs that this Pillow can write (its own wheels have all three)."""
-    return tuple(name for name in CODECS if features.check("jpg" if name == "jpeg" else name))
+def available_codecs(names: Sequence[str] = CODECS) -> tuple[str, ...]:
+    """Those of the codecs that Pillow can write here; JPEG XL needs pillow-jxl-plugin."""
+    return tuple(name for name in names if _is_available(name))
+
+
+def _is_available(codec: str) -> bool:
+    if codec == "jxl":
+        with suppress(ImportError):
+            importlib.import_module("pillow_jxl")  # registers itself with Pillow
+        return "JXL" in Image.SAVE
+    return bool(features.check({"jpeg": "jpg", "webp-lossless": "webp"}.get(codec, codec)))
 
 
 def smallest_reaching(
@@ -91,7 +102,7 @@ def smallest_possible(
     for name in available_codecs() if codecs is None else codecs:
         trial = _Trial(name, image, size, metric)
         least = LEAST_QUALITY[name]
-        lowest = range(least, least + 10)  # the very least quality does not always win
+        lowest = range(least, min(least + 10, MAX_QUALITY + 1))  # the least does not always win
         results.append(trial.result(min(lowest, key=trial.length)))
     return results
 
@@ -139,7 +150,9 @@ class _Trial:
 
     def _encode(self, quality: int) -> bytes:
         buffer = io.BytesIO()
-        self.reduced.save(buffer, self.codec, quality=quality, **_options(self.codec, self.size))
+        kind = self.codec.split("-")[0]
+        options = _options(self.codec, self.size, quality)
+        self.reduced.save(buffer, kind, quality=quality, **options)
         return buffer.getvalue()
 
     def length(self, quality: int) -> int:
@@ -158,10 +171,14 @@ class _Trial:
         return CodecResult(self.codec, length, self.size, quality, value, self.decode(quality))
 
 
-def _options(codec: str, size: int) -> dict[str, Any]:
+def _options(codec: str, size: int, quality: int) -> dict[str, Any]:
     """Pillow's options, for small files; AVIF's speed (0 to 10) gives way at the larger sizes."""
     if codec == "avif":
         return {"speed": 4 if size <= 384 else 6, "subsampling": "4:2:0"}
     if codec == "webp":
         return {"method": 6}
+    if codec == "webp-lossless":
+        return {"method": 6, "lossless": True}
+    if codec == "jxl":
+        return {"effort": 9, "lossless": quality == MAX_QUALITY}  # which is no lossy quality
     return {"optimize": True, "progressive": True, "subsampling": "4:2:0"}

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from invcomp.evaluation.codecs import (
+    ALL_CODECS,
     CODECS,
     CodecResult,
     available_codecs,
@@ -37,6 +38,17 @@ def mean_square(picture: Image.Image) -> Callable[[torch.Tensor], float]:
 
 def test_the_wheels_of_pillow_have_all_codecs() -> None:
     assert available_codecs() == CODECS
+
+
+def test_jpeg_xl_and_lossless_webp(portrait: Image.Image) -> None:
+    pytest.importorskip("pillow_jxl", reason="pillow-jxl-plugin is not installed")
+    assert available_codecs(ALL_CODECS) == ALL_CODECS
+    names, metric = ("jxl", "webp-lossless"), mean_square(portrait)
+    lossy, lossless = smallest_reaching(portrait, metric, 0.003, names, SIZES)
+    assert lossy.value <= 0.003
+    assert lossy.bytes < lossless.bytes
+    for result in smallest_reaching(portrait, metric, 0.0, names, (192,)):  # the very pixels
+        assert result.value == 0
 
 
 @pytest.mark.parametrize("target", [0.01, 0.003])

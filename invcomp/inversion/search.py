@@ -153,6 +153,7 @@ class Search:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
+        places: int = 1,
     ) -> Tensor:
         """Quantised coordinates of photographs.
 
@@ -161,6 +162,7 @@ class Search:
             step_index: of the quantiser's step, 2^(-index/16).
             options: how much to try.
             progress: called after every step.
+            places: of the descent's graph; where there are fewer photographs, copies fill it.
 
         Returns:
             Integers, int32 [N, K].
@@ -169,9 +171,11 @@ class Search:
             OptionError: as `start`.
         """
         target = self.distortion.target(photographs)
-        return self._descend(
-            self.start(target, step_index, options, progress), target, step_index, options, progress
-        )
+        start = self.start(target, step_index, options, progress)
+        copies = max(places - len(target), 0)
+        start, target = (torch.cat([x, *[x[-1:]] * copies]) for x in (start, target))
+        found = self._descend(start, target, step_index, options, progress)
+        return found[: len(photographs)]
 
     def start(
         self,

@@ -48,7 +48,7 @@ class Comparison:
 def demo(
     photo: Annotated[
         Path | None,
-        typer.Argument(metavar="PHOTO", help="A portrait; without it, one that ships."),
+        typer.Argument(metavar="PHOTO", help="A picture; without it, one that ships."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
@@ -57,16 +57,16 @@ def demo(
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
-    """Compress a portrait, decompress it, and compare with AVIF, WebP and JPEG.
+    """Compress a picture, decompress it, and compare with AVIF, WebP and JPEG.
 
     Writes the .ivc file and three pictures: original, decoded, side by side.
 
     Replaces those of an earlier demo. Downloads the model on first use.
     """
-    from ..generators.hub import pretrained_path
+    from ..generators.hub import example_of, pretrained_path
     from .pictures import read_photograph, write_bytes, write_picture
 
-    photo = photo or pretrained_path("portrait.jpg")
+    photo = photo or pretrained_path(example_of(model))
     photograph = read_photograph(photo)
     with show.Meter() as meter:
         codec = open_codec(model, device, compiled, meter)
@@ -106,12 +106,12 @@ def find_rivals(
     original: Image.Image, target: float, device: str, meter: show.Meter
 ) -> list[CodecResult]:
     """The smallest AVIF, WebP and JPEG whose LPIPS-Alex at 256 px is at most `target`."""
-    from ..evaluation.codecs import SIZES, available_codecs, smallest_reaching
+    from ..evaluation.codecs import available_codecs, sizes_for, smallest_reaching
     from ..evaluation.metrics import Metrics
     from ..frame import to_picture
 
     metrics, reference = Metrics(device, ["lpips_alex"]), (to_picture(original) + 1) / 2
-    sizes = [*(size for size in SIZES if size < original.width), original.width]
+    sizes = sizes_for(original.width)
     found: list[CodecResult] = []
     names = available_codecs()
     for index, name in enumerate(names):

@@ -20,6 +20,8 @@ from PIL import Image, features
 from torch import Tensor
 
 SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
+SMALL_SIZES = (16, 24, 32, 48, 64)  # for small pictures, too
+SMALL = 256
 MAX_QUALITY = 100
 LEAST_QUALITY = {"avif": 0, "webp": 0, "jpeg": 1, "jxl": 1, "webp-lossless": MAX_QUALITY}
 NEIGHBOURS = 3  # qualities below the bisection's that are tried too, as it is not quite monotone
@@ -52,6 +54,12 @@ class CodecResult:
     def as_json(self) -> dict[str, str | int | float]:
         """Everything but the picture."""
         return {name: value for name, value in vars(self).items() if name != "decoded"}
+
+
+def sizes_for(side: int) -> list[int]:
+    """Sizes to try for a picture whose longer side is so many pixels, its own the last."""
+    sizes = SIZES if side > SMALL else (*SMALL_SIZES, *SIZES)
+    return [*(size for size in sizes if size < side), side]
 
 
 def available_codecs(names: Sequence[str] = CODECS) -> tuple[str, ...]:

@@ -24,11 +24,13 @@ class KnownModel:
         licence: one line; NOTICE says more.
         weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
+        example: the picture of pretrained/ that shows it.
     """
 
     name: str
     description: str
     licence: str
+    example: str
     weights: PinnedFile | None = None
     read: Callable[[Path], Generator] | None = None
 
@@ -63,6 +65,7 @@ KNOWN_MODELS = {
             name="faces-1024",
             description="faces aligned as in FFHQ, 1024 px: MobileStyleGAN of `random-face`",
             licence="Apache-2.0; teacher (StyleGAN2) and FFHQ non-commercial: see NOTICE",
+            example="portrait.jpg",
             weights=PinnedFile(
                 project="random-face",
                 version="2021.7.21.1",
@@ -86,6 +89,11 @@ def known_model(name: str) -> KnownModel:
         names = ", ".join(KNOWN_MODELS)
         raise MissingBundleError(f"no model {name}: neither a file nor one of {names}")
     return KNOWN_MODELS[name]
+
+
+def example_of(name: str) -> str:
+    """The picture of pretrained/ that shows a model; for others than known ones, the portrait."""
+    return (KNOWN_MODELS.get(name) or KNOWN_MODELS["faces-1024"]).example
 
 
 def pretrained_path(name: str) -> Path:

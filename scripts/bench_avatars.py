@@ -1,0 +1,125 @@
+"""Benchmarks a small model on held-out pictures against lossless and lossy codecs.
+
+    python scripts/bench_avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
+
+For every picture: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
+lossless WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex, at equal LPIPS-VGG, and the
+smallest that each can make at all at full size. A killed run goes on where it stopped. Writes
+results.jsonl, tables (benchmark.md) and a picture to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import torch
+from PIL import Image
+
+from invcomp.codec import Codec
+from invcomp.evaluation.codecs import (
+    ALL_CODECS,
+    available_codecs,
+    sizes_for,
+    smallest_possible,
+    smallest_reaching,
+)
+from invcomp.evaluation.metrics import Metrics
+
+METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
+EQUAL = ("lpips_alex", "lpips_vgg")
+SHOWN = 12  # pictures in the sheet
+
+
+def tensor_of(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def conventional(
+    image: Image.Image, metrics: Metrics, ours: dict[str, Any], names: tuple[str, ...]
+) -> dict[str, dict[str, int]]:
+    """Bytes of every codec: at each equal metric, and the least it can do."""
+    pixels, found = tensor_of(image), {}
+    for metric in EQUAL:
+        results = smallest_reaching(
+            image,
+            lambda decoded, metric=metric: float(metrics.distances(metric, pixels, decoded)),
+            ours[metric],
+            names,
+            sizes_for(image.width),
+        )
+        found[metric] = {result.codec: result.bytes for result in results}
+    least = smallest_possible(image, lambda decoded: 0.0, names, image.width)
+    found["least"] = {result.codec: result.bytes for result in least}
+    return found
+
+
+def report(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
+    lines = [f"{len(rows)} pictures.", "", f"| bytes | {' | '.join(METRICS)} | seconds |"]
+    lines += ["|---" * (len(METRICS) + 2) + "|"]
+    means = [f"{mean(row[name] for row in rows):.3f}" for name in (*METRICS, "seconds")]
+    lines += [f"| {mean(row['bytes'] for row in rows):.0f} | {' | '.join(means)} |", ""]
+    lines += [f"| bytes | ours | {' | '.join(names)} | best | times fewer, mean | least |"]
+    lines += ["|---" * (len(names) + 5) + "|"]
+    for kind in (*EQUAL, "least"):
+        cells = []
+        for name in names:
+            sizes = [row[kind][name] for row in rows if name in row[kind]]
+            cells.append(f"{mean(sizes):.0f} ({len(sizes)})" if sizes else "-")
+        best = [min(row[kind].values()) for row in rows]
+        factors = [theirs / row["bytes"] for theirs, row in zip(best, rows, strict=True)]
+        label = "least at all" if kind == "least" else f"equal {kind}"
+        lines.append(
+            f"| {label} | {mean(row['bytes'] for row in rows):.0f} | {' | '.join(cells)} "
+            f"| {mean(best):.0f} | {mean(factors):.1f} | {min(factors):.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("archive", type=Path, help="a .zip of pictures")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model", default="avatars-64")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--quality", type=float)
+    parser.add_argument("--batch", type=int, default=20)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results, names = arguments.output / "results.jsonl", available_codecs(ALL_CODECS)
+    rows = (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
+    )
+    codec, metrics = Codec.load(arguments.model), Metrics(names=METRICS)
+    with ZipFile(arguments.archive) as archive:
+        members = archive.namelist()[: arguments.count]
+        pictures = [Image.open(io.BytesIO(archive.read(m))).convert("RGB") for m in members]
+    left = pictures[len(rows) :]
+    encoded = codec.encode(left, quality=arguments.quality, batch=arguments.batch)
+    for picture, name, file in zip(left, members[len(rows) :], encoded, strict=True):
+        (arguments.output / f"{Path(name).stem}.ivc").write_bytes(file.data)
+        row = {"picture": name, "bytes": len(file.data), "seconds": file.seconds}
+        row |= metrics.measure(tensor_of(picture), tensor_of(file.decoded))
+        row |= conventional(picture, metrics, row, names)
+        rows.append(row)
+        with results.open("a") as output:
+            output.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+    sheet = Image.new("RGB", (SHOWN * 64, 128), "white")
+    for column, (name, picture) in enumerate(zip(members[:SHOWN], pictures, strict=False)):
+        data = (arguments.output / f"{Path(name).stem}.ivc").read_bytes()
+        sheet.paste(picture.resize((64, 64)), (column * 64, 0))
+        sheet.paste(codec.decompress(data).resize((64, 64)), (column * 64, 64))
+    sheet.save(arguments.output / "pictures.png")
+    (arguments.output / "benchmark.md").write_text(report(rows, names))
+    print(report(rows, names))
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,7 @@ class Settings:
     shape: PriorShape = field(default_factory=PriorShape)
     coarsest: int = 32
     finest: int = 132
-    default_quality: int = 48
+    default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
 
     def step_index(self, quality: float) -> int:

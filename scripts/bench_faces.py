@@ -35,7 +35,7 @@ TWELVE = [
     for gov, london in zip((2, 5, 8, 11, 14, 17), (8, 62, 94, 120, 131, 143), strict=True)
     for name in (f"gov_{gov:02d}", f"london_{london:03d}")
 ]
-QUALITIES = {"default": 48, "small": 33, "fine": 73}
+QUALITIES = {"default": 50, "small": 34, "fine": 76}
 CODEC_METRICS = ("lpips_alex", "lpips_vgg")
 
 

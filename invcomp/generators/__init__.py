@@ -3,10 +3,19 @@
 from .base import Generator, LatentLayer
 from .mobile_stylegan import MobileStyleGAN
 from .stylegan2 import StyleGAN2
+from .stylegan3 import StyleGAN3
 
 GENERATOR_KINDS: dict[str, type[Generator]] = {
     "mobile_stylegan": MobileStyleGAN,
     "stylegan2": StyleGAN2,
+    "stylegan3": StyleGAN3,
 }
 
-__all__ = ["GENERATOR_KINDS", "Generator", "LatentLayer", "MobileStyleGAN", "StyleGAN2"]
+__all__ = [
+    "GENERATOR_KINDS",
+    "Generator",
+    "LatentLayer",
+    "MobileStyleGAN",
+    "StyleGAN2",
+    "StyleGAN3",
+]

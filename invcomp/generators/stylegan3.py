@@ -1,0 +1,337 @@
+"""StyleGAN3 (Karras et al. 2021, arXiv:2106.12423), configurations T and R. Inference only.
+
+Signals are band-limited everywhere: Fourier features in, and each nonlinearity between a low-pass
+filter up and one down, so that details move with the picture instead of sticking to pixels. Names
+and shapes of parameters are those of NVIDIA's repository; filters are computed from the paper's
+design (section 3.2 and appendix C), not read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .base import Generator, LatentLayer
+from .stylegan2 import FullyConnected, MappingNetwork
+
+CLAMP = 256.0  # of activations, as in training
+
+
+@dataclass(frozen=True)
+class Design:
+    """What decides bands and sizes of all layers (section 3.2; defaults are configuration T's).
+
+    Attributes:
+        layers: L0 .. L(layers - 1), beside the input and to-RGB.
+        critical: last layers that are critically sampled.
+        first_cutoff, first_stopband: of the first layer, in cycles a picture.
+        last_stopband_rel: of the last layer, as a multiple of its cutoff.
+        margin: pixels beyond the picture's border.
+        channel_base, channel_max: channels are base / 2 / cutoff, at most max.
+        kernel: of the convolutions, 3 (T) or 1 (R).
+        filter_size: taps of a filter for each factor of up- or downsampling.
+        upsampling: of the nonlinearity.
+        radial: radially symmetric downsampling filters (R).
+        output_scale: on the picture.
+    """
+
+    layers: int = 14
+    critical: int = 2
+    first_cutoff: float = 2.0
+    first_stopband: float = 2**2.1
+    last_stopband_rel: float = 2**0.3
+    margin: int = 10
+    channel_base: int = 32768
+    channel_max: int = 512
+    kernel: int = 3
+    filter_size: int = 6
+    upsampling: int = 2
+    radial: bool = False
+    output_scale: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.layers <= self.critical or min(self.layers, self.kernel, self.filter_size) < 1:
+            raise OptionError(f"layers {self.layers}, of which {self.critical} are critical")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A layer's output: sampling rate, band and size."""
+
+    cutoff: float
+    half_width: float
+    rate: int
+    size: int
+    channels: int
+
+
+def bands(design: Design, resolution: int, outputs: int = 3) -> list[Band]:
+    """Bands of L0 .. to-RGB: cutoffs and stopbands grow geometrically (section 3.2)."""
+    last = resolution / 2
+    part = np.minimum(
+        np.arange(design.layers + 1) / (design.layers - design.critical), 1
+    )  # [layers + 1]
+    cutoffs = design.first_cutoff * (last / design.first_cutoff) ** part
+    last_stopband = last * design.last_stopband_rel
+    stopbands = design.first_stopband * (last_stopband / design.first_stopband) ** part
+    rates = np.exp2(np.ceil(np.log2(np.minimum(stopbands * 2, resolution))))
+    half_widths = np.maximum(stopbands, rates / 2) - cutoffs
+    sizes = rates + design.margin * 2
+    sizes[-2:] = resolution
+    channels = np.rint(np.minimum(design.channel_base / 2 / cutoffs, design.channel_max))
+    channels[-1] = outputs
+    columns = zip(cutoffs, half_widths, rates, sizes, channels, strict=True)
+    return [Band(float(c), float(h), int(r), int(s), int(n)) for c, h, r, s, n in columns]
+
+
+class SynthesisInput(nn.Module):
+    """Fourier features, turned and shifted as w says (appendix F of the paper)."""
+
+    freqs: Tensor
+    phases: Tensor
+    transform: Tensor
+
+    def __init__(self, w_size: int, channels: int, size: int, rate: int, bandwidth: float) -> None:
+        super().__init__()
+        self.size, self.rate, self.bandwidth = size, rate, bandwidth
+        freqs = torch.randn(channels, 2)
+        radii = freqs.square().sum(1, keepdim=True).sqrt()
+        freqs = freqs / (radii * radii.square().exp().pow(0.25)) * bandwidth  # uniform in a disc
+        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.affine = FullyConnected(w_size, 4)
+        with torch.no_grad():
+            self.affine.weight.zero_()
+            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        self.register_buffer("transform", torch.eye(3))
+        self.register_buffer("freqs", freqs)
+        self.register_buffer("phases", torch.rand(channels) - 0.5)
+
+    def forward(self, w: Tensor) -> Tensor:
+        """[N, w_size] to [N, channels, size, size]."""
+        t = self.affine(w)  # [N, 4]: cosine and sine of the turn, shift in x and y
+        t = t / t[:, :2].norm(dim=1, keepdim=True)
+        one, zero = torch.ones_like(t[:, 0]), torch.zeros_like(t[:, 0])
+        turn = torch.stack([t[:, 0], -t[:, 1], zero, t[:, 1], t[:, 0], zero, zero, zero, one], 1)
+        shift = torch.stack([one, zero, -t[:, 2], zero, one, -t[:, 3], zero, zero, one], 1)
+        transform = turn.view(-1, 3, 3) @ shift.view(-1, 3, 3) @ self.transform  # [N, 3, 3]
+        phases = self.phases + (self.freqs @ transform[:, :2, 2:]).squeeze(2)  # [N, channels]
+        freqs = self.freqs @ transform[:, :2, :2]  # [N, channels, 2]
+        beyond = (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
+        amplitudes = (1 - beyond).clamp(0, 1)  # what the turn moved out of the band fades
+        half = 0.5 * self.size / self.rate
+        line = (torch.arange(self.size, device=w.device, dtype=w.dtype) * 2 + 1) / self.size - 1
+        y, x = torch.meshgrid(line * half, line * half, indexing="ij")
+        places = torch.stack([x, y], 2).flatten(0, 1)  # [size^2, 2]
+        waves = torch.einsum("pk,nck->npc", places, freqs) + phases[:, None]
+        features = (waves * (2 * math.pi)).sin() * amplitudes[:, None]  # [N, size^2, channels]
+        features = features @ (self.weight / math.sqrt(len(self.weight))).t()
+        picture: Tensor = features.transpose(1, 2).unflatten(2, (self.size, self.size))
+        return picture
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, then a nonlinearity between two filters."""
+
+    magnitude_ema: Tensor
+
+    def __init__(
+        self, w_size: int, before: Band, after: Band, design: Design, to_rgb: bool, critical: bool
+    ) -> None:
+        super().__init__()
+        self.to_rgb, self.kernel = to_rgb, 1 if to_rgb else design.kernel
+        self.affine = FullyConnected(w_size, before.channels, bias=1)
+        shape = (after.channels, before.channels, self.kernel, self.kernel)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.bias = nn.Parameter(torch.zeros(after.channels))
+        self.register_buffer("magnitude_ema", torch.ones([]))
+        rate = max(before.rate, after.rate) * (1 if to_rgb else design.upsampling)
+        self.up, self.down = round(rate / before.rate), round(rate / after.rate)
+        taps = [
+            design.filter_size * factor if factor > 1 and not to_rgb else 1
+            for factor in (self.up, self.down)
+        ]
+        radial = design.radial and not critical
+        up = low_pass(taps[0], before.cutoff, before.half_width * 2, rate)
+        down = low_pass(taps[1], after.cutoff, after.half_width * 2, rate, radial)
+        self.register_buffer("up_filter", up)
+        self.register_buffer("down_filter", down)
+        total = (after.size - 1) * self.down + 1
+        total -= (before.size + self.kernel - 1) * self.up
+        total += sum(taps) - 2
+        low = (total + self.up) // 2
+        self.padding = (low, total - low)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[N, inputs, h, h] and [N, w_size] to [N, outputs, H, H]."""
+        style = self.affine(w)  # [N, inputs]
+        weight: Tensor = self.weight
+        if self.to_rgb:
+            style = style / math.sqrt(weight[0].numel())
+        else:
+            weight = weight * weight.square().mean([1, 2, 3], keepdim=True).rsqrt()
+            squares = weight.square().sum([2, 3])  # [outputs, inputs]
+        x = F.conv2d(
+            x * (style * self.magnitude_ema.rsqrt())[:, :, None, None],
+            weight,
+            padding=self.kernel - 1,
+        )
+        if not self.to_rgb:
+            # the size of a style cancels here, so the paper's normalising it first is left out
+            demodulation = (style.square() @ squares.t()).clamp_min(1e-12).rsqrt()
+            x = x * demodulation[:, :, None, None].to(x.dtype)
+        x = x + self.bias[:, None, None].to(x.dtype)
+        x = resample(x, self.up_filter, self.up, 1, self.padding, self.up**2)  # type: ignore[arg-type]
+        if self.to_rgb:
+            x = x.clamp(-CLAMP, CLAMP)
+        else:
+            x = (F.leaky_relu(x, 0.2) * math.sqrt(2)).clamp(-CLAMP, CLAMP)
+        return resample(x, self.down_filter, 1, self.down)  # type: ignore[arg-type]
+
+
+class SynthesisNetwork(nn.Module):
+    """w of every layer to the picture."""
+
+    def __init__(self, w_size: int, resolution: int, design: Design) -> None:
+        super().__init__()
+        self.output_scale, all_bands = design.output_scale, bands(design, resolution)
+        first = all_bands[0]
+        self.input = SynthesisInput(w_size, first.channels, first.size, first.rate, first.cutoff)
+        self.names = []
+        for index, after in enumerate(all_bands):
+            before, last = all_bands[max(index - 1, 0)], index == design.layers
+            critical = index >= design.layers - design.critical
+            layer = SynthesisLayer(w_size, before, after, design, last, critical)
+            self.names.append(f"L{index}_{after.size}_{after.channels}")
+            setattr(self, self.names[-1], layer)
+
+    def forward(self, ws: Tensor) -> Tensor:
+        """[N, layers + 2, w_size] to [N, 3, R, R]."""
+        first, *others = ws.unbind(1)
+        x = self.input(first)
+        for name, w in zip(self.names, others, strict=True):
+            x = getattr(self, name)(x, w)
+        picture: Tensor = x.float() * self.output_scale
+        return picture
+
+
+class StyleGAN3(Generator):
+    """StyleGAN3 of any size.
+
+    Args:
+        resolution: of the picture, a power of two.
+        z_size: length of z.
+        w_size: length of w.
+        mapping_depth: layers of the mapping network.
+        design: fields of `Design` that differ from configuration T.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        z_size: int = 512,
+        w_size: int = 512,
+        mapping_depth: int = 2,
+        design: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if resolution < 16 or resolution & (resolution - 1):
+            raise OptionError(f"resolution {resolution} is not a power of two from 16 on")
+        self.resolution, self.z_size, self.w_size = resolution, z_size, w_size
+        self.mapping_depth, self.shared_size = mapping_depth, w_size
+        self.design = Design(**(design or {}))
+        self.mapping = MappingNetwork(z_size, w_size, mapping_depth)
+        self.synthesis = SynthesisNetwork(w_size, resolution, self.design)
+        names = ["input", *self.synthesis.names]
+        self.layers = tuple(LatentLayer(name, (w_size,)) for name in names)
+
+    def options(self) -> dict[str, Any]:
+        """See `Generator.options`."""
+        default = asdict(Design())
+        design = {k: v for k, v in asdict(self.design).items() if v != default[k]}
+        return {
+            "resolution": self.resolution,
+            "z_size": self.z_size,
+            "w_size": self.w_size,
+            "mapping_depth": self.mapping_depth,
+            "design": design,
+        }
+
+    def sample(self, z: Tensor) -> Tensor:
+        """See `Generator.sample`: w of z, [N, w_size]."""
+        return self.mapping(z)  # type: ignore[no-any-return]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """See `Generator.forward`."""
+        ws = latents.unflatten(1, (len(self.layers), self.w_size))
+        return self.synthesis(ws)  # type: ignore[no-any-return]
+
+
+def low_pass(
+    taps: int, cutoff: float, width: float, rate: float, radial: bool = False
+) -> Tensor | None:
+    """A Kaiser low-pass filter, [taps] or radially symmetric [taps, taps]; None for one tap.
+
+    Args:
+        taps: length.
+        cutoff: where it falls to a half, in the units of `rate`.
+        width: of the transition.
+        rate: sampling rate.
+        radial: the two-dimensional filter of configuration R, a jinc (appendix C).
+    """
+    if taps == 1:
+        return None
+    import scipy.signal  # half a second to import: only where there are filters
+    import scipy.special
+
+    if not radial:
+        separable = scipy.signal.firwin(numtaps=taps, cutoff=cutoff, width=width, fs=rate)
+        return torch.as_tensor(separable, dtype=torch.float32)
+    place = (np.arange(taps) - (taps - 1) / 2) / rate
+    radius = np.hypot(*np.meshgrid(place, place))
+    jinc: NDArray[Any] = scipy.special.j1(2 * cutoff * (np.pi * radius)) / (np.pi * radius)
+    attenuation = scipy.signal.kaiser_atten(taps, width / (rate / 2))
+    window = np.kaiser(taps, scipy.signal.kaiser_beta(attenuation))
+    kernel = jinc * np.outer(window, window)
+    return torch.as_tensor(kernel / kernel.sum(), dtype=torch.float32)
+
+
+def resample(
+    x: Tensor,
+    kernel: Tensor | None,
+    up: int,
+    down: int,
+    padding: Sequence[int] = (0, 0),
+    gain: float = 1,
+) -> Tensor:
+    """Zeros between pixels, padding (cropping where negative), filter, every `down`-th pixel.
+
+    Args:
+        x: [N, C, H, W].
+        kernel: [taps] for both axes, or [taps, taps]; None: no filter.
+        up, down: factors.
+        padding: before and after, along both axes.
+        gain: on the result.
+    """
+    n, c, h, w = x.shape
+    if up > 1:
+        x = F.pad(x[:, :, :, None, :, None], (0, up - 1, 0, 0, 0, up - 1)).reshape(
+            n, c, h * up, w * up
+        )
+    x = F.pad(x, (padding[0], padding[1], padding[0], padding[1])) * gain
+    if kernel is not None:
+        kernel = kernel.flip([*range(kernel.ndim)]).to(x.dtype)
+        if kernel.ndim == 2:
+            x = F.conv2d(x, kernel.expand(c, 1, -1, -1), groups=c)
+        else:
+            x = F.conv2d(x, kernel[None, :].expand(c, 1, 1, -1), groups=c)
+            x = F.conv2d(x, kernel[:, None].expand(c, 1, -1, 1), groups=c)
+    return x[:, :, ::down, ::down]

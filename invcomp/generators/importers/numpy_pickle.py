@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
         BundleError: the pickle holds or asks for anything else, or is damaged.
     """
     try:
-        return dict(_leaves(_ArrayUnpickler(io.BytesIO(data)).load(), ""))
+        return dict(_leaves(ArrayUnpickler(io.BytesIO(data)).load(), ""))
     except Exception as error:  # a hostile pickle can raise what it likes
         raise BundleError(f"not a plain pickle of numpy arrays: {error}") from error
 
@@ -58,19 +58,53 @@ class _Array:
         self.array = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-class _ArrayUnpickler(pickle._Unpickler):
-    """The unpickler in Python: the one in C lets a few bytes claim all memory for its memo."""
+def _scalar(dtype: object, data: object) -> Any:
+    """A number, as Python's."""
+    if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
+        raise pickle.UnpicklingError("a number that is not plain")
+    return np.frombuffer(data, dtype.dtype, 1)[0].item()
+
+
+ARRAY_GLOBALS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,  # the name since numpy 2
+    ("numpy._core.multiarray", "scalar"): _scalar,
+}
+
+
+class ArrayUnpickler(pickle._Unpickler):
+    """An unpickler that knows the globals of its list and no others.
+
+    The unpickler in Python: the one in C lets a few bytes claim all memory for its memo.
+
+    Attributes:
+        allowed: the stand-in for every global that may be named.
+        stateless: classes whose objects' states are dropped.
+    """
+
+    stack: list[Any]  # pickle's own
+    allowed: ClassVar[dict[tuple[str, str], Any]] = ARRAY_GLOBALS
+    stateless: ClassVar[tuple[type, ...]] = ()
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed: dict[tuple[str, str], Any] = {
-            ("numpy", "ndarray"): _Array,
-            ("numpy", "dtype"): _Dtype,
-            ("numpy.core.multiarray", "_reconstruct"): _Array,
-            ("numpy._core.multiarray", "_reconstruct"): _Array,  # the name since numpy 2
-        }
-        if (module, name) not in allowed:
+        """The stand-in of a global."""
+        if (module, name) not in self.allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
-        return allowed[module, name]
+        return self.allowed[module, name]
+
+    def load_build(self) -> None:
+        """Gives an object its state; pickle's own would set attributes of anything."""
+        state, instance = self.stack.pop(), self.stack[-1]
+        if isinstance(instance, (_Array, _Dtype)):
+            instance.__setstate__(state)
+        elif not isinstance(instance, self.stateless):
+            raise pickle.UnpicklingError(f"it sets attributes of a {type(instance).__name__}")
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 def _leaves(value: object, name: str) -> list[tuple[str, NDArray[Any]]]:

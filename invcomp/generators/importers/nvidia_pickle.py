@@ -1,0 +1,278 @@
+"""Reads the pickles of NVIDIA's StyleGAN2-ADA-PyTorch and StyleGAN3 repositories as data.
+
+Their own loader executes Python source that the pickle carries. This one executes nothing: every
+object is read into an inert stand-in, the source is dropped, and what is not on a short list is
+refused by name. Networks are then built from our own modules and the tensors by their names.
+
+Tensors come as bytes that `torch.save` wrote. They are not given to `torch.load`, even with
+`weights_only`: it reserves whatever size they declare. Here a tensor can only be a view of bytes
+that are in the file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import BundleError
+from ..base import Generator
+from ..stylegan2 import StyleGAN2
+from ..stylegan3 import Design, StyleGAN3
+from .numpy_pickle import ARRAY_GLOBALS, ArrayUnpickler
+
+STORAGES: dict[str, str] = {
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "<u1",
+    "BoolStorage": "?",
+}
+MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save's format before zip files
+HEAD = 4096  # bytes that are searched for the head of a storage
+FILTER = [1.0, 3.0, 3.0, 1.0]  # the only resampling filter that the networks here have
+
+
+def read_nvidia(path: Path) -> Generator:
+    """The averaged generator (`G_ema`) of a network pickle.
+
+    Raises:
+        BundleError: not such a pickle, damaged, one that asks for anything but data, or a network
+            of a kind that is not known here.
+    """
+    try:
+        with path.open("rb") as file:
+            top = _Unpickler(file).load()
+    except Exception as error:  # a hostile pickle can raise what it likes
+        raise BundleError(f"{path}: not a network pickle that can be read: {error}") from error
+    if not isinstance(top, Mapping) or not isinstance(top.get("G_ema"), _Object):
+        raise BundleError(f"{path}: it holds no network called G_ema")
+    network: _Object = top["G_ema"]
+    try:
+        return _build(network.arguments, _tensors(network))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise BundleError(f"{path}: the network cannot be rebuilt: {error}") from error
+
+
+class _Object:
+    """Stands in for an object of a class whose source came along: its attributes, nothing else."""
+
+    def __init__(self, meta: object) -> None:
+        if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
+            raise pickle.UnpicklingError("a persistent object without a state")
+        self.class_name, self.state = str(meta.get("class_name")), meta["state"]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that it was made with."""
+        return dict(self.state.get("_init_kwargs", {}))
+
+
+class _Dict(dict[Any, Any]):
+    """Stands in for dnnlib's EasyDict and for OrderedDict; filled item by item, never copied."""
+
+    def __init__(self, *items: object) -> None:
+        if any(items):
+            raise pickle.UnpicklingError("a dictionary of another one")
+        super().__init__()
+
+
+class _Storage:
+    """Bytes of tensors, as one array of their type."""
+
+    def __init__(self, data: object) -> None:
+        if not isinstance(data, bytes):
+            raise pickle.UnpicklingError("a storage that is not bytes")
+        file = io.BytesIO(data[:HEAD])
+        if _StorageUnpickler(file).load() != MAGIC:
+            raise pickle.UnpicklingError("a storage that torch.save did not write")
+        for _ in ("protocol", "system"):
+            _StorageUnpickler(file).load()
+        kind = _StorageUnpickler(file).load()
+        keys = _StorageUnpickler(file).load()
+        if not isinstance(kind, _StorageType) or not isinstance(keys, list) or len(keys) != 1:
+            raise pickle.UnpicklingError("a storage of an unknown layout")
+        begin = file.tell() + 8
+        count = int.from_bytes(data[begin - 8 : begin], "little", signed=True)
+        if count < 0 or count * kind.dtype.itemsize > len(data) - begin:
+            raise pickle.UnpicklingError(f"a storage that declares {count} values and holds fewer")
+        self.array: NDArray[Any] = np.frombuffer(data, kind.dtype, count, begin)
+
+
+class _StorageType:
+    """Stands in for torch's storage classes, and then for the one storage in the bytes."""
+
+    def __init__(self, name: str) -> None:
+        self.dtype = np.dtype(STORAGES[name])
+
+
+class _StorageUnpickler(pickle._Unpickler):
+    """Reads the small pickles at the head of what torch.save wrote."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in STORAGES:
+            return _StorageType(name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
+
+    def persistent_load(self, identity: Any) -> Any:
+        if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+            raise pickle.UnpicklingError("a storage of an unknown layout")
+        if len(identity) > 5 and identity[5] is not None:
+            raise pickle.UnpicklingError("a view of a storage")
+        return identity[1]
+
+
+def _tensor(
+    storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
+) -> NDArray[Any]:
+    """torch._utils._rebuild_tensor_v2, on bytes that are there."""
+    if not isinstance(storage, _Storage) or len(size) != len(stride):
+        raise pickle.UnpicklingError("a tensor without a storage")
+    array = storage.array
+    if min((offset, *size, *stride), default=0) < 0 or prod(size) > len(array):
+        raise pickle.UnpicklingError(f"a tensor of shape {size} in a storage of {len(array)}")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if prod(size) and last >= len(array):
+        raise pickle.UnpicklingError(f"a tensor of shape {size} beyond its storage")
+    steps = [step * array.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(array[offset:], size, steps, writeable=False)
+
+
+def _parameter(data: object, *_: object) -> object:
+    """torch._utils._rebuild_parameter."""
+    return data
+
+
+def _small_set(items: object = ()) -> set[Any]:
+    """A set; of a long list it would be work out of proportion to the file."""
+    if not isinstance(items, (list, tuple)) or len(items) > 100:
+        raise pickle.UnpicklingError("a large set")
+    return set(items)
+
+
+class _Unpickler(ArrayUnpickler):
+    """What a network pickle may name, and the stand-in for each."""
+
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
+        **ARRAY_GLOBALS,
+        ("collections", "OrderedDict"): _Dict,
+        ("dnnlib.util", "EasyDict"): _Dict,
+        ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Object,
+        ("torch._utils", "_rebuild_parameter"): _parameter,
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("builtins", "set"): _small_set,
+        ("__builtin__", "set"): _small_set,
+    }
+    stateless: ClassVar[tuple[type, ...]] = (_Dict,)
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file)
+        self.storages: dict[int, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in of a global."""
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return self.storage
+        return super().find_class(module, name)
+
+    def storage(self, data: object) -> _Storage:
+        """torch.storage._load_from_bytes; the same bytes are read once."""
+        if id(data) not in self.storages:
+            self.storages[id(data)] = _Storage(data)
+        return self.storages[id(data)]
+
+
+def _tensors(module: _Object) -> dict[str, Tensor]:
+    """Parameters and buffers of a module and those in it, under torch's names."""
+    found: dict[str, Tensor] = {}
+    for kind in ("_parameters", "_buffers"):
+        for name, value in module.state.get(kind, {}).items():
+            if isinstance(value, np.ndarray):
+                found[name] = torch.from_numpy(np.array(value))
+    for name, inner in module.state.get("_modules", {}).items():
+        if isinstance(inner, _Object):
+            found |= {f"{name}.{key}": value for key, value in _tensors(inner).items()}
+    return found
+
+
+def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+    """Our network of NVIDIA's tensors; its kind is read off their names."""
+    if arguments.get("c_dim", 0) > 0:
+        raise BundleError(f"class-conditional, {arguments['c_dim']} classes: not supported yet")
+    if arguments.get("img_channels", 3) != 3:
+        raise BundleError(f"{arguments['img_channels']} channels: pictures have 3")
+    if "synthesis.b4.const" in tensors:
+        generator: Generator = _stylegan2(tensors)
+    elif "synthesis.input.freqs" in tensors:
+        generator = _stylegan3(arguments, tensors)
+    else:
+        raise BundleError("neither StyleGAN2 nor StyleGAN3 by its parameters")
+    wanted = generator.state_dict()
+    for name, value in wanted.items():
+        if name not in tensors or tensors[name].shape != value.shape:
+            there = tuple(tensors[name].shape) if name in tensors else "missing"
+            raise BundleError(f"{name} is {there}, expected {tuple(value.shape)}")
+    generator.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def _mapping(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """z_size, w_size and depth of the mapping network, off its tensors."""
+    depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in tensors)
+    w_size, z_size = tensors["mapping.fc0.weight"].shape
+    return {"z_size": z_size, "w_size": w_size, "mapping_depth": depth}
+
+
+def _stylegan2(tensors: dict[str, Tensor]) -> StyleGAN2:
+    """Channels are the shapes of each resolution's second convolution."""
+    channels: list[int] = []
+    while (name := f"synthesis.b{4 << len(channels)}.conv1.weight") in tensors:
+        channels.append(tensors[name].shape[0])
+    sizes = [4 << index for index in range(len(channels))]
+    if any(f"synthesis.b{size}.torgb.weight" not in tensors for size in sizes):
+        raise BundleError("another architecture than skip outputs")
+    filters = tensors.get(f"synthesis.b{sizes[-1]}.resample_filter")
+    if filters is not None:
+        row = filters.sum(0) if filters.ndim == 2 else filters
+        expected = torch.tensor(FILTER) / sum(FILTER)
+        if row.shape != expected.shape or not torch.allclose(row.float(), expected, atol=1e-5):
+            raise BundleError("another resampling filter than [1, 3, 3, 1]")
+    with torch.device("meta"):
+        return StyleGAN2(channels, **_mapping(tensors))
+
+
+def _stylegan3(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> StyleGAN3:
+    """The design is what the network was made with; its repository keeps it among the arguments."""
+    nested = arguments.get("synthesis_kwargs", {})
+    given = {**arguments, **nested}
+    names = {
+        "num_layers": "layers",
+        "num_critical": "critical",
+        "first_cutoff": "first_cutoff",
+        "first_stopband": "first_stopband",
+        "last_stopband_rel": "last_stopband_rel",
+        "margin_size": "margin",
+        "channel_base": "channel_base",
+        "channel_max": "channel_max",
+        "conv_kernel": "kernel",
+        "filter_size": "filter_size",
+        "lrelu_upsampling": "upsampling",
+        "use_radial_filters": "radial",
+        "output_scale": "output_scale",
+    }
+    kinds = {name: type(value) for name, value in vars(Design()).items()}
+    design = {ours: kinds[ours](given[theirs]) for theirs, ours in names.items() if theirs in given}
+    # filters are computed, and computing them needs real tensors: no meta device here
+    return StyleGAN3(int(given["img_resolution"]), **_mapping(tensors), design=design)

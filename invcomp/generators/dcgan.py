@@ -1,0 +1,51 @@
+"""DCGAN (Radford et al. 2016, arXiv:1511.06434) and plain stacks of transposed convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .base import Generator, LatentLayer
+
+
+class DCGAN(Generator):
+    """z through transposed convolutions, each but the last with batch norm and ReLU; tanh.
+
+    The first makes `kernel` pixels of one, the others double the size.
+
+    Args:
+        channels: of z, of each layer's output but the picture's.
+        kernel: of every convolution; the first has no padding, the others pad to double the size.
+        bias: whether convolutions have biases.
+    """
+
+    def __init__(self, channels: Sequence[int], kernel: int = 4, bias: bool = False) -> None:
+        super().__init__()
+        if len(channels) < 2 or min(channels) < 1 or kernel < 4 or kernel % 2:
+            raise OptionError(f"channels {list(channels)}, kernel {kernel}: no DCGAN")
+        self.channels, self.kernel, self.bias = tuple(channels), kernel, bias
+        self.z_size, self.resolution = channels[0], kernel * 2 ** (len(channels) - 1)
+        self.layers = (LatentLayer("z", (self.z_size,)),)
+        stack: list[nn.Module] = []
+        for index, (inputs, outputs) in enumerate(pairwise([*channels, 3])):
+            stride, padding = (1, 0) if index == 0 else (2, kernel // 2 - 1)
+            stack.append(nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=bias))
+            if index < len(channels) - 1:
+                stack += [nn.BatchNorm2d(outputs), nn.ReLU()]
+        self.main = nn.Sequential(*stack, nn.Tanh())
+
+    def options(self) -> dict[str, Any]:
+        """See `Generator.options`."""
+        return {"channels": list(self.channels), "kernel": self.kernel, "bias": self.bias}
+
+    def sample(self, z: Tensor) -> Tensor:
+        """See `Generator.sample`: z itself."""
+        return z
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """See `Generator.forward`."""
+        return self.main(latents[:, :, None, None])  # type: ignore[no-any-return]

@@ -1,0 +1,78 @@
+"""Reads state dicts of plain transposed-convolution stacks; sizes are inferred from the tensors."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import BundleError, OptionError
+from ..dcgan import DCGAN
+
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def read_dcgan(path: Path) -> DCGAN:
+    """The generator of a torch file, read with torch's `weights_only`.
+
+    Args:
+        path: of a state dict, or of a dict with one in it.
+
+    Raises:
+        BundleError: no such stack in the file, or damaged.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return from_state(_state_dict(content))
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError,
+            OptionError, pickle.UnpicklingError, EOFError) as error:  # fmt: skip
+        raise BundleError(f"{path}: not a stack of transposed convolutions: {error}") from error
+
+
+def _state_dict(content: Any) -> Mapping[str, Tensor]:
+    """The state dict itself: the content, or the one value of it that is one."""
+    if isinstance(content, Mapping) and content:
+        if all(isinstance(value, Tensor) for value in content.values()):
+            return content
+        inner = [value for value in content.values() if isinstance(value, Mapping)]
+        if len(inner) == 1:
+            return _state_dict(inner[0])
+    raise ValueError("no state dict in it")
+
+
+def from_state(state: Mapping[str, Tensor]) -> DCGAN:
+    """The generator of a state dict whose layers are in their order.
+
+    Raises:
+        ValueError, RuntimeError: it is of another kind.
+    """
+    convolutions = [name for name, value in state.items() if value.ndim == 4]
+    weights = [state[name] for name in convolutions]  # [inputs, outputs, kernel, kernel]
+    kernels = {tuple(weight.shape[2:]) for weight in weights}
+    if not weights or len(kernels) != 1 or weights[-1].shape[1] != 3:
+        raise ValueError("its convolutions are not those of a DCGAN with 3 colours")
+    prefixes = [name.removesuffix("weight") for name in convolutions]
+    bias = f"{prefixes[0]}bias" in state
+    channels = [weight.shape[0] for weight in weights]
+    generator = DCGAN(channels, weights[0].shape[2], bias)
+    norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
+    if len(norms) != len(weights) - 1:
+        raise ValueError(f"{len(norms)} batch norms between {len(weights)} convolutions")
+    renamed: dict[str, Tensor] = {}
+    for index, prefix in enumerate(prefixes):
+        for part in ("weight", "bias") if bias else ("weight",):
+            renamed[f"main.{3 * index}.{part}"] = state[prefix + part].float()
+    for index, prefix in enumerate(norms):
+        for part in NORM:
+            value = state.get(prefix + part, torch.zeros([], dtype=torch.long))
+            renamed[f"main.{3 * index + 1}.{part}"] = value
+    left = len(state) - sum(prefix + p in state for prefix in norms for p in NORM)
+    left -= len(weights) * (1 + bias)
+    if left:
+        raise ValueError(f"it has {left} more tensors")
+    generator.load_state_dict(renamed)
+    return generator.eval().requires_grad_(False)

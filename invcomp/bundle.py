@@ -25,7 +25,15 @@ from .files import atomic_write
 from .generators.base import Generator
 from .generators.download import ByteProgress, cache_directory
 from .generators.hub import KNOWN_MODELS, known_model
-from .generators.weights import build, compact, describe, load_generator, tensors_of
+from .generators.weights import FORMAT as GENERATOR_FORMAT
+from .generators.weights import (
+    build,
+    compact,
+    describe,
+    is_generator,
+    load_generator,
+    tensors_of,
+)
 from .latents.coordinates import Coordinates
 from .latents.rate import PriorShape
 
@@ -197,10 +205,8 @@ def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Ge
         path = path / "best.safetensors"
         if not path.is_file():
             raise MissingBundleError(f"{name}: no snapshot of a training in this folder yet")
-    if path.suffix == SUFFIX:
-        return read_bundle(path).generator
-    if path.is_file():
-        return load_generator(path)
+    if path.suffix == SUFFIX or path.is_file():
+        return load_generator(path) if is_generator(path) else read_bundle(path).generator
     return load_bundle(name, progress).generator
 
 
@@ -238,6 +244,10 @@ def read_metadata(path: Path) -> dict[str, str]:
             metadata: dict[str, str] = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path}: not a bundle, or damaged ({error})") from error
+    if metadata.get("format") == GENERATOR_FORMAT:
+        raise BundleError(
+            f"{path}: a generator that was not prepared yet: invcomp prepare {path} -o ..."
+        )
     if metadata.get("format") != FORMAT:
         raise BundleError(f"{path}: not a bundle of this version")
     return metadata

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Json, examples
+from .jobs import obstacle
+from .options import Force, Json, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,43 @@ def get(name: Name) -> None:
         else:
             fetch_bundle(name, meter)
     show.result(f"{name}: {describe(name)['path']}")
+
+
+@models.command(
+    "import",
+    epilog=examples(
+        "invcomp models import stylegan2-ffhq-256x256.pkl -o ffhq.ivm",
+        "invcomp prepare ffhq.ivm -o ffhq-256.ivm --photos portraits/",
+    ),
+)
+def import_model(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Of StyleGAN2-ADA, StyleGAN3, stylegan2-pytorch, or a DCGAN's state dict.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The generator to write.")
+    ],
+    force: Force = False,
+) -> None:
+    """Convert somebody else's generator. Nothing in its file is executed.
+
+    Then: invcomp prepare OUT.ivm -o mine.ivm
+    """
+    from ..errors import OutputError
+
+    if reason := obstacle(output, force):
+        raise OutputError(reason)
+    from ..generators.importers.recognise import read_foreign
+    from ..generators.weights import save_generator
+
+    generator, kind = read_foreign(file)
+    save_generator(generator, output)
+    layers = len(generator.layers)
+    show.result(f"{output}: {kind}, {generator.resolution} px, {layers} latent layers")
 
 
 @models.command(epilog=examples("invcomp models info faces-1024", "invcomp models info my.ivm"))

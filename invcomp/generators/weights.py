@@ -78,6 +78,15 @@ def save_generator(generator: Generator, path: Path) -> None:
         save_file(tensors, temporary, metadata)
 
 
+def is_generator(path: Path) -> bool:
+    """Whether a file is one that `save_generator` wrote, as far as its metadata tell."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_generator(path: Path) -> Generator:
     """Reads what `save_generator` wrote.
 

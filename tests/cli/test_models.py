@@ -84,3 +84,28 @@ def test_get_fetches_and_joins(
     entry = json.loads(invcomp("models", "info", "faces-1024", "--json").out)
     assert entry["fetched"] is True
     assert Path(entry["path"]).is_relative_to(tmp_path)
+
+
+def test_import_prepare_and_sample(invcomp: Invcomp, tmp_path: Path) -> None:
+    import torch
+
+    from ..generators.importers.test_dcgan import stack
+
+    foreign, ours = tmp_path / "dcgan.pth", tmp_path / "ours.ivm"
+    torch.save(stack().state_dict(), foreign)
+    outcome = invcomp("models", "import", foreign, "-o", ours)
+    assert outcome.code == 0, outcome.err
+    assert "transposed" in outcome.out
+    assert invcomp("models", "import", foreign, "-o", ours).code == 1  # it exists
+    assert invcomp("sample", ours, "-n", "4", "-o", tmp_path / "grid.png").code == 0
+    unprepared = invcomp("compress", tmp_path / "grid.png", "--model", ours)
+    assert unprepared.code == 1
+    assert "not prepared" in unprepared.err
+
+
+def test_import_of_something_else(invcomp: Invcomp, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"nothing")
+    outcome = invcomp("models", "import", tmp_path / "a.pkl", "-o", tmp_path / "ours.ivm")
+    assert outcome.code == 1
+    assert "no generator of a known kind" in outcome.err
+    assert not (tmp_path / "ours.ivm").exists()

@@ -66,7 +66,11 @@ class Kid:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchmetrics', on the memory that features take
             self._metric = KernelInceptionDistance(
-                feature, subsets=SUBSETS, subset_size=SUBSET_SIZE, reset_real_features=False
+                feature,
+                subsets=SUBSETS,
+                subset_size=SUBSET_SIZE,
+                reset_real_features=False,
+                sync_on_compute=False,  # the main process of a training asks alone
             ).to(self.device)
         self._real = 0
         for batch in real:

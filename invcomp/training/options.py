@@ -111,7 +111,8 @@ class TrainOptions:
     @property
     def channels(self) -> list[int]:
         """Channels of every resolution from 4 px up, of both networks."""
-        base, most = (2048, 256) if self.preset == "compact" else (32768, 512)
+        compact = 2048, min(256, 4 * self.resolution)
+        base, most = compact if self.preset == "compact" else (32768, 512)
         sizes = [4 * 2**index for index in range((self.resolution // 4).bit_length())]
         return [max(min(base // size, most), 8) for size in sizes]
 

@@ -186,6 +186,11 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    # files know no memory format, and fused Adam pairs values by their place in memory
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape and value.ndim:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def parameters_of(module: nn.Module) -> int:

@@ -62,9 +62,9 @@ def whole(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def losses(run: Path) -> list[list[float | None]]:
+def losses(run: Path) -> list[list[float]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [[line["images"], *(line.get(name) for name in LOSSES)] for line in lines]
+    return [[line["images"], *(line.get(name, 0.0) for name in LOSSES)] for line in lines]
 
 
 def test_a_run_directory(whole: Path) -> None:
@@ -113,7 +113,9 @@ def test_two_processes_share_a_batch(whole: Path, squares: Path, tmp_path: Path)
     run, environment = tmp_path / "two", {**os.environ, "INVCOMP_CACHE": str(tmp_path)}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     command = [*torchrun, "-m", "invcomp", "train", str(squares), "-o", str(run), *ARGUMENTS]
-    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    outcome = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
     assert outcome.returncode == 0, outcome.stderr
     one, two = losses(whole), losses(run)
     assert len(one) == len(two)

@@ -2,8 +2,8 @@
 
 The same operations for real and generated pictures, differentiable, so that the generator does not
 learn them (Karras et al. 2020, arXiv:2006.06676, sections 2 and 3; the operations and their ranges
-are those of DiffAugment, Zhao et al. 2020, arXiv:2006.10738). Written here because kornia's took
-longer for a batch of small pictures: docs/experiments.md.
+are those of DiffAugment, Zhao et al. 2020, arXiv:2006.10738). Written here because kornia's take
+three times as long for a batch of small pictures: docs/experiments.md.
 """
 
 from __future__ import annotations

@@ -248,7 +248,7 @@ class Codec:
         """The search for so many images, made on first use; with it `compiled` is settled."""
         if self._search is None:
             if self.compiled is None:
-                self.compiled = _has_compiler() and options.gradient_steps * images >= 100
+                self.compiled = has_compiler() and options.gradient_steps * images >= 100
             distortion = Distortion(
                 self.generator, self.features, has_fast_bfloat16(self.device), self.compiled
             )
@@ -287,5 +287,6 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
+    """Whether torch.compile finds a C++ compiler here."""
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))

@@ -157,7 +157,7 @@ class Recorded(Distortion):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     monkeypatch.setattr("invcomp.codec.Distortion", Recorded)
-    monkeypatch.setattr("invcomp.codec._has_compiler", lambda: True)
+    monkeypatch.setattr("invcomp.codec.has_compiler", lambda: True)
     Recorded.compilations.clear()
     Recorded.batches.clear()
     return Recorded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Device
+from .options import Compile, Device
 
 if TYPE_CHECKING:
     from ..training.data import Dataset
@@ -91,9 +91,7 @@ def train(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
     device: Device = "auto",
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile: minutes once, then faster.")
-    ] = True,
+    compiled: Compile = None,
 ) -> None:
     """Train a generator on pictures of one kind.
 
@@ -117,6 +115,7 @@ def train(
             progress=lambda done, total: meter.show("pictures", done, total, f"{done} of {total}"),
         )
         meter.drop("pictures")
+        from ..codec import has_compiler
         from ..training.loop import Trainer, accelerator_for
         from ..training.run import RunDirectory
 
@@ -127,7 +126,7 @@ def train(
             str(pictures),
             resume,
             accelerator_for(device),
-            compiled,
+            has_compiler() if compiled is None else compiled,
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)

@@ -100,17 +100,16 @@ class Trainer:
         channels, w = options.channels, options.w_size
         generator = StyleGAN2(channels, w, w, options.mapping_depth)
         discriminator = Discriminator(channels, options.group)
-        self.generator: StyleGAN2 = generator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.discriminator: Discriminator = discriminator.to(
-            self.device, memory_format=torch.channels_last
-        )  # type: ignore[call-overload]
+        fast: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self.generator: StyleGAN2 = generator.to(**fast)
+        self.discriminator: Discriminator = discriminator.to(**fast)
         self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.optimiser_g = self._adam(
             self.generator, options.path_length_every if options.path_length else 0
         )
         self.optimiser_d = self._adam(self.discriminator, options.penalty_every)
-        fast = has_fast_bfloat16(self.device)
-        self.mixed = fast if options.bfloat16 is None else options.bfloat16
+        mixed = options.bfloat16
+        self.mixed = has_fast_bfloat16(self.device) if mixed is None else mixed
 
     def _adam(self, module: nn.Module, every: int) -> torch.optim.Adam:
         """Adam, slower by as much as lazy regularisation adds steps (StyleGAN2, appendix B)."""
@@ -290,17 +289,20 @@ class Trainer:
             for name, value in self.step().items():
                 sums.setdefault(name, []).append(value)
             done = self.images >= total
-            if self._passed(options.tick) or done:
+            snapshot = self._passed(options.snapshot) or done
+            if self._passed(options.tick) or snapshot:
                 values = self._values(sums)
                 values["images_per_second"] = (self.images - before) / (
                     time.perf_counter() - started
                 )
-                snapshot = self._passed(options.snapshot) or done
                 warning = self._saturated(values)
                 if snapshot:
                     warning = self._snapshot(values) or warning
                 if self.accelerator.is_main_process:
                     self._report(values, snapshot)
+                if snapshot:  # after its line of metrics, which a resumed run would not write
+                    self._save()
+                if self.accelerator.is_main_process:
                     progress(Tick(self.images, total, values, warning))
                 sums, started, before = {}, time.perf_counter(), self.images
 
@@ -328,7 +330,7 @@ class Trainer:
         return None
 
     def _snapshot(self, values: dict[str, Any]) -> str | None:
-        """Samples, KID, snapshot, state; gives a warning where samples look all the same."""
+        """Samples, KID, snapshot; gives a warning where samples look all the same."""
         warning = None
         if self.accelerator.is_main_process:
             self._mean_w()
@@ -341,7 +343,6 @@ class Trainer:
                 best = values["kid"] < self.best_kid
                 self.best_kid = min(self.best_kid, values["kid"])
             self.directory.snapshot(self.averaged, self.images, best or self.held_out is None)
-        self._save()
         return warning
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from invcomp.generators.weights import load_generator
@@ -148,3 +149,12 @@ def test_all_the_options_at_once(dataset: Dataset, tmp_path: Path) -> None:
     assert all(np.isfinite(value) for value in last.values())
     assert last["path_length"] > 0
     assert last["augmentation_p"] == 0.5
+
+
+def test_warnings_say_what_to_change(dataset: Dataset, tmp_path: Path) -> None:
+    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS)
+    trainer.images = 30_000
+    assert trainer._saturated({"sign": 0.6}) is None
+    assert "99% of real pictures: raise --gamma" in str(trainer._saturated({"sign": 0.99}))
+    assert trainer._collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
+    assert "--loss rpgan" in str(trainer._collapsed(torch.zeros(64, 3, 16, 16)))

@@ -3,15 +3,9 @@
 from .base import Generator, LatentLayer
 from .dcgan import DCGAN
 from .mobile_stylegan import MobileStyleGAN
+from .registry import GENERATOR_KINDS, register
 from .stylegan2 import StyleGAN2
 from .stylegan3 import StyleGAN3
-
-GENERATOR_KINDS: dict[str, type[Generator]] = {
-    "dcgan": DCGAN,
-    "mobile_stylegan": MobileStyleGAN,
-    "stylegan2": StyleGAN2,
-    "stylegan3": StyleGAN3,
-}
 
 __all__ = [
     "DCGAN",
@@ -21,4 +15,5 @@ __all__ = [
     "MobileStyleGAN",
     "StyleGAN2",
     "StyleGAN3",
+    "register",
 ]

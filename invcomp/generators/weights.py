@@ -13,17 +13,25 @@ from torch import Tensor
 
 from ..errors import BundleError, InvcompError, MissingBundleError
 from ..files import atomic_write
-from . import GENERATOR_KINDS
 from .base import Generator
+from .registry import class_of, kind_of
 
 FORMAT = "invcomp generator 1"
 PREFIX = "generator."
 
 
 def describe(generator: Generator) -> dict[str, Any]:
-    """Kind and options of a generator, as JSON values."""
-    kinds = {kind: name for name, kind in GENERATOR_KINDS.items()}
-    return {"kind": kinds[type(generator)], "options": generator.options()}
+    """Kind and options of a generator, as JSON values.
+
+    Raises:
+        BundleError: its kind is not registered, or its options are not JSON values.
+    """
+    kind, options = kind_of(generator), generator.options()
+    try:
+        json.dumps(options, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the options() of {kind} are not JSON values: {error}") from error
+    return {"kind": kind, "options": options}
 
 
 def tensors_of(generator: Generator) -> dict[str, Tensor]:
@@ -35,17 +43,29 @@ def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
     """The generator of `describe` and `tensors_of`, frozen, in float32.
 
     Raises:
+        BundleError: nothing of this kind is installed or registered, or its options are not its.
         KeyError, TypeError, RuntimeError: description and tensors do not fit.
     """
+    kind, options = class_of(description["kind"]), description["options"]
     with torch.device("meta"):  # no random weights to draw and drop
-        generator = GENERATOR_KINDS[description["kind"]](**description["options"])
+        generator = _construct(kind, options)
     state = {
         name[len(PREFIX) :]: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
         if name.startswith(PREFIX)
     }
     generator.load_state_dict(state, assign=True)
+    if any(value.is_meta for value in generator.buffers()):  # computed ones, not in the file
+        generator = _construct(kind, options)
+        generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False)
+
+
+def _construct(kind: type[Generator], options: dict[str, Any]) -> Generator:
+    try:
+        return kind(**options)
+    except Exception as error:  # of anybody's constructor
+        raise BundleError(f"no {kind.__qualname__} can be built of its options: {error}") from error
 
 
 def compact(tensor: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..errors import OptionError
 from .base import Generator, LatentLayer
 
+LARGEST = 8192  # px: pictures beyond it are a mistake, or an attack on memory
+
 
 class DCGAN(Generator):
     """z through transposed convolutions, each but the last with batch norm and ReLU; tanh.
@@ -29,6 +31,8 @@ class DCGAN(Generator):
             raise OptionError(f"channels {list(channels)}, kernel {kernel}: no DCGAN")
         self.channels, self.kernel, self.bias = tuple(channels), kernel, bias
         self.z_size, self.resolution = channels[0], kernel * 2 ** (len(channels) - 1)
+        if self.resolution > LARGEST:
+            raise OptionError(f"{len(channels)} layers make pictures of {self.resolution} px")
         self.layers = (LatentLayer("z", (self.z_size,)),)
         stack: list[nn.Module] = []
         for index, (inputs, outputs) in enumerate(pairwise([*channels, 3])):

@@ -24,6 +24,22 @@ from .base import Generator, LatentLayer
 from .stylegan2 import FullyConnected, MappingNetwork
 
 CLAMP = 256.0  # of activations, as in training
+LARGEST = {  # of a design: beyond, a few bytes in a file would ask for any amount of memory
+    "layers": 64,
+    "critical": 64,
+    "first_cutoff": 64,
+    "first_stopband": 128,
+    "last_stopband_rel": 16,
+    "margin": 256,
+    "channel_base": 1 << 24,
+    "channel_max": 1 << 14,
+    "kernel": 15,
+    "filter_size": 64,
+    "upsampling": 16,
+    "output_scale": 1000,
+}
+LARGEST_RESOLUTION = 8192
+LARGEST_FACTOR = 64  # of a layer's up- or downsampling
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,11 @@ class Design:
     def __post_init__(self) -> None:
         if self.layers <= self.critical or min(self.layers, self.kernel, self.filter_size) < 1:
             raise OptionError(f"layers {self.layers}, of which {self.critical} are critical")
+        for name, most in LARGEST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise OptionError(f"{name} is {getattr(self, name)}, not 0 to {most}")
+        if min(self.first_cutoff, self.first_stopband, self.last_stopband_rel) < 0.1:
+            raise OptionError("bands of no width")
 
 
 @dataclass(frozen=True)
@@ -155,6 +176,8 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("magnitude_ema", torch.ones([]))
         rate = max(before.rate, after.rate) * (1 if to_rgb else design.upsampling)
         self.up, self.down = round(rate / before.rate), round(rate / after.rate)
+        if max(self.up, self.down) > LARGEST_FACTOR:
+            raise OptionError(f"a layer that resamples by {max(self.up, self.down)}")
         taps = [
             design.filter_size * factor if factor > 1 and not to_rgb else 1
             for factor in (self.up, self.down)
@@ -243,7 +266,7 @@ class StyleGAN3(Generator):
         design: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if resolution < 16 or resolution & (resolution - 1):
+        if not 16 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
             raise OptionError(f"resolution {resolution} is not a power of two from 16 on")
         self.resolution, self.z_size, self.w_size = resolution, z_size, w_size
         self.mapping_depth, self.shared_size = mapping_depth, w_size

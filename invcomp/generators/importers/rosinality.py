@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ...errors import BundleError
 from ..stylegan2 import StyleGAN2
+from .torch_file import check_total, load_into, read_torch, tensors_of
 
 # where a layer's tensors are there, and here; ours are without the leading axis of theirs
 PARTS = {
@@ -25,14 +26,14 @@ PARTS = {
 
 
 def read_rosinality(path: Path) -> StyleGAN2:
-    """The averaged generator (`g_ema`) of a checkpoint, read with torch's `weights_only`.
+    """The averaged generator (`g_ema`) of a checkpoint, read as data.
 
     Raises:
         BundleError: not such a checkpoint, or damaged.
     """
     try:
-        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        state = rename(checkpoint["g_ema"])
+        checkpoint: Any = read_torch(path)
+        state = rename(tensors_of(checkpoint["g_ema"], path))
         channels = [
             state[f"synthesis.b{size}.conv1.weight"].shape[0]
             for size in (4 << index for index in range(20))
@@ -43,17 +44,15 @@ def read_rosinality(path: Path) -> StyleGAN2:
         with torch.device("meta"):
             generator = StyleGAN2(channels, z_size, w_size, depth)
         average = checkpoint.get("latent_avg")
-        state["mapping.w_avg"] = torch.zeros(w_size) if average is None else average.reshape(-1)
-        generator.load_state_dict(
-            {name: value.float() for name, value in state.items()}, assign=True
-        )
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError,
-            pickle.UnpicklingError, EOFError) as error:  # fmt: skip
+        state["mapping.w_avg"] = np.zeros(w_size) if average is None else average.array.reshape(-1)
+        check_total(state, path)
+        load_into(generator, state)
+    except Exception as error:  # a hostile pickle can raise what it likes
         raise BundleError(f"{path}: not a checkpoint of stylegan2-pytorch: {error}") from error
     return generator.eval().requires_grad_(False)
 
 
-def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """NVIDIA's names and shapes for rosinality's.
 
     Raises:

@@ -36,6 +36,17 @@ def test_the_same_pictures(tmp_path: Path, bias: bool, kernel: int, wrapped: boo
     assert read.resolution == kernel * 4
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_half_precision_and_strides(tmp_path: Path, legacy: bool) -> None:
+    network = stack()
+    state = {n: v.half() if v.is_floating_point() else v for n, v in network.state_dict().items()}
+    state["3.weight"] = state["3.weight"].permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+    torch.save(state, tmp_path / "g.pt", _use_new_zipfile_serialization=not legacy)
+    read, z = read_dcgan(tmp_path / "g.pt"), torch.randn(3, 10)
+    network.load_state_dict(state)
+    assert torch.equal(read(z), network(z[:, :, None, None]))
+
+
 @pytest.mark.parametrize(
     "state",
     [

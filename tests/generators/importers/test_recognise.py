@@ -38,6 +38,13 @@ def test_torchscript_is_refused_with_the_reason(tmp_path: Path) -> None:
         read_foreign(tmp_path / "script.pt")
 
 
+def test_what_torch_exports_is_refused_with_the_reason(tmp_path: Path) -> None:
+    exported = torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),))
+    torch.export.save(exported, tmp_path / "program.pt2")
+    with pytest.raises(BundleError, match=r"torch\.export saves is a program.*state dict"):
+        read_foreign(tmp_path / "program.pt2")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80", b"PK\x03\x04", b"GIF89a", bytes(1000)])
 def test_other_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)

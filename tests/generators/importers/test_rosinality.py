@@ -2,6 +2,7 @@
 
 import math
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ def test_a_checkpoint(network: StyleGAN2, tmp_path: Path) -> None:
     assert torch.equal(read(latents), network(latents))
     assert torch.equal(read.sample(latents[:, :8]), network.sample(latents[:, :8]))
     assert torch.equal(read.mapping.w_avg, average)
+
+
+def test_a_checkpoint_as_its_training_saves_it(network: StyleGAN2, tmp_path: Path) -> None:
+    """In the layout before zip files, with optimisers, and with the command line's arguments."""
+    path = tmp_path / "checkpoint.pt"
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])
+    others = {"g_optim": optimiser.state_dict(), "args": Namespace(size=16), "ada_aug_p": 0.1}
+    for legacy in (False, True):
+        content = {"g": {}, "g_ema": theirs(network), **others}
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        latents = torch.randn(2, network.latent_size)
+        assert torch.equal(read_rosinality(path)(latents), network(latents))
 
 
 class Calls:

@@ -1,0 +1,172 @@
+"""The unpickler under all readers here. It makes data: it runs nothing, and it cannot run away.
+
+A pickle is a program for a small machine. pickle's own machine lets a few bytes claim any amount of
+memory (a number that says how long something is, a memo's index), lets a hash descend into nested
+tuples until the stack ends, and lets a megabyte of operations become a hundred of objects. This one
+knows the operations that pickles of networks consist of, and a limit for each of these.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Callable
+from typing import Any, BinaryIO, ClassVar
+
+OPERATIONS = 100_000  # that any file may consist of: a StyleGAN's have some ten thousand
+BYTES_PER_OPERATION = 256  # of a larger file, for more operations
+TEXT = 1 << 22  # bytes of text in a file: names, and a network's source
+LINE = 1 << 10  # bytes of a line: the name of a module or of what is in it
+LARGE_KEY = 1 << 60  # integers from 2^61 - 1 on can be made to collide in a dict
+
+# Everything that pickles of protocol 2 to 5 use for data. What pre-dates them is left out, and what
+# reserves memory by a number alone.
+ALLOWED = re.findall(
+    r"\w+",
+    """
+    PROTO STOP MARK POP POP_MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT
+    BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND
+    APPENDS EMPTY_DICT EMPTY_SET GLOBAL STACK_GLOBAL REDUCE NEWOBJ BINGET LONG_BINGET BINPUT
+    LONG_BINPUT MEMOIZE BINPERSID
+    """,
+)
+
+Operation = Callable[[Any], None]
+
+
+class PlainUnpickler(pickle._Unpickler):
+    """An unpickler for plain data, with limits; subclasses say what globals it may name.
+
+    It is pickle's in Python: the one in C takes no limits.
+
+    Args:
+        file: opened for reading in binary mode.
+        length: how many of its bytes from here on may be read; None: all.
+    """
+
+    stack: list[Any]  # pickle's own
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+    dispatch: dict[int, Operation]  # type: ignore[misc]
+    operations: ClassVar[dict[int, Operation]] = {
+        code: pickle._Unpickler.dispatch[code]
+        for code in (getattr(pickle, name)[0] for name in ALLOWED)
+    }
+
+    def __init__(self, file: BinaryIO, length: int | None = None) -> None:
+        bounded = _BoundedFile(file, length)
+        super().__init__(bounded)
+        limit = OPERATIONS + bounded.left // BYTES_PER_OPERATION
+        self.dispatch = _Dispatch(self.operations, limit)
+        self.text_left = TEXT
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuses a global by its name."""
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
+
+    def load_frame(self) -> None:
+        """Passes over a frame's head: held as a whole, its contents would lie in memory twice."""
+        self.read(8)
+
+    def load_text(self, size: int) -> None:
+        """A string whose length stands before it in so many bytes."""
+        length = int.from_bytes(self.read(size), "little")
+        self.text_left -= length
+        if self.text_left < 0:
+            raise pickle.UnpicklingError("more text than networks have")
+        self.append(str(self.read(length), "utf-8"))
+
+    def load_item(self) -> None:
+        """One key and value of a dict."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self.set_items([key, value])
+
+    def load_items(self) -> None:
+        """Keys and values of a dict, since the last mark."""
+        self.set_items(self.pop_mark())
+
+    def set_items(self, items: list[Any]) -> None:
+        """Keys and values in turn, into the dict on top of the stack."""
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            raise pickle.UnpicklingError(f"it sets items of a {type(target).__name__}")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[_checked(key)] = value
+
+    def load_members(self) -> None:
+        """Members of a set, since the last mark."""
+        items = self.pop_mark()
+        target = self.stack[-1]
+        if not isinstance(target, set):
+            raise pickle.UnpicklingError(f"it adds members to a {type(target).__name__}")
+        target.update(_checked(item) for item in items)
+
+    operations |= {
+        pickle.FRAME[0]: load_frame,
+        pickle.SHORT_BINUNICODE[0]: lambda self: self.load_text(1),
+        pickle.BINUNICODE[0]: lambda self: self.load_text(4),
+        pickle.BINUNICODE8[0]: lambda self: self.load_text(8),
+        pickle.SETITEM[0]: load_item,
+        pickle.SETITEMS[0]: load_items,
+        pickle.ADDITEMS[0]: load_members,
+    }
+
+
+def _checked(key: object) -> object:
+    """A key of a dict, whose hash takes no time and cannot be chosen."""
+    if key is not None and not isinstance(key, (str, int)):
+        raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
+    if isinstance(key, int) and abs(key) >= LARGE_KEY:
+        raise pickle.UnpicklingError("a huge number as a key")
+    return key
+
+
+class _Dispatch(dict[int, Operation]):
+    """The operations by their codes, counted."""
+
+    def __init__(self, operations: dict[int, Operation], limit: int) -> None:
+        super().__init__(operations)
+        self.left = limit
+
+    def __getitem__(self, code: int) -> Operation:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError("more operations than networks have")
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Operation:
+        raise pickle.UnpicklingError(f"the operation {bytes([code])!r} is not allowed")
+
+
+class _BoundedFile:
+    """A file, or a part of it, that reserves no memory for what lies past its end.
+
+    Attributes:
+        left: bytes up to the end.
+    """
+
+    def __init__(self, file: BinaryIO, length: int | None) -> None:
+        self.file, begin = file, file.tell()
+        self.left = file.seek(0, os.SEEK_END) - begin
+        file.seek(begin)
+        if length is not None:
+            self.left = min(self.left, length)
+
+    def read(self, size: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            EOFError: there are fewer.
+        """
+        if size > self.left:
+            raise EOFError("it ends too early")
+        self.left -= size
+        return self.file.read(size)
+
+    def readline(self) -> bytes:
+        """A line with its end."""
+        line = self.file.readline(min(LINE, self.left))
+        self.left -= len(line)
+        return line

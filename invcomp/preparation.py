@@ -261,6 +261,6 @@ def _code(
             with atomic_write(kept) as temporary:
                 temporary.write_bytes(data)
         file = IvcFile.unpack(kept.read_bytes())
-        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables))))
+        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables).integers)))
     progress("calibration", len(photographs), len(photographs))
     return coded

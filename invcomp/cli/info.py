@@ -126,7 +126,7 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
     from ..bitstream import decode
 
     tables = bundle.tables
-    integers = decode(file, tables)
+    integers, _ = decode(file, tables)
     bits = tables.code_length(integers, file.step_index)
     return {
         "segments": [

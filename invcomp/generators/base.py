@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import OptionError
+
 
 @dataclass(frozen=True)
 class LatentLayer:
@@ -101,6 +103,18 @@ def draw_classes(generator: Generator, count: int, source: torch.Generator) -> T
     if not generator.classes:
         return None
     return torch.randint(generator.classes, (count,), generator=source)
+
+
+def check_class(class_index: int, classes: int) -> None:
+    """Whether a class is one of so many.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if classes < 2:
+        raise OptionError(f"class {class_index}: the model has no classes")
+    if not 0 <= class_index < classes:
+        raise OptionError(f"class {class_index}: the model's classes are 0 to {classes - 1}")
 
 
 def normal(count: int, size: int, seed: int) -> Tensor:

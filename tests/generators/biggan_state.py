@@ -13,7 +13,7 @@ from torch import Tensor
 
 WIDTH, Z, EMBEDDING, CLASSES, STATS, EPS = 8, 6, 5, 4, 11, 1e-4
 # whether it enlarges, input and output in widths
-LAYERS = [(False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]
+LAYERS = [(False, 4, 4), (True, 4, 4), (False, 4, 2), (True, 2, 2), (False, 2, 1), (True, 1, 1)]
 ATTENTION = 2  # before this block
 
 State = dict[str, Tensor]

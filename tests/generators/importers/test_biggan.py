@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 def config(**changes: Any) -> dict[str, Any]:
     """As the published config.json."""
-    return {"output_dim": 16, "z_dim": 6, "layers": LAYERS, "eps": EPS, "n_stats": 11,
+    return {"output_dim": 32, "z_dim": 6, "layers": LAYERS, "eps": EPS, "n_stats": 11,
             "attention_layer_position": ATTENTION, **changes}  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_the_pictures_are_the_papers(path: Path, zipped: bool) -> None:
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
     generator, kind = read_foreign(path)
     assert "BigGAN" in kind
-    assert (generator.classes, generator.resolution, generator.z_size) == (4, 16, 6)
+    assert (generator.classes, generator.resolution, generator.z_size) == (4, 32, 6)
     z, labels = torch.randn(3, 6, generator=torch.Generator().manual_seed(1)), [3, 0, 1]
     latents = generator.double().sample(z.double(), torch.tensor(labels))
     pictures = generator(generator.spread(latents))
@@ -57,7 +57,7 @@ def test_the_config_beside_it(path: Path, name: str) -> None:
     layers = [[True, *LAYERS[0][1:]], *LAYERS[1:]]
     path.with_name(name).write_text(json.dumps(config(layers=layers, eps=0.5)))
     generator = read_biggan(path)
-    assert generator.resolution == 32
+    assert generator.resolution == 64
     assert generator.bn.eps == 0.5
 
 

@@ -89,6 +89,7 @@ class Bundle:
             rounding of another machine may change a symbol.
         candidates: coordinates of prior samples that the search may start from, [M, K].
         settings: the rest.
+        candidate_classes: of each candidate, int64 [M]; None where there is one class only.
     """
 
     generator: Generator
@@ -96,6 +97,7 @@ class Bundle:
     tables: PriorTables
     candidates: Tensor
     settings: Settings
+    candidate_classes: Tensor | None = None
 
     @property
     def prior_scales(self) -> Tensor:
@@ -107,7 +109,8 @@ class Bundle:
         """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
-        del tensors["candidates"]  # where a search starts changes no decoded picture
+        for name in ("candidates", "candidate_classes"):
+            tensors.pop(name, None)  # where a search starts changes no decoded picture
         for name in sorted(tensors):
             tensor = tensors[name].detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -115,8 +118,12 @@ class Bundle:
         return digest.digest()
 
     def _own_tensors(self) -> dict[str, Tensor]:
+        means = self.coordinates.mean[:, : self._mean_length()]
+        starts = {"candidates": self.candidates}
+        if self.candidate_classes is not None:
+            starts["candidate_classes"] = self.candidate_classes
         return {
-            "coordinates.mean": self.coordinates.mean[: self._mean_length()],
+            "coordinates.mean": means[0] if len(means) == 1 else means,
             "coordinates.codes": self.coordinates.codes,
             "coordinates.code_scales": self.coordinates.code_scales,
             "coordinates.deviations": self.coordinates.deviations,
@@ -126,7 +133,7 @@ class Bundle:
                 [self.tables.first_ratio, self.tables.ratio_stride, *self.tables.segment_ends],
                 dtype=torch.int32,
             ),
-            "candidates": self.candidates,
+            **starts,
         }
 
     def _mean_length(self) -> int:
@@ -271,12 +278,21 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
         settings = Settings.from_json(json.loads(metadata["settings"]))
         generator = generator or build(json.loads(metadata["generator"]), tensors)
         mean = tensors["coordinates.mean"]
+        means = mean if mean.ndim == 2 else mean[None]  # [C, d]
+        if len(means) != max(generator.classes, 1):
+            raise ValueError(f"means of {len(means)} classes, {generator.classes} in the generator")
         coordinates = Coordinates(
-            mean.repeat(generator.latent_size // len(mean)),
+            means.repeat(1, generator.latent_size // means.shape[1]),
             *(tensors[f"coordinates.{part}"] for part in ("codes", "code_scales", "deviations")),
         )
-        tables = _read_tables(tensors)
-        bundle = Bundle(generator, coordinates, tables, tensors["candidates"], settings)
+        bundle = Bundle(
+            generator,
+            coordinates,
+            _read_tables(tensors, len(means)),
+            tensors["candidates"],
+            settings,
+            tensors.get("candidate_classes"),
+        )
         matches = bundle.fingerprint.hex() == metadata["fingerprint"]
     except InvcompError:
         raise
@@ -287,7 +303,7 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
     return bundle
 
 
-def _read_tables(tensors: dict[str, Tensor]) -> PriorTables:
+def _read_tables(tensors: dict[str, Tensor], classes: int) -> PriorTables:
     first_ratio, ratio_stride, *segment_ends = tensors["tables.layout"].tolist()
     return PriorTables(
         tensors["tables.frequencies"].numpy().astype(np.uint32),
@@ -295,4 +311,5 @@ def _read_tables(tensors: dict[str, Tensor]) -> PriorTables:
         ratio_stride,
         tensors["tables.scales"].numpy(),
         tuple(segment_ends),
+        classes,
     )

@@ -172,8 +172,10 @@ class Codec:
                 places = batch if self.compiled and batch < total else len(fitted)
                 found = searcher.run(photographs, index, options, progress, places)
                 files = [
-                    encode(integers, index, self.tables, self.fingerprint, size)
-                    for integers, (_, size) in zip(found.cpu().numpy(), fitted, strict=True)
+                    encode(integers, index, self.tables, self.fingerprint, size, class_index)
+                    for integers, class_index, (_, size) in zip(
+                        found.coordinates.cpu().numpy(), found.classes.tolist(), fitted, strict=True
+                    )
                 ]
                 seconds = (time.perf_counter() - started) / len(files)
                 for photograph, data in zip(photographs, files, strict=True):
@@ -221,13 +223,15 @@ class Codec:
     @torch.inference_mode()
     def _pictures(self, files: Sequence[IvcFile], segments: int | None = None) -> Tensor:
         """Decoded pictures [N, 3, R, R]."""
+        decoded = [decode(file, self.tables, segments) for file in files]
+        steps = [np.float32(step_of(file.step_index)) for file in files]
         coordinates = np.stack(
-            [
-                decode(file, self.tables, segments) * np.float32(step_of(file.step_index))
-                for file in files
-            ]
+            [found.integers * step for found, step in zip(decoded, steps, strict=True)]
         )
-        latents = self.coordinates.latents(torch.from_numpy(coordinates).float().to(self.device))
+        latents = self.coordinates.latents(
+            torch.from_numpy(coordinates).float().to(self.device),
+            torch.tensor([found.class_index for found in decoded], device=self.device),
+        )
         return self.generator(latents)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
@@ -258,6 +262,7 @@ class Codec:
                 self.bundle.prior_scales.to(self.device),
                 self.bundle.settings.shape,
                 self.bundle.candidates.float().to(self.device),
+                self.bundle.candidate_classes,
             )
         return self._search
 

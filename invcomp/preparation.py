@@ -20,7 +20,7 @@ from .codec import Codec, choose_device, has_fast_bfloat16
 from .errors import BundleError, ImageError, OptionError
 from .files import atomic_write
 from .frame import to_pil
-from .generators.base import Generator
+from .generators.base import Generator, draw_classes
 from .inversion.search import SearchOptions
 from .latents.calibration import Coded, fit_prior, provisional_scales
 from .latents.coordinates import Prior, perceptual_coordinates
@@ -29,6 +29,7 @@ from .latents.rate import PriorShape, make_tables
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
+LEAST_OF_A_CLASS = 100  # prior samples, however many classes there are
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def prepare(
     draws_path = output.with_name(output.name + ".draws")
     gradients = drawing.run(draws_path, progress)
     coordinates, projection = perceptual_coordinates(gradients, prior, options.coordinates)
-    candidates = (0.8 * (samples[: options.candidates] - prior.mean) @ projection).half()
+    starts, start_classes = _starts(samples, prior, options)
+    candidates = (0.8 * starts @ projection).half()
     settings = Settings(
         output.stem,
         options.beta,
@@ -114,16 +116,19 @@ def prepare(
     bundle = Bundle(
         generator,
         coordinates.to("cpu"),
-        _tables(scales, settings.shape),
+        _tables(scales, settings.shape, len(prior.mean)),
         candidates.cpu(),
         settings,
+        start_classes,
     )
     coded_folder = output.with_name(output.name + ".coded")
     if photographs:
         coded = _code(bundle, photographs, options, coded_folder, progress, device, compiled)
         scales, shape = fit_prior(coded, scales)
         bundle = replace(
-            bundle, tables=_tables(scales, shape), settings=replace(settings, shape=shape)
+            bundle,
+            tables=_tables(scales, shape, len(prior.mean)),
+            settings=replace(settings, shape=shape),
         )
     bundle.save(output, generator=include_generator)
     draws_path.unlink(missing_ok=True)
@@ -134,28 +139,59 @@ def prepare(
     return bundle
 
 
-def _tables(scales: Tensor, shape: PriorShape) -> PriorTables:
+def _tables(scales: Tensor, shape: PriorShape, classes: int) -> PriorTables:
     """Tables whose segments but the last are small enough for a length of one byte in a file."""
     ends = (*(end for end in (32, 160) if end < len(scales)), len(scales))
-    return make_tables(scales.numpy(), shape, ends)
+    return make_tables(scales.numpy(), shape, ends, classes)
 
 
 @torch.no_grad()
 def _fit_prior_of_latents(
     generator: Generator, options: PrepareOptions, device: torch.device
 ) -> tuple[Prior, Tensor]:
-    """The Gaussian prior and the samples that it was fitted on."""
+    """The Gaussian prior and the samples it was fitted on: [n, d], or [C, n, d] with classes."""
     source = torch.Generator().manual_seed(options.seed)
-    samples, left = [], options.prior_samples
-    while left > 0:
-        count = min(5000, left)
-        samples.append(
-            generator.sample(torch.randn(count, generator.z_size, generator=source).to(device))
-        )
-        left -= count
-    drawn = torch.cat(samples)
+    if generator.classes:
+        drawn = _samples_by_class(generator, options.prior_samples, source, device)
+    else:
+        samples, left = [], options.prior_samples
+        while left > 0:
+            count = min(5000, left)
+            samples.append(
+                generator.sample(torch.randn(count, generator.z_size, generator=source).to(device))
+            )
+            left -= count
+        drawn = torch.cat(samples)
     layers = len(generator.layers) if generator.shared_size else 1
     return Prior.fit(drawn, layers, options.tau), drawn
+
+
+def _samples_by_class(
+    generator: Generator, count: int, source: torch.Generator, device: torch.device
+) -> Tensor:
+    """Samples [C, n, d], the same z for every class: each z and, in the second half, -z.
+
+    So the mean of a latent that is z itself is exact, however few samples a class has.
+    """
+    half = max(count // generator.classes, LEAST_OF_A_CLASS) // 2
+    z = torch.randn(half, generator.z_size, generator=source)
+    z = torch.cat([z, -z]).to(device)
+    each = torch.arange(generator.classes, device=device)[:, None].expand(-1, len(z))
+    return torch.stack([generator.sample(z, classes) for classes in each])
+
+
+def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:
+    """Samples less their class's mean, [M, d], and their classes, int64 [M], as far as there are.
+
+    All classes come equally often, or, if there are more classes than starts, once at most.
+    """
+    if samples.ndim == 2:
+        return samples[: options.candidates] - prior.mean, None
+    source = torch.Generator().manual_seed(options.seed + 2)
+    index = torch.arange(options.candidates)
+    classes = torch.randperm(len(samples), generator=source)[index % len(samples)]
+    drawn = samples[classes, index % (samples.shape[1] // 2)]
+    return drawn - prior.mean[classes], classes
 
 
 class _Drawing:
@@ -201,8 +237,10 @@ class _Drawing:
         """One batch of J^T u, [batch, D]."""
         count = self.options.batch
         z = torch.randn(count, self.generator.z_size, generator=self.source).to(self.device)
+        classes = draw_classes(self.generator, count, self.source)
         with torch.no_grad():
-            latents = self.generator.spread(self.generator.sample(z))
+            sampled = self.generator.sample(z, None if classes is None else classes.to(self.device))
+            latents = self.generator.spread(sampled)
             if self.prior.layers > 1:
                 x = torch.randn(count, self.generator.latent_size, generator=self.source)
                 latents = latents + self.options.draw_tau * self.prior.own_parts(x.to(self.device))
@@ -261,6 +299,6 @@ def _code(
             with atomic_write(kept) as temporary:
                 temporary.write_bytes(data)
         file = IvcFile.unpack(kept.read_bytes())
-        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables))))
+        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables).integers)))
     progress("calibration", len(photographs), len(photographs))
     return coded

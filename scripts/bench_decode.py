@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = arguments.file.read_bytes()
     codec = Codec.for_file(data, "cpu")
-    latents = codec.coordinates.mean[None]
+    latents = codec.coordinates.mean[:1]
 
     @torch.inference_mode()
     def forward() -> torch.Tensor:

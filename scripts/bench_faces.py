@@ -52,7 +52,7 @@ def bench_ours(codec: Codec, metrics: Metrics, path: Path, label: str, out: Path
     decoded.save(out / f"{path.stem}_{label}.png")
     (out / f"{path.stem}_{label}.ivc").write_bytes(encoded.data)
     file = IvcFile.unpack(encoded.data)
-    integers = decode(file, codec.tables)
+    integers = decode(file, codec.tables).integers
     return {
         "portrait": path.stem,
         "label": label,

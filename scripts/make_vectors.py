@@ -61,6 +61,17 @@ MODELS = {
         scales=np.zeros(3, dtype=np.int16),
         segment_ends=(3,),
     ),
+    # The worked example's of a generator with ten classes.
+    "classes": PriorTables(
+        frequencies=np.array(
+            [[1 << 20, (1 << 24) - (1 << 22), 1 << 20, 1 << 21], [1 << 22] * 4], dtype=np.uint32
+        ),
+        first_ratio=0,
+        ratio_stride=16,
+        scales=np.array([0, 0, -8, -16, -24, -32], dtype=np.int16),
+        segment_ends=(2, 4, 6),
+        classes=10,
+    ),
 }
 
 # name, model, integers, step index, original size
@@ -83,6 +94,15 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
 ]
 
 
+# name, class, integers: of the model "classes" at step index 20
+CLASS_FILES: list[tuple[str, int, list[int]]] = [
+    ("class 0 and zeros", 0, [0] * 6),
+    ("class 0", 0, [1, -2, 0, 1, 0, 0]),
+    ("class 7", 7, [1, -2, 0, 1, 0, 0]),
+    ("the last class, whose frequency is the rest", 9, [0, 0, 0, 0, 0, -1]),
+]
+
+
 def sealed(data: bytes) -> bytes:
     """The file with a right checksum, whatever else is wrong with it."""
     return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
@@ -101,11 +121,25 @@ def good_files() -> list[dict[str, Any]]:
         }
         for name, model, integers, step_index, size in FILES
     ]
+    files += [_of_class(*case) for case in CLASS_FILES]
     sized = next(file for file in files if file["name"] == "original size")
     # The options stand at byte 12; 0x2a is an option that nobody knows, and may be skipped.
     data = bytes.fromhex(str(sized["file"]))
     unknown = sealed(data[:18] + b"\x2a\x03abc" + data[18:])
     return [*files, {**sized, "name": "unknown option", "file": unknown.hex()}]
+
+
+def _of_class(name: str, class_index: int, integers: list[int]) -> dict[str, Any]:
+    data = encode(np.array(integers), 20, MODELS["classes"], FINGERPRINT, class_index=class_index)
+    return {
+        "name": name,
+        "model": "classes",
+        "step_index": 20,
+        "original_size": None,
+        "class": class_index,
+        "integers": integers,
+        "file": data.hex(),
+    }
 
 
 def bad_files() -> list[dict[str, str]]:
@@ -162,6 +196,7 @@ def vectors() -> dict[str, Any]:
             "ratio_stride": tables.ratio_stride,
             "scales": tables.scales.tolist(),
             "segment_ends": list(tables.segment_ends),
+            **({"classes": tables.classes} if tables.classes > 1 else {}),
         }
         for name, tables in MODELS.items()
     }

@@ -66,6 +66,17 @@ def tiny_model(tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_cache / "models" / "tiny.ivm"
 
 
+@pytest.fixture
+def conditional_model(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the tiny class-conditional bundle, alone in a cache of its own."""
+    from .tiny import tiny_conditional_bundle
+
+    path = tmp_path / "cache" / "models" / "classes.ivm"
+    tiny_conditional_bundle().save(path)
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
+    return path
+
+
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three pictures that the tiny generator made, so that its codec can come near them."""

@@ -13,7 +13,7 @@ from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.generators.hub import KNOWN_MODELS
 
-from .tiny import tiny_bundle
+from .tiny import tiny_bundle, tiny_conditional_bundle
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,32 @@ def test_metadata_tell_the_resolution(path: Path) -> None:
     assert read_metadata(KNOWN_MODELS["faces-1024"].prepared)["resolution"] == "1024"
 
 
+def test_a_conditional_bundle_read_back(tmp_path: Path) -> None:
+    bundle, path = tiny_conditional_bundle(), tmp_path / "classes.ivm"
+    bundle.save(path)
+    again = read_bundle(path)
+    assert again.fingerprint == bundle.fingerprint
+    assert again.tables.classes == again.generator.classes == 3
+    assert load_file(path)["coordinates.mean"].shape == (3, 8)
+    torch.testing.assert_close(again.coordinates.mean, bundle.coordinates.mean)
+    assert again.candidate_classes.tolist() == [0, 1, 2, 0, 1, 2]
+    assert "candidate_classes" not in tiny_bundle()._own_tensors()
+    others = dataclasses.replace(bundle, candidate_classes=bundle.candidate_classes.flip(0))
+    assert others.fingerprint == bundle.fingerprint
+    moved = dataclasses.replace(bundle.coordinates, mean=bundle.coordinates.mean.flip(0))
+    assert dataclasses.replace(bundle, coordinates=moved).fingerprint != bundle.fingerprint
+
+
+@pytest.mark.parametrize("means", [torch.zeros(2, 8), torch.zeros(8), torch.zeros(3, 8, 1)])
+def test_means_that_do_not_fit_the_classes(tmp_path: Path, means: torch.Tensor) -> None:
+    path = tmp_path / "classes.ivm"
+    tiny_conditional_bundle().save(path)
+    tensors, metadata = load_file(path), read_metadata(path)
+    save_file({**tensors, "coordinates.mean": means}, path, metadata)
+    with pytest.raises(BundleError):
+        read_bundle(path)
+
+
 def test_fingerprint_covers_what_decoding_needs() -> None:
     bundle = tiny_bundle()
     expected = bundle.fingerprint
@@ -46,7 +72,7 @@ def test_fingerprint_covers_what_decoding_needs() -> None:
     changed = [
         dataclasses.replace(bundle, tables=with_tables(scales=bundle.tables.scales + 1)),
         dataclasses.replace(
-            bundle, coordinates=dataclasses.replace(bundle.coordinates, mean=normal(1, 416, 1)[0])
+            bundle, coordinates=dataclasses.replace(bundle.coordinates, mean=normal(1, 416, 1))
         ),
         dataclasses.replace(bundle, tables=with_tables(segment_ends=(8, 25, 64))),
     ]

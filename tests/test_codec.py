@@ -18,7 +18,7 @@ from invcomp.generators.base import Generator, normal
 from invcomp.inversion.search import Distortion, Progress, SearchOptions
 from invcomp.latents.features import PerceptualFeatures
 
-from .tiny import tiny_bundle
+from .tiny import tiny_bundle, tiny_conditional_bundle
 
 SHORT = SearchOptions(steps=20)
 
@@ -41,7 +41,7 @@ def test_there_and_back(codec: Codec, photograph: Image.Image) -> None:
     decoded = codec.decompress(data)
     assert decoded.size == photograph.size
     error = np.square(np.array(decoded, float) - np.array(photograph, float)).mean()
-    start = from_picture(codec.generator(codec.coordinates.mean[None]))
+    start = from_picture(codec.generator(codec.coordinates.mean))
     assert error < 0.5 * np.square(np.array(start, float) - np.array(photograph, float)).mean()
 
 
@@ -81,15 +81,15 @@ def test_symbols_do_not_depend_on_precision_or_threads(
     codec: Codec, photograph: Image.Image
 ) -> None:
     data = codec.compress(photograph, search=SHORT)
-    expected = decode(IvcFile.unpack(data), codec.tables)
+    expected = decode(IvcFile.unpack(data), codec.tables).integers
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             again = Codec(codec.bundle, "cpu")
-            assert np.array_equal(decode(IvcFile.unpack(data), again.tables), expected)
+            assert np.array_equal(decode(IvcFile.unpack(data), again.tables).integers, expected)
             with torch.autocast("cpu", torch.bfloat16):
-                assert np.array_equal(decode(IvcFile.unpack(data), again.tables), expected)
+                assert np.array_equal(decode(IvcFile.unpack(data), again.tables).integers, expected)
             difference = np.array(again.decompress(data), int) - np.array(codec.decompress(data))
             assert np.abs(difference).max() <= 1
     finally:
@@ -206,6 +206,25 @@ def test_too_little_memory_says_what_to_do(
         codec.compress_batch([photograph, photograph], search=SHORT, batch=batch)
 
 
+def test_the_class_is_coded_and_comes_back() -> None:
+    codec = Codec(tiny_conditional_bundle(), "cpu", compiled=False)
+    classes = torch.tensor([2, 0])
+    with torch.no_grad():
+        pictures = codec.generator(codec.coordinates.latents(torch.zeros(2, 24), classes))
+    images = [from_picture(picture[None]) for picture in pictures]
+    files = codec.compress_batch(images, search=SearchOptions(steps=3, starts=1), batch=2)
+    found = [decode(IvcFile.unpack(data), codec.tables).class_index for data in files]
+    assert found == classes.tolist()
+    given = codec.compress(images[0], search=SearchOptions(steps=3, starts=1, class_index=1))
+    assert decode(IvcFile.unpack(given), codec.tables).class_index == 1
+    for image, decoded in zip(images, codec.decompress_batch(files), strict=True):
+        difference = np.array(image, float) - np.array(decoded, float)
+        assert np.abs(difference).mean() < 12
+    for class_index in (-1, 3):
+        with pytest.raises(OptionError, match="0 to 2"):
+            codec.compress(images[0], search=SearchOptions(class_index=class_index))
+
+
 def test_a_file_of_another_bundle_is_refused(codec: Codec, photograph: Image.Image) -> None:
     file = IvcFile.unpack(codec.compress(photograph, search=SHORT))
     other = dataclasses.replace(file, fingerprint=b"\0\1\2\3").pack()
@@ -222,6 +241,6 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
     assert 30 < len(encoded.data) < 400
     assert encoded.lpips < 0.45  # from 0.55 to 0.7 at the mean latent
     file = IvcFile.unpack(encoded.data)
-    ideal = codec.tables.code_length(decode(file, codec.tables), file.step_index).sum() / 8
+    ideal = codec.tables.code_length(decode(file, codec.tables).integers, file.step_index).sum() / 8
     assert sum(map(len, file.segments)) <= 1.03 * ideal + 2
     assert len(encoded.data) - sum(map(len, file.segments)) == 12

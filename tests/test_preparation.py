@@ -1,19 +1,23 @@
 """`prepare` on a small generator: what it makes compresses, and a broken run goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
 from invcomp.errors import BundleError, OptionError
 from invcomp.frame import from_picture
-from invcomp.generators.base import normal
+from invcomp.generators.base import Generator, normal
+from invcomp.generators.importers.biggan import Config, from_state
 from invcomp.inversion.search import SearchOptions
 from invcomp.preparation import PrepareOptions, prepare
 
-from .tiny import tiny_bundle
+from .generators.biggan_state import published_state
+from .tiny import tiny_bundle, tiny_conditional_generator
 
 OPTIONS = PrepareOptions(draws=120, coordinates=40, candidates=4, prior_samples=500, batch=2)
 
@@ -42,6 +46,33 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     coarse = codec.decompress(encoded.data, segments=0)  # the mean picture
     start = codec.features.lpips_distance(*map(_tensor, (photograph, coarse)))
     assert encoded.lpips < 0.8 * float(start)
+
+
+def tiny_biggan() -> Generator:
+    return from_state(published_state(), Config())
+
+
+@pytest.mark.parametrize("make", [tiny_conditional_generator, tiny_biggan])
+def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) -> None:
+    generator, path = make(), tmp_path / "classes.ivm"
+    count, z_size = generator.classes, generator.z_size
+    options = PrepareOptions(draws=40, coordinates=16, candidates=5, prior_samples=800, batch=4)
+    prepare(generator, path, options, device="cpu")
+    bundle = read_bundle(path)
+    assert bundle.tables.classes == count
+    assert bundle.candidate_classes is not None
+    assert bundle.candidate_classes.unique().tolist() == list(range(count))
+    z = normal(2000, z_size, seed=1)
+    for index, mean in enumerate(bundle.coordinates.mean):
+        samples = generator.sample(z, torch.full((2000,), index))
+        distance = (samples.mean(0) - mean[: generator.shared_size]).norm() / samples.std(0).norm()
+        assert float(distance) < 0.2
+    codec = Codec(bundle, "cpu", compiled=False)
+    sample = generator.spread(generator.sample(normal(1, z_size, seed=9), torch.tensor([1])))
+    photograph = from_picture(generator(sample))
+    data = codec.compress(photograph, search=SearchOptions(steps=10, class_index=1))
+    assert decode(IvcFile.unpack(data), codec.tables).class_index == 1
+    assert codec.decompress(data).size == (32, 32)
 
 
 def _tensor(image: object) -> torch.Tensor:

@@ -1,14 +1,15 @@
-"""A real bundle of 64 px, small enough that a search takes a second: random weights, seeded."""
+"""Real bundles, small enough that a search takes a second: random weights, seeded."""
 
 import torch
 
 from invcomp.bundle import Bundle, Settings
-from invcomp.generators import MobileStyleGAN
+from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import normal
-from invcomp.latents.coordinates import Coordinates, quantise_rows
+from invcomp.latents.coordinates import Coordinates, Prior, quantise_rows
 from invcomp.latents.rate import PriorShape, make_tables
 
 COORDINATES = 64
+CLASSES = 3
 
 
 def tiny_bundle() -> Bundle:
@@ -28,8 +29,45 @@ def tiny_bundle() -> Bundle:
     scales = (16 * (deviations / 2**0.5).log2()).round().to(torch.int16).numpy()
     return Bundle(
         generator=generator.eval().requires_grad_(False),
-        coordinates=Coordinates(latents[0], codes, code_scales, deviations),
+        coordinates=Coordinates(latents[:1], codes, code_scales, deviations),
         tables=make_tables(scales, PriorShape(), (8, 24, COORDINATES)),
         candidates=0.8 * normal(8, COORDINATES, seed=102) * deviations,
         settings=Settings(name="tiny"),
+    )
+
+
+def tiny_conditional_generator() -> StyleGAN2:
+    """32 px and three classes, whose pictures differ."""
+    generator = StyleGAN2((8, 8, 8, 8), 8, 8, 2, classes=CLASSES)
+    with torch.no_grad():
+        for index, (name, value) in enumerate(generator.state_dict().items()):
+            if not name.endswith(("bias", "w_avg", "strength")):
+                drawn = normal(1, value.numel(), seed=index).reshape(value.shape)
+                value.copy_(100 * drawn if "mapping.fc" in name else drawn)
+        pictures = generator(
+            generator.spread(generator.sample(normal(9, 8, seed=100), torch.arange(9) % CLASSES))
+        )
+        for size in generator.synthesis.blocks:
+            to_rgb = getattr(generator.synthesis, f"b{size}").torgb
+            to_rgb.weight /= 2 * pictures.std()
+    return generator.eval().requires_grad_(False)
+
+
+def tiny_conditional_bundle() -> Bundle:
+    generator = tiny_conditional_generator()
+    z, layers = normal(200, 8, seed=103), len(generator.layers)
+    samples = torch.stack([generator.sample(z, torch.full((200,), c)) for c in range(CLASSES)])
+    prior = Prior.fit(samples, layers, tau=0.3)
+    count = 24
+    rows = torch.linalg.qr(normal(generator.latent_size, count, seed=104)).Q.T
+    codes, code_scales = quantise_rows(prior.push(torch.cat([rows[:, :8], rows], 1)))
+    deviations = torch.logspace(0, -1, count)
+    scales = (16 * (deviations / 2**0.5).log2()).round().to(torch.int16).numpy()
+    return Bundle(
+        generator=generator,
+        coordinates=Coordinates(prior.mean.repeat(1, layers), codes, code_scales, deviations),
+        tables=make_tables(scales, PriorShape(), (8, count), CLASSES),
+        candidates=0.8 * normal(6, count, seed=105) * deviations,
+        settings=Settings(name="tiny-classes"),
+        candidate_classes=torch.arange(6) % CLASSES,
     )

@@ -11,17 +11,22 @@ from invcomp.errors import BitstreamError
 
 
 def encode_segment(
-    integers: NDArray[np.integer[Any]], rows: NDArray[np.int64], tables: PriorTables
+    integers: NDArray[np.integer[Any]],
+    rows: NDArray[np.int64],
+    tables: PriorTables,
+    class_index: int | None = None,
 ) -> bytes:
     """Code integers to the one byte string that `decode_segment` takes back.
 
     It is less than one byte longer than the ideal code length, but for the range coder's own loss
-    (about a ten-thousandth of a bit a symbol). A segment of zeros alone takes no byte at all.
+    (about a ten-thousandth of a bit a symbol). A segment of zeros alone takes no byte at all, and
+    neither does one of the class 0 and zeros.
 
     Args:
         integers: `[m]`, each within +-(2^31 - 1).
         rows: `[m]`, the table row of each (`PriorTables.rows`).
         tables: the tables.
+        class_index: coded ahead of the integers, where the tables have several classes.
 
     Raises:
         ValueError: an integer is out of range, or the shapes differ.
@@ -36,6 +41,8 @@ def encode_segment(
     symbols[escaped] = 2 * tables.largest + 1
     bits = [bit for value in values[escaped] for bit in _escape_bits(int(value), tables.largest)]
     encoder = stream.queue.RangeEncoder()
+    if class_index is not None:
+        encoder.encode(class_index, stream.model.Uniform(tables.classes))
     family = stream.model.Categorical(perfect=False)
     encoder.encode(symbols.astype(np.int32), family, _weights(rows, tables))
     encoder.encode(np.array(bits, dtype=np.int32), stream.model.Uniform(2))
@@ -43,15 +50,37 @@ def encode_segment(
 
 
 def decode_segment(data: bytes, rows: NDArray[np.int64], tables: PriorTables) -> NDArray[np.int32]:
-    """Take back the integers `[m]` that `encode_segment` coded with these rows and tables.
+    """Take back the integers `[m]` that `encode_segment` coded with these rows and no class.
 
     Raises:
         BitstreamError: `encode_segment` never makes these bytes.
     """
+    return _decode(data, rows, tables, with_class=False)[1]
+
+
+def decode_class_and_segment(
+    data: bytes, rows: NDArray[np.int64], tables: PriorTables
+) -> tuple[int, NDArray[np.int32]]:
+    """Take back the class and the integers `[m]` that `encode_segment` coded with these rows.
+
+    Raises:
+        BitstreamError: `encode_segment` never makes these bytes.
+    """
+    class_index, values = _decode(data, rows, tables, with_class=True)
+    return class_index or 0, values
+
+
+def _decode(
+    data: bytes, rows: NDArray[np.int64], tables: PriorTables, with_class: bool
+) -> tuple[int | None, NDArray[np.int32]]:
+    """The class, if one is coded ahead of the integers, and the integers."""
     words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4").astype(np.uint32)
     decoder = stream.queue.RangeDecoder(words)
     family = stream.model.Categorical(perfect=False)
+    class_index: int | None = None
     try:
+        if with_class:
+            class_index = decoder.decode(stream.model.Uniform(tables.classes))
         symbols: NDArray[np.int32] = decoder.decode(family, _weights(rows, tables))
         values = np.where(symbols % 2, symbols // 2 + 1, -(symbols // 2))
         for index in np.flatnonzero(symbols == 2 * tables.largest + 1):
@@ -59,9 +88,9 @@ def decode_segment(data: bytes, rows: NDArray[np.int64], tables: PriorTables) ->
     except AssertionError as error:  # what constriction raises at a point that codes no symbol
         raise BitstreamError("altered: a segment holds a code that means nothing") from error
     # The shortest code is the only one, so this finds much of what slips past the checksum.
-    if encode_segment(values, rows, tables) != data:
+    if encode_segment(values, rows, tables, class_index) != data:
         raise BitstreamError("altered: a segment is not in its shortest form")
-    return values
+    return class_index, values
 
 
 def _weights(rows: NDArray[np.int64], tables: PriorTables) -> NDArray[np.float64]:

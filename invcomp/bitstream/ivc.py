@@ -2,12 +2,12 @@
 
 from binascii import crc_hqx
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invcomp.bitstream.coder import decode_segment, encode_segment
+from invcomp.bitstream.coder import decode_class_and_segment, decode_segment, encode_segment
 from invcomp.bitstream.tables import MAX_SEGMENTS, STEP_INDICES, PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
 
@@ -17,6 +17,19 @@ _FIXED = 10  # bytes up to and with the checksum, which is the last two of them
 _HAS_OPTIONS = 0x08
 _CRITICAL = 0x80  # options from here on must be understood, those below may be skipped
 _ORIGINAL_SIZE = 1
+
+
+class Decoded(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        integers: quantised coordinates, `[K]`, zero where a segment was not decoded.
+        class_index: of a class-conditional generator; 0 where there is one class, or where no
+            segment was decoded.
+    """
+
+    integers: NDArray[np.int32]
+    class_index: int
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ def encode(
     tables: PriorTables,
     fingerprint: bytes,
     original_size: tuple[int, int] | None = None,
+    class_index: int = 0,
 ) -> bytes:
     """Code quantised coordinates to an .ivc file.
 
@@ -112,6 +126,7 @@ def encode(
         tables: the bundle's tables.
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels, None where it is the generator's own.
+        class_index: of a class-conditional generator; it costs nothing where there is one class.
 
     Returns:
         The bytes of the file.
@@ -119,17 +134,27 @@ def encode(
     Raises:
         ImageError: the original size is over 65535 pixels a side.
         OptionError: the step index is not in 0..255.
-        ValueError: integers of another shape or out of range.
+        ValueError: integers of another shape or out of range, or such a class.
     """
     rows = tables.rows(step_index)
     if integers.shape != rows.shape:
         raise ValueError(f"integers {integers.shape} do not fit tables of {rows.shape}")
-    segments = (encode_segment(integers[part], rows[part], tables) for part in tables.segments)
+    if not 0 <= class_index < tables.classes:
+        raise ValueError(f"class {class_index} is not one of {tables.classes}")
+    segments = (
+        encode_segment(
+            integers[part],
+            rows[part],
+            tables,
+            class_index if part.start == 0 and tables.classes > 1 else None,
+        )
+        for part in tables.segments
+    )
     return IvcFile(fingerprint, step_index, tuple(segments), original_size).pack()
 
 
-def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> NDArray[np.int32]:
-    """Take back the quantised coordinates of a file.
+def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> Decoded:
+    """Take back the quantised coordinates of a file, and its class.
 
     Whether the file belongs to the tables is for the caller to see: compare the fingerprints.
 
@@ -137,9 +162,6 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> N
         file: what `IvcFile.unpack` gave.
         tables: the tables of the bundle that the file names.
         segments: how many of the segments to decode, from the first; None for all.
-
-    Returns:
-        `[K]` integers, zero where a segment was not decoded.
 
     Raises:
         BitstreamError: a segment is altered, or the file has other segments than the tables.
@@ -152,10 +174,13 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> N
     if segments is not None and not 0 <= segments <= len(file.segments):
         raise OptionError(f"{segments} segments asked for, the file has {len(file.segments)}")
     rows = tables.rows(file.step_index)
-    integers = np.zeros(len(rows), dtype=np.int32)
+    integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
     for data, part in list(zip(file.segments, tables.segments, strict=True))[:segments]:
-        integers[part] = decode_segment(data, rows[part], tables)
-    return integers
+        if part.start == 0 and tables.classes > 1:
+            class_index, integers[part] = decode_class_and_segment(data, rows[part], tables)
+        else:
+            integers[part] = decode_segment(data, rows[part], tables)
+    return Decoded(integers, class_index)
 
 
 def _checksum(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ TOTAL = 1 << PRECISION
 LARGEST_INTEGER = 2**31 - 1  # of a coordinate, either sign: it decodes to int32
 STEP_INDICES = 256
 MAX_SEGMENTS = 8  # an .ivc file has three bits for their number
+MAX_CLASSES = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class PriorTables:
         ratio_stride: ratio indices from one row to the next, >= 1.
         scales: `[K]`, the scale index a of every coordinate.
         segment_ends: coordinate counts at which the segments end, increasing; the last is K.
+        classes: C, 1 to 65536: of a class-conditional generator. Where it is over 1, a file begins
+            with its class, all being equally likely.
 
     Raises:
         BundleError: the parts do not fit together.
@@ -40,6 +43,7 @@ class PriorTables:
     ratio_stride: int
     scales: NDArray[np.int16]
     segment_ends: tuple[int, ...]
+    classes: int = 1
 
     def __post_init__(self) -> None:
         shape = self.frequencies.shape
@@ -61,6 +65,8 @@ class PriorTables:
             )
         if any(end <= start for start, end in zip((0, *ends[:-1]), ends, strict=True)):
             raise BundleError(f"prior tables: segment ends {ends} do not increase")
+        if not 1 <= self.classes <= MAX_CLASSES:
+            raise BundleError(f"prior tables: {self.classes} classes are not 1 to {MAX_CLASSES}")
 
     @property
     def largest(self) -> int:
@@ -71,6 +77,11 @@ class PriorTables:
     def segments(self) -> tuple[slice, ...]:
         """The coordinates of every segment."""
         return tuple(map(slice, (0, *self.segment_ends[:-1]), self.segment_ends))
+
+    @property
+    def class_bits(self) -> float:
+        """Ideal code length of a class in bits; 0 where there is one only."""
+        return float(PRECISION - np.log2(TOTAL // self.classes))
 
     def rows(self, step_index: int) -> NDArray[np.int64]:
         """Table row of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).

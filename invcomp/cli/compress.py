@@ -54,6 +54,15 @@ def compress(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
     ] = None,
+    class_index: Annotated[
+        int | None,
+        typer.Option(
+            "--class",
+            metavar="N",
+            help="Of a class-conditional model.",
+            show_default="what fits best",
+        ),
+    ] = None,
     device: Device = "auto",
     compiled: Compile = None,
     force: Force = False,
@@ -73,7 +82,7 @@ def compress(
     into_folder = len(photos) > 1 or photos[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, report)
     if jobs:
-        options = search_options(steps=steps, starts=starts, seed=seed)
+        options = search_options(steps=steps, starts=starts, seed=seed, class_index=class_index)
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
             run = _Run(codec, quality, step, options, batch, force, report, meter)
@@ -123,10 +132,13 @@ class _Run:
     def compress_all(self, jobs: list[Job]) -> None:
         """Every batch in turn; options are checked before the first."""
         from ..errors import OptionError
+        from ..generators.base import check_class
 
         self.codec.step_index(self.quality, self.step)
         if self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
+        if self.options.class_index is not None:
+            check_class(self.options.class_index, self.codec.tables.classes)
         for first in range(0, len(jobs), self.batch):
             self._compress_batch(jobs[first : first + self.batch], first, len(jobs))
         if self.written > 1:
@@ -147,6 +159,7 @@ class _Run:
             len(read),
             self.options,
             lambda fraction: self._show_overall(first + fraction * len(jobs), of, several),
+            self.codec.tables.classes,
         )
         encoded = self.codec.encode(
             [photograph for _, photograph in read],

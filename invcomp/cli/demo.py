@@ -91,7 +91,7 @@ def compare(codec: Codec, photograph: Image.Image, name: str, meter: show.Meter)
     from ..frame import fit, from_picture
 
     options = search_options()
-    progress = show.search_progress(meter, name, 1, options)
+    progress = show.search_progress(meter, name, 1, options, classes=codec.tables.classes)
     encoded = next(codec.encode([photograph], search=options, progress=progress))
     meter.drop(name)
     start = time.perf_counter()

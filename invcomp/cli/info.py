@@ -117,7 +117,7 @@ def describe(
         "bits_per_pixel": 8 * len(data) / (width * height) if width and height else None,
         "checksum": "ok",  # unpack refuses a file whose checksum does not match
         "segments": [{"bytes": len(segment)} for segment in file.segments],
-        **(_describe_payload(file, bundle) if bundle else {"bytes_by_layer": None}),
+        **(_describe_payload(file, bundle) if bundle else {"class": None, "bytes_by_layer": None}),
     }
 
 
@@ -126,13 +126,17 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
     from ..bitstream import decode
 
     tables = bundle.tables
-    integers = decode(file, tables)
+    integers, class_index = decode(file, tables)
     bits = tables.code_length(integers, file.step_index)
+    of_class = {"class": tables.class_bits / 8} if tables.classes > 1 else {}
     return {
+        "class": class_index if tables.classes > 1 else None,
+        "classes": tables.classes if tables.classes > 1 else 0,
         "segments": [
             {
                 "bytes": len(segment),
-                "ideal_bytes": float(bits[part].sum()) / 8,
+                "ideal_bytes": float(bits[part].sum()) / 8
+                + (sum(of_class.values()) if part.start == 0 else 0),
                 "coordinates": part.stop - part.start,
                 "nonzero": int((integers[part] != 0).sum()),
             }
@@ -140,8 +144,8 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
         ],
         "nonzero": int((integers != 0).sum()),
         "coordinates": len(integers),
-        "ideal_bytes": float(bits.sum()) / 8,
-        "bytes_by_layer": bytes_by_layer(bundle, bits),
+        "ideal_bytes": float(bits.sum()) / 8 + sum(of_class.values()),
+        "bytes_by_layer": {**of_class, **bytes_by_layer(bundle, bits)},
     }
 
 
@@ -197,6 +201,8 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
     ideal = " + ".join(f"{segment['ideal_bytes']:.1f}" for segment in segments)
     nonzero = " + ".join(f"{s['nonzero']} of {s['coordinates']}" for s in segments)
     layers = (f"{name} {size:.1f}" for name, size in entry["bytes_by_layer"].items())
+    if entry["class"] is not None:
+        rows.append(("class", f"{entry['class']} of 0 to {entry['classes'] - 1}"))
     return [
         *rows,
         ("ideal code length", f"{ideal} = {entry['ideal_bytes']:.1f} bytes"),

@@ -94,7 +94,8 @@ def import_model(
     generator, kind = read_foreign(file)
     save_generator(generator, output)
     layers = len(generator.layers)
-    show.result(f"{output}: {kind}, {generator.resolution} px, {layers} latent layers")
+    classes = f", {generator.classes} classes" if generator.classes else ""
+    show.result(f"{output}: {kind}, {generator.resolution} px, {layers} latent layers{classes}")
 
 
 @models.command(epilog=examples("invcomp models info faces-1024", "invcomp models info my.ivm"))

@@ -30,6 +30,12 @@ def sample(
         int | None, typer.Option(metavar="PX", min=1, help="Side of each picture in the grid.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the pictures.")] = 0,
+    class_index: Annotated[
+        int | None,
+        typer.Option(
+            "--class", metavar="N", help="Of a class-conditional model.", show_default="random"
+        ),
+    ] = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -46,7 +52,7 @@ def sample(
     with show.Meter() as meter:
         generator = open_generator(model, download_progress(meter, model)).to(choose_device(device))
         pictures = []
-        for batch in samples(generator, count, seed, truncation, size):
+        for batch in samples(generator, count, seed, truncation, size, class_index):
             pictures.append(batch)
             done = sum(map(len, pictures))
             meter.show("samples", done, count, f"{done} of {count}")

@@ -160,6 +160,7 @@ def search_progress(
     photographs: int,
     options: SearchOptions,
     also: Callable[[float], None] = lambda fraction: None,
+    classes: int = 1,
 ) -> Callable[[SearchState], None]:
     """What moves the bar of one batch: all stages of its search are one way of known length.
 
@@ -169,9 +170,11 @@ def search_progress(
         photographs: in the batch.
         options: of the search.
         also: told the fraction that is done.
+        classes: of the model, 1 where it has none.
     """
-    screening = options.candidates * SCREENING_COST if options.starts > 1 else 0
-    total = photographs * (options.gradient_steps + screening)
+    screened = options.means_screened(classes)
+    screened += options.candidates if options.starts > 1 else 0
+    total = photographs * (options.gradient_steps + screened * SCREENING_COST)
     costs = {"screening": SCREENING_COST, "search": photographs}
     done = 0.0
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import OptionError
+
 
 @dataclass(frozen=True)
 class LatentLayer:
@@ -41,12 +43,15 @@ class Generator(nn.Module, ABC):
         layers: the places that take a latent, in order.
         shared_size: where every layer takes its own copy of one vector (StyleGAN's w), the
             length of that vector; else None.
+        classes: of a class-conditional generator; 0: there are none. A class acts through the
+            latents alone: `forward` knows of none.
     """
 
     resolution: int
     z_size: int
     layers: tuple[LatentLayer, ...]
     shared_size: int | None = None
+    classes: int = 0
 
     @property
     def latent_size(self) -> int:
@@ -54,11 +59,13 @@ class Generator(nn.Module, ABC):
         return sum(layer.size for layer in self.layers)
 
     @abstractmethod
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """Latents of the generator's own prior.
 
         Args:
             z: standard normal, [N, z_size].
+            classes: of each, int64 [N] in 0 .. `classes` - 1: given where the generator is
+                class-conditional, and only there.
 
         Returns:
             [N, D], or [N, shared_size] where layers share one vector (see `spread`).
@@ -89,6 +96,25 @@ def reduce_picture(picture: Tensor, resolution: int) -> Tensor:
     if picture.shape[-1] <= resolution:
         return picture
     return F.adaptive_avg_pool2d(picture, resolution)
+
+
+def draw_classes(generator: Generator, count: int, source: torch.Generator) -> Tensor | None:
+    """Classes int64 [count], equally likely; None, and nothing drawn, where there are none."""
+    if not generator.classes:
+        return None
+    return torch.randint(generator.classes, (count,), generator=source)
+
+
+def check_class(class_index: int, classes: int) -> None:
+    """Whether a class is one of so many.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if classes < 2:
+        raise OptionError(f"class {class_index}: the model has no classes")
+    if not 0 <= class_index < classes:
+        raise OptionError(f"class {class_index}: the model's classes are 0 to {classes - 1}")
 
 
 def normal(count: int, size: int, seed: int) -> Tensor:

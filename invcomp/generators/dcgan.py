@@ -46,7 +46,7 @@ class DCGAN(Generator):
         """See `Generator.options`."""
         return {"channels": list(self.channels), "kernel": self.kernel, "bias": self.bias}
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """See `Generator.sample`: z itself."""
         return z
 

@@ -102,7 +102,7 @@ class MobileStyleGAN(Generator):
             "mapping_depth": self.mapping_depth,
         }
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """See `Generator.sample`: w of z."""
         return self.mapping(z)  # type: ignore[no-any-return]
 

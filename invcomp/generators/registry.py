@@ -13,6 +13,7 @@ from importlib import metadata
 
 from ..errors import BundleError, OptionError
 from .base import Generator
+from .biggan import BigGAN
 from .dcgan import DCGAN
 from .mobile_stylegan import MobileStyleGAN
 from .stylegan2 import StyleGAN2
@@ -20,6 +21,7 @@ from .stylegan3 import StyleGAN3
 
 ENTRY_POINTS = "invcomp.generators"
 GENERATOR_KINDS: dict[str, type[Generator]] = {
+    "biggan": BigGAN,
     "dcgan": DCGAN,
     "mobile_stylegan": MobileStyleGAN,
     "stylegan2": StyleGAN2,

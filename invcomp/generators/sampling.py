@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .base import Generator, normal, reduce_picture
+from .base import Generator, check_class, draw_classes, normal, reduce_picture
 
 CHUNK_PIXELS = 1 << 22  # generated at once
 MEAN_SAMPLES = 10_000
@@ -22,26 +22,49 @@ def samples(
     seed: int = 0,
     truncation: float = 1.0,
     size: int | None = None,
+    class_index: int | None = None,
 ) -> Iterator[Tensor]:
     """Pictures of seeded z, in batches [n, 3, R, R] in about [-1, 1].
 
     Args:
         generator: whose they are.
         count: how many in all.
-        seed: of z.
-        truncation: the part of each latent's distance to the mean that is kept (the truncation
-            trick, arXiv:1812.04948, appendix B).
+        seed: of z, and of the classes.
+        truncation: the part of each latent's distance to the mean, its class's own, that is kept
+            (the truncation trick, arXiv:1812.04948, appendix B).
         size: reduced to this many pixels.
+        class_index: of all of them; None: random ones, where there are any.
+
+    Raises:
+        OptionError: there is no such class.
     """
     device = next(generator.parameters()).device
     chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, count))
-    latents = generator.sample(normal(count, generator.z_size, seed).to(device))
+    classes = _classes(generator, count, seed, class_index)
+    classes = None if classes is None else classes.to(device)
+    latents = generator.sample(normal(count, generator.z_size, seed).to(device), classes)
     if truncation != 1:
-        others = normal(MEAN_SAMPLES, generator.z_size, seed=0).to(device)
-        latents = generator.sample(others).mean(0).lerp(latents, truncation)
+        latents = _means(generator, classes).lerp(latents, truncation)
     for part in latents.split(chunk):
         pictures = generator(generator.spread(part))
         yield reduce_picture(pictures, size) if size else pictures
+
+
+def _classes(generator: Generator, count: int, seed: int, class_index: int | None) -> Tensor | None:
+    if class_index is None:
+        return draw_classes(generator, count, torch.Generator().manual_seed(seed))
+    check_class(class_index, generator.classes)
+    return torch.full((count,), class_index)
+
+
+def _means(generator: Generator, classes: Tensor | None) -> Tensor:
+    """Mean latents: [d], or [N, d] of classes [N]."""
+    z = normal(MEAN_SAMPLES, generator.z_size, seed=0).to(next(generator.parameters()).device)
+    if classes is None:
+        return generator.sample(z).mean(0)
+    present, places = classes.unique(return_inverse=True)
+    means = [generator.sample(z, one.expand(len(z))).mean(0) for one in present]
+    return torch.stack(means)[places]
 
 
 def to_uint8(pictures: Tensor) -> Tensor:

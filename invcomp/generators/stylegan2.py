@@ -47,25 +47,42 @@ class FullyConnected(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """z to w; layers learn at a hundredth of the rate (section 3.1 of the StyleGAN paper)."""
+    """z to w; layers learn at a hundredth of the rate (section 3.1 of the StyleGAN paper).
+
+    A class is embedded as w_size numbers, which stand beside z (section 2.1 of StyleGAN2-ADA,
+    arXiv:2006.06676, for its conditional CIFAR-10).
+    """
 
     w_avg: Tensor
 
-    def __init__(self, z_size: int, w_size: int, depth: int) -> None:
+    def __init__(self, z_size: int, w_size: int, depth: int, classes: int = 0) -> None:
         super().__init__()
-        self.depth = depth
+        self.depth, self.classes = depth, classes
+        if classes:
+            self.embed = FullyConnected(classes, w_size)
+        first = z_size + (w_size if classes else 0)
         for index in range(depth):
-            inputs = z_size if index == 0 else w_size
+            inputs = first if index == 0 else w_size
             layer = FullyConnected(inputs, w_size, activate=True, rate=0.01)
             setattr(self, f"fc{index}", layer)
         self.register_buffer("w_avg", torch.zeros(w_size))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """[N, z_size] to [N, w_size]."""
-        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
+        """[N, z_size], and int64 [N] where there are classes, to [N, w_size]."""
+        x = normalise(z)
+        if self.classes:
+            if classes is None:
+                raise ValueError("a class-conditional generator needs classes")
+            given = F.one_hot(classes, self.classes).to(x.dtype)  # [N, classes]
+            x = torch.cat([x, normalise(self.embed(given))], 1)
         for index in range(self.depth):
             x = getattr(self, f"fc{index}")(x)
         return x
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Rows of [N, d] with a mean square of 1."""
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
 class ModulatedConv(nn.Module):
@@ -183,18 +200,24 @@ class StyleGAN2(Generator):
         z_size: length of z.
         w_size: length of w.
         mapping_depth: layers of the mapping network.
+        classes: of a class-conditional network; 0: none.
     """
 
     def __init__(
-        self, channels: Sequence[int], z_size: int = 512, w_size: int = 512, mapping_depth: int = 8
+        self,
+        channels: Sequence[int],
+        z_size: int = 512,
+        w_size: int = 512,
+        mapping_depth: int = 8,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         if not channels or min(channels) < 1:
             raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
         self.channels, self.z_size, self.w_size = tuple(channels), z_size, w_size
-        self.mapping_depth, self.shared_size = mapping_depth, w_size
+        self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
         self.resolution = 4 * 2 ** (len(channels) - 1)
-        self.mapping = MappingNetwork(z_size, w_size, mapping_depth)
+        self.mapping = MappingNetwork(z_size, w_size, mapping_depth, classes)
         self.synthesis = SynthesisNetwork(w_size, channels)
         names = ["4px.conv1"]
         for size in self.synthesis.blocks[1:]:
@@ -208,11 +231,12 @@ class StyleGAN2(Generator):
             "z_size": self.z_size,
             "w_size": self.w_size,
             "mapping_depth": self.mapping_depth,
+            **({"classes": self.classes} if self.classes else {}),  # fingerprints from before stay
         }
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """See `Generator.sample`: w of z, [N, w_size]."""
-        return self.mapping(z)  # type: ignore[no-any-return]
+        return self.mapping(z, classes)  # type: ignore[no-any-return]
 
     def forward(self, latents: Tensor) -> Tensor:
         """See `Generator.forward`; with the constant noise."""

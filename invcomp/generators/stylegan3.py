@@ -255,6 +255,7 @@ class StyleGAN3(Generator):
         w_size: length of w.
         mapping_depth: layers of the mapping network.
         design: fields of `Design` that differ from configuration T.
+        classes: of a class-conditional network; 0: none.
     """
 
     def __init__(
@@ -264,14 +265,15 @@ class StyleGAN3(Generator):
         w_size: int = 512,
         mapping_depth: int = 2,
         design: dict[str, Any] | None = None,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         if not 16 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
             raise OptionError(f"resolution {resolution} is not a power of two from 16 on")
         self.resolution, self.z_size, self.w_size = resolution, z_size, w_size
-        self.mapping_depth, self.shared_size = mapping_depth, w_size
+        self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
         self.design = Design(**(design or {}))
-        self.mapping = MappingNetwork(z_size, w_size, mapping_depth)
+        self.mapping = MappingNetwork(z_size, w_size, mapping_depth, classes)
         self.synthesis = SynthesisNetwork(w_size, resolution, self.design)
         names = ["input", *self.synthesis.names]
         self.layers = tuple(LatentLayer(name, (w_size,)) for name in names)
@@ -286,11 +288,12 @@ class StyleGAN3(Generator):
             "w_size": self.w_size,
             "mapping_depth": self.mapping_depth,
             "design": design,
+            **({"classes": self.classes} if self.classes else {}),  # fingerprints from before stay
         }
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """See `Generator.sample`: w of z, [N, w_size]."""
-        return self.mapping(z)  # type: ignore[no-any-return]
+        return self.mapping(z, classes)  # type: ignore[no-any-return]
 
     def forward(self, latents: Tensor) -> Tensor:
         """See `Generator.forward`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
-from ..generators.base import Generator
+from ..generators.base import Generator, check_class
 from ..latents.coordinates import Coordinates
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from ..latents.rate import PriorShape, step_of
 
 ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
+MEANS = 64  # classes whose means are all screened; of more, those of the candidates
 PIVOT = 0.3  # the deviation at which `whitening` makes no difference
 
 
@@ -42,6 +43,7 @@ class SearchOptions:
             ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
         rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
         seed: of the noise that stands in for rounding.
+        class_index: of a class-conditional generator; None: what screening finds best.
     """
 
     steps: int = 120
@@ -52,6 +54,7 @@ class SearchOptions:
     whitening: float = 0.6
     rate_weight: float = 0.5
     seed: int = 0
+    class_index: int | None = None
 
     @property
     def gradient_steps(self) -> int:
@@ -63,6 +66,10 @@ class SearchOptions:
             raise OptionError(f"steps is {self.steps}: at least 1 is needed")
         if self.starts < 1:
             raise OptionError(f"starts is {self.starts}: at least 1 is needed")
+
+    def means_screened(self, classes: int) -> int:
+        """Class means that are screened, of so many classes, at most."""
+        return 0 if classes == 1 or self.class_index is not None else min(classes, MEANS)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,33 @@ class Distortion:
         return distance
 
 
+@dataclass(frozen=True)
+class Starts:
+    """Places to start from, or where a search ended.
+
+    Attributes:
+        coordinates: [N, k], the first k of all K; or steps of them, integers [N, K].
+        classes: int64 [N], zero where there are none.
+    """
+
+    coordinates: Tensor
+    classes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __getitem__(self, index: Tensor | slice) -> Starts:
+        return Starts(self.coordinates[index], self.classes[index])
+
+    @classmethod
+    def join(cls, parts: Sequence[Starts]) -> Starts:
+        """All of them in order."""
+        return cls(
+            torch.cat([part.coordinates for part in parts]),
+            torch.cat([part.classes for part in parts]),
+        )
+
+
 class Search:
     """Finds the integers of photographs for one bundle.
 
@@ -124,6 +158,7 @@ class Search:
         scales: b_k, the prior scale of every coordinate, [K].
         shape: the prior's shape.
         candidates: coordinates of prior samples to screen as starts, [M, K].
+        candidate_classes: of each, int64 [M]; None: all of the first.
     """
 
     def __init__(
@@ -133,14 +168,20 @@ class Search:
         scales: Tensor,
         shape: PriorShape,
         candidates: Tensor,
+        candidate_classes: Tensor | None = None,
     ) -> None:
         self.distortion, self.coordinates = distortion, coordinates
         self.basis = coordinates.basis()
         self.scales, self.shape, self.candidates = scales, shape, candidates
+        if candidate_classes is None:
+            candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
+        self.candidate_classes = candidate_classes.to(candidates.device)
+        self.classes = len(coordinates.mean)
 
-    def latents(self, coordinates: Tensor) -> Tensor:
-        """Flat latents [N, D] of the first coordinates [N, k]."""
-        return self.coordinates.mean + coordinates @ self.basis[: coordinates.shape[1]]
+    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Flat latents [N, D] of the first coordinates [N, k] and classes [N]; None: the first."""
+        means = self.coordinates.means(classes)
+        return means + coordinates @ self.basis[: coordinates.shape[1]]
 
     def active(self, delta: float) -> int:
         """How many coordinates, from the first, can round to more than zero at this step."""
@@ -154,8 +195,8 @@ class Search:
         options: SearchOptions,
         progress: ProgressCallback | None = None,
         places: int = 1,
-    ) -> Tensor:
-        """Quantised coordinates of photographs.
+    ) -> Starts:
+        """Quantised coordinates and classes of photographs.
 
         Args:
             photographs: [N, 3, H, W] in [-1, 1], in the generator's frame.
@@ -165,7 +206,7 @@ class Search:
             places: of the descent's graph; where there are fewer photographs, copies fill it.
 
         Returns:
-            Integers, int32 [N, K].
+            Integers, int32 [N, K], and classes.
 
         Raises:
             OptionError: as `start`.
@@ -173,9 +214,10 @@ class Search:
         target = self.distortion.target(photographs)
         start = self.start(target, step_index, options, progress)
         copies = max(places - len(target), 0)
-        start, target = (torch.cat([x, *[x[-1:]] * copies]) for x in (start, target))
+        start = Starts.join([start, *[start[-1:]] * copies])
+        target = torch.cat([target, *[target[-1:]] * copies])
         found = self._descend(start, target, step_index, options, progress)
-        return found[: len(photographs)]
+        return Starts(found, start.classes)[: len(photographs)]
 
     def start(
         self,
@@ -183,18 +225,20 @@ class Search:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
-    ) -> Tensor:
-        """The best start of each target: screening, then successive halving. [N, F] to [N, K].
+    ) -> Starts:
+        """The best start of each target [N, F]: screening, then successive halving.
 
         Raises:
-            OptionError: there are fewer candidates than starts ask for.
+            OptionError: there are fewer candidates than starts ask for, or no such class.
         """
+        if options.class_index is not None:
+            check_class(options.class_index, self.classes)
         screened = min(options.candidates, len(self.candidates))
         if options.starts > screened + 1:
             raise OptionError(
                 f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
             )
-        return torch.cat(
+        return Starts.join(
             [self._start_of_one(one[None], step_index, options, progress) for one in target]
         )
 
@@ -204,23 +248,18 @@ class Search:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None,
-    ) -> Tensor:
-        mean = torch.zeros_like(self.candidates[:1])
+    ) -> Starts:
+        means, others = self._means(options), self._others(options)
+        rivals = means if len(means) > 1 else means[:0]
+        values = self._screen(Starts.join([rivals, others]), target, progress)
+        mean = means[values[: len(rivals)].argmin()[None]] if len(rivals) else means
         if options.starts == 1:
             return mean
-        found = []
-        screened = self.candidates[: options.candidates]
-        for index, candidate in enumerate(screened):
-            # with gradients on, though none is asked for: so the steps' graph serves, compiled once
-            latents = self.latents(candidate[None]).requires_grad_()
-            value = self.distortion(latents, target).detach()
-            found.append(value)
-            if progress:
-                progress(Progress("screening", index + 1, len(screened), float(value), 0.0))
-        order = torch.cat(found).argsort()[: options.starts - 1]
+        chosen = others[values[len(rivals) :].argsort()[: options.starts - 1]]
+        starts = Starts.join([mean, chosen])
         runs = [
-            _Run(self, start[None], target, step_index, options)
-            for start in torch.cat([mean, self.candidates[order]])
+            _Run(self, starts[index : index + 1], target, step_index, options)
+            for index in range(len(starts))
         ]
         total, done = sum(_rounds(len(runs))) * options.trial_steps, 0
         while len(runs) > 1:
@@ -231,11 +270,46 @@ class Search:
                     if progress:
                         progress(Progress("starts", done, total, run.loss, run.bits / 8))
             runs = sorted(runs, key=lambda run: run.loss)[: len(runs) // 2]
-        return runs[0].coordinates().detach()  # [1, active]
+        return Starts(runs[0].coordinates().detach(), runs[0].classes)  # [1, active]
+
+    def _means(self, options: SearchOptions) -> Starts:
+        """The means of the classes that may be: the given one, all, or those of the candidates."""
+        device = self.candidates.device
+        if options.class_index is not None:
+            classes = torch.tensor([options.class_index], device=device)
+        elif self.classes <= MEANS:
+            classes = torch.arange(self.classes, device=device)
+        else:
+            classes = self.candidate_classes[: options.candidates].unique()
+        return Starts(self.candidates.new_zeros(len(classes), self.candidates.shape[1]), classes)
+
+    def _others(self, options: SearchOptions) -> Starts:
+        """The candidates, all in the given class if there is one; none if the mean is to do.
+
+        Coordinates count from the mean of a class, so a candidate of one serves in any.
+        """
+        found = Starts(self.candidates, self.candidate_classes)
+        found = found[: options.candidates if options.starts > 1 else 0]
+        if options.class_index is None:
+            return found
+        return Starts(found.coordinates, torch.full_like(found.classes, options.class_index))
+
+    def _screen(self, starts: Starts, target: Tensor, progress: ProgressCallback | None) -> Tensor:
+        """The distortion of each start, [N]."""
+        found = [target.new_zeros(0)]
+        for index in range(len(starts)):
+            one = starts[index : index + 1]
+            # with gradients on, though none is asked for: so the steps' graph serves, compiled once
+            latents = self.latents(one.coordinates, one.classes).requires_grad_()
+            value = self.distortion(latents, target).detach()
+            found.append(value)
+            if progress:
+                progress(Progress("screening", index + 1, len(starts), float(value), 0.0))
+        return torch.cat(found)
 
     def _descend(
         self,
-        start: Tensor,
+        start: Starts,
         target: Tensor,
         step_index: int,
         options: SearchOptions,
@@ -269,14 +343,15 @@ class _Run:
     """One descent: the variables, their optimiser and what the last step saw."""
 
     def __init__(
-        self, search: Search, start: Tensor, target: Tensor, step_index: int, options: SearchOptions
+        self, search: Search, start: Starts, target: Tensor, step_index: int, options: SearchOptions
     ) -> None:
         self.search, self.target, self.delta = search, target, step_of(step_index)
         active = search.active(self.delta)
         deviations = search.coordinates.deviations[:active]
         self.units = deviations**options.whitening * PIVOT ** (1 - options.whitening)
         self.scales = search.scales[:active] / self.delta
-        self.variables = (start[:, :active] / self.units).requires_grad_()
+        self.variables = (start.coordinates[:, :active] / self.units).requires_grad_()
+        self.classes = start.classes
         self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))
         self.generator = torch.Generator().manual_seed(options.seed)
         self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
@@ -301,7 +376,7 @@ class _Run:
         elif self.mode == "round":
             steps = steps + (steps.round() - steps).detach()
         bits = self.search.shape.bits(steps, self.scales).sum(1)
-        latents = self.search.latents(steps * self.delta)
+        latents = self.search.latents(steps * self.delta, self.classes)
         loss = self.search.distortion(latents, self.target) + self.rate_weight * bits
         self.optimiser.param_groups[0]["lr"] = learning_rate
         self.optimiser.zero_grad()

@@ -19,7 +19,7 @@ class Coordinates:
     """The map from coordinates c [N, K] to flat latents: l = mean + c @ basis.
 
     Attributes:
-        mean: mean latent [D].
+        mean: mean latent of every class, [C, D]; one row where there are no classes.
         codes: basis as integers, int8 [K, D].
         code_scales: what one integer is worth in each row, [K].
         deviations: prior standard deviation of every coordinate, [K], descending.
@@ -43,9 +43,13 @@ class Coordinates:
         """The same coordinates on another device."""
         return Coordinates(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
-    def latents(self, coordinates: Tensor) -> Tensor:
-        """Flat latents [N, D] of coordinates [N, K]."""
-        return self.mean + (coordinates * self.code_scales) @ self.codes.float()
+    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Flat latents [N, D] of coordinates [N, K] and classes, int64 [N]; None: the first."""
+        return self.means(classes) + (coordinates * self.code_scales) @ self.codes.float()
+
+    def means(self, classes: Tensor | None = None) -> Tensor:
+        """Mean latents of classes, int64 [N]: [N, D]; of the first, [1, D], where None."""
+        return self.mean[:1] if classes is None else self.mean[classes]
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,12 @@ class Prior:
 
     For a generator whose layers share one vector w, layer j has
     l_j = mean + root (x_0 + tau x_j): a part common to all layers and each layer's own. Else
-    l = mean + root x_0 and `layers` is 1.
+    l = mean + root x_0 and `layers` is 1. A class has a mean of its own; the rest is common to all.
 
     Attributes:
-        mean: [d], d the length of w (or of the whole latent).
-        root: symmetric square root of the covariance, [d, d].
+        mean: [C, d], C the number of classes (1 where there are none), d the length of w (or of
+            the whole latent).
+        root: symmetric square root of the covariance within a class, [d, d].
         layers: number of layers that share w.
         tau: deviation of a layer's own part against the common one.
     """
@@ -70,10 +75,18 @@ class Prior:
 
     @classmethod
     def fit(cls, samples: Tensor, layers: int, tau: float) -> Prior:
-        """Mean and covariance of prior samples [n, d]; `layers` 1 means that nothing is shared."""
-        values, vectors = torch.linalg.eigh(torch.cov(samples.T.double()))
+        """Mean and covariance of prior samples.
+
+        Args:
+            samples: [n, d]; or [C, n, d], where each class has so many.
+            layers: that share w; 1: nothing is shared.
+            tau: see `Prior`.
+        """
+        mean = samples.mean(-2, keepdim=True)  # [1, d] or [C, 1, d]
+        within = samples if samples.ndim == 2 else (samples - mean).flatten(0, 1)
+        values, vectors = torch.linalg.eigh(torch.cov(within.T.double()))
         root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        return cls(samples.mean(0), root.float(), layers, tau)
+        return cls(mean.view(-1, samples.shape[-1]), root.float(), layers, tau)
 
     def own_parts(self, x: Tensor) -> Tensor:
         """What own parts x [N, layers * d] add to flat latents for a tau of 1: root x_j."""
@@ -91,7 +104,7 @@ class Prior:
         """Rows x to L x: [K, (1 + layers) * d] to [K, layers * d]."""
         if self.layers == 1:
             return x @ self.root
-        common, own = x.split([len(self.mean), self.layers * len(self.mean)], 1)
+        common, own = x.split([len(self.root), self.layers * len(self.root)], 1)
         parts: Tensor = common[:, None] + self.tau * own.unflatten(1, (self.layers, -1))
         return (parts @ self.root).flatten(1)
 
@@ -119,7 +132,7 @@ def perceptual_coordinates(
     # for l = mean + L x the coordinates are c = S V^T x = U^T A x, A being the gradients times L
     projection = left.T @ gradients / len(gradients) ** 0.5  # [K, D]
     shared = projection.unflatten(1, (prior.layers, -1)).sum(1)
-    return Coordinates(prior.mean.repeat(prior.layers), codes, scales, deviations), shared.T
+    return Coordinates(prior.mean.repeat(1, prior.layers), codes, scales, deviations), shared.T
 
 
 def quantise_rows(basis: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,10 @@ def step_index_of(step: float) -> int:
 
 
 def make_tables(
-    scales: NDArray[np.int16], shape: PriorShape, segment_ends: tuple[int, ...]
+    scales: NDArray[np.int16],
+    shape: PriorShape,
+    segment_ends: tuple[int, ...],
+    classes: int = 1,
 ) -> PriorTables:
     """Integer tables of a mixture: one row each quarter octave of scale against step.
 
@@ -65,6 +68,7 @@ def make_tables(
         scales: log2 of every b_k in sixteenths of an octave, [K].
         shape: of the mixture.
         segment_ends: numbers of coordinates at which the segments of a file end.
+        classes: of the generator; 1 where it has none.
     """
     first, stride = -96, 4
     ratios = torch.arange(first, 112 + 1, stride, dtype=torch.float64)
@@ -73,4 +77,4 @@ def make_tables(
     inside = shape.probability(symbols, scale)  # [T, 2 * LARGEST + 1]
     escape = (1 - inside.sum(1, keepdim=True)).clamp_min(FLOOR)
     frequencies = frequencies_from_probabilities(torch.cat([inside, escape], 1).numpy())
-    return PriorTables(frequencies, first, stride, scales, segment_ends)
+    return PriorTables(frequencies, first, stride, scales, segment_ends, classes)

@@ -49,14 +49,20 @@ def decode_file(data: bytes, model: Model) -> dict[str, Any]:
     segments = [*(take(rest, length) for length in lengths), bytes(rest)]
     check(len(segments) == len(model["segment_ends"]))
     integers: list[int] = []
+    class_index = 0
     for segment, end in zip(segments, model["segment_ends"], strict=True):
         rows = rows_of(model, data[7])[len(integers) : end]
-        integers += decode_segment(segment, rows, model)
+        if not integers:
+            class_index, values = decode_first_segment(segment, rows, model)
+            integers += values
+        else:
+            integers += decode_segment(segment, rows, model)
     return {
         "fingerprint": data[3:7],
         "step_index": data[7],
         "original_size": read_size(options[1]) if 1 in options else None,
         "segments": segments,
+        "class": class_index,
         "integers": integers,
     }
 
@@ -78,11 +84,29 @@ def alphabet(model: Model, row: int) -> list[tuple[int | None, int]]:
     return [*((q, columns[q + largest]) for q in order), (ESCAPE, columns[-1])]
 
 
+def classes_of(model: Model) -> list[tuple[int, int]]:
+    """The classes with their frequencies; none where there is nothing to say."""
+    count = model.get("classes", 1)
+    each = 2**24 // count
+    return [*((c, each) for c in range(count - 1)), (count - 1, 2**24 - (count - 1) * each)]
+
+
+def decode_first_segment(
+    data: bytes, rows: list[int], model: Model, trace: Callable[[Step], None] = lambda _: None
+) -> tuple[int, list[int]]:
+    read = decoder(data, trace)
+    class_index = read(classes_of(model)) if model.get("classes", 1) > 1 else 0
+    return class_index, decode_integers(read, rows, model)
+
+
 def decode_segment(
     data: bytes, rows: list[int], model: Model, trace: Callable[[Step], None] = lambda _: None
 ) -> list[int]:
+    return decode_integers(decoder(data, trace), rows, model)
+
+
+def decode_integers(read: Callable[..., Any], rows: list[int], model: Model) -> list[int]:
     largest = len(model["frequencies"][0]) // 2 - 1
-    read = decoder(data, trace)
     symbols = [read(alphabet(model, row)) for row in rows]
     return [decode_escape(read, largest) if q is ESCAPE else q for q in symbols]
 
@@ -124,10 +148,13 @@ def decoder(data: bytes, trace: Callable[[Step], None]) -> Callable[[list[tuple[
     return read
 
 
-def encode_segment(integers: list[int], rows: list[int], model: Model) -> bytes:
+def encode_segment(
+    integers: list[int], rows: list[int], model: Model, class_index: int | None = None
+) -> bytes:
     largest = len(model["frequencies"][0]) // 2 - 1
     low, span, digits = 0, 2**64 - 1, 8
-    for symbol, symbols in coded(integers, rows, model, largest):
+    first = [] if class_index is None else [(class_index, classes_of(model))]
+    for symbol, symbols in [*first, *coded(integers, rows, model, largest)]:
         scale = span >> 24
         index = [candidate for candidate, _ in symbols].index(symbol)
         low += scale * sum(frequency for _, frequency in symbols[:index])

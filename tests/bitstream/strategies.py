@@ -27,6 +27,7 @@ def tables(draw: st.DrawFn) -> PriorTables:
         ratio_stride=draw(st.integers(1, 20)),
         scales=np.array(scales, dtype=np.int16),
         segment_ends=tuple(np.cumsum(lengths).tolist()),
+        classes=draw(st.sampled_from([1, 2, 3, 10, 1000, 65536])),
     )
 
 
@@ -44,6 +45,7 @@ def as_model(tables: PriorTables) -> dict[str, Any]:
         "ratio_stride": tables.ratio_stride,
         "scales": tables.scales.tolist(),
         "segment_ends": list(tables.segment_ends),
+        "classes": tables.classes,
     }
 
 

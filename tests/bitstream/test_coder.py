@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from invcomp.bitstream import (
     PriorTables,
+    decode_class_and_segment,
     decode_segment,
     encode_segment,
     frequencies_from_probabilities,
@@ -34,6 +35,36 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
     assert decoded.tolist() == values
     assert reference.decode_segment(coded, rows.tolist(), as_model(prior)) == values
     assert reference.encode_segment(values, rows.tolist(), as_model(prior)) == coded
+
+
+@given(st.data())
+def test_round_trip_with_a_class_and_the_reference_agrees(data: st.DataObject) -> None:
+    prior = data.draw(tables().filter(lambda prior: prior.classes > 1))
+    values, rows = data.draw(integers(len(prior.scales))), prior.rows(60)
+    class_index = data.draw(st.integers(0, prior.classes - 1))
+    coded = encode_segment(np.array(values), rows, prior, class_index)
+    decoded = decode_class_and_segment(coded, rows, prior)
+    assert (decoded[0], decoded[1].tolist()) == (class_index, values)
+    model = as_model(prior)
+    assert reference.decode_first_segment(coded, rows.tolist(), model) == (class_index, values)
+    assert reference.encode_segment(values, rows.tolist(), model, class_index) == coded
+
+
+@given(tables().filter(lambda prior: prior.classes > 1), st.binary(max_size=40))
+def test_any_bytes_decode_to_a_class_as_in_the_reference(prior: PriorTables, data: bytes) -> None:
+    rows, model = prior.rows(0), as_model(prior)
+    try:
+        wanted = reference.decode_first_segment(data, rows.tolist(), model)
+    except reference.Refused:
+        with pytest.raises(BitstreamError, match=r"means nothing|past 32 bits"):
+            decode_class_and_segment(data, rows, prior)
+        return
+    if reference.encode_segment(wanted[1], rows.tolist(), model, wanted[0]) == data:
+        class_index, values = decode_class_and_segment(data, rows, prior)
+        assert (class_index, values.tolist()) == wanted
+    else:
+        with pytest.raises(BitstreamError, match="shortest form"):
+            decode_class_and_segment(data, rows, prior)
 
 
 def test_agrees_with_the_reference_on_random_data() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import runpy
@@ -33,6 +34,7 @@ def tables_of(model: dict[str, Any]) -> PriorTables:
         ratio_stride=model["ratio_stride"],
         scales=np.array(model["scales"], dtype=np.int16),
         segment_ends=tuple(model["segment_ends"]),
+        classes=model.get("classes", 1),
     )
 
 
@@ -58,17 +60,22 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
     file = IvcFile.unpack(data)
     assert (file.fingerprint, file.step_index) == (FINGERPRINT, vector["step_index"])
     assert file.original_size == size
-    assert decode(file, tables_of(model)).tolist() == vector["integers"]
+    class_index = vector.get("class", 0)
+    decoded = decode(file, tables_of(model))
+    assert (decoded.integers.tolist(), decoded.class_index) == (vector["integers"], class_index)
     assert reference.decode_file(data, model) == {
         "fingerprint": FINGERPRINT,
         "step_index": vector["step_index"],
         "original_size": size,
         "segments": list(file.segments),
+        "class": class_index,
         "integers": vector["integers"],
     }
     if vector["name"] != "unknown option":
         values = np.array(vector["integers"])
-        again = encode(values, vector["step_index"], tables_of(model), FINGERPRINT, size)
+        again = encode(
+            values, vector["step_index"], tables_of(model), FINGERPRINT, size, class_index
+        )
         assert again.hex() == vector["file"]
 
 
@@ -93,15 +100,18 @@ def test_the_long_vectors_have_long_lengths() -> None:
 def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
     prior, step_index, size = data.draw(tables()), data.draw(st.integers(0, 255)), data.draw(sizes)
     values = data.draw(integers(len(prior.scales)))
-    packed = encode(np.array(values), step_index, prior, b"abcd", size)
+    class_index = data.draw(st.integers(0, prior.classes - 1))
+    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index)
     file = IvcFile.unpack(packed)
     assert file.pack() == packed
-    assert decode(file, prior).tolist() == values
+    decoded = decode(file, prior)
+    assert (decoded.integers.tolist(), decoded.class_index) == (values, class_index)
     assert reference.decode_file(packed, as_model(prior)) == {
         "fingerprint": b"abcd",
         "step_index": step_index,
         "original_size": size,
         "segments": list(file.segments),
+        "class": class_index,
         "integers": values,
     }
 
@@ -128,14 +138,30 @@ def test_whole_files_are_near_the_ideal(step_index: int) -> None:
 
 def test_leading_segments_alone() -> None:
     prior, file = realistic_tables(), IvcFile.unpack(realistic_file(80, 1))
-    whole = decode(file, prior)
+    whole, _ = decode(file, prior)
     for count, end in enumerate([0, 32, 160, 700]):
-        part = decode(file, prior, segments=count)
+        part, _ = decode(file, prior, segments=count)
         assert (part[:end] == whole[:end]).all()
         assert not part[end:].any()
     for count in (-1, 4):
         with pytest.raises(OptionError, match="the file has 3"):
             decode(file, prior, segments=count)
+
+
+def test_a_class_costs_its_bits_and_the_first_segment_holds_it() -> None:
+    plain = realistic_tables()
+    prior = dataclasses.replace(plain, classes=1000)
+    excess = []
+    for class_index in range(0, 1000, 37):
+        values = realistic_integers(prior, 60, np.random.default_rng(class_index))
+        file = IvcFile.unpack(encode(values, 60, prior, FINGERPRINT, class_index=class_index))
+        without = IvcFile.unpack(encode(values, 60, plain, FINGERPRINT))
+        assert file.segments[1:] == without.segments[1:]
+        excess.append(len(file.segments[0]) - len(without.segments[0]))
+        assert decode(file, prior, segments=1).class_index == class_index
+        assert decode(file, prior, segments=0).class_index == 0
+    assert np.mean(excess) == pytest.approx(prior.class_bits / 8, abs=0.2)
+    assert plain.class_bits == 0
 
 
 def test_every_change_of_a_byte_is_caught() -> None:
@@ -182,11 +208,12 @@ def test_hostile_bytes_with_a_right_checksum(data: st.DataObject) -> None:
     packed = sealed(b"\xc9V" + bytes([layout]) + bytes(7) + b"".join(body))
     try:
         file = IvcFile.unpack(packed)
-        values = decode(file, prior)
+        values, class_index = decode(file, prior)
     except BitstreamError:
         return
     if layout < 0x18:  # without options, which may hold some that are skipped
-        assert encode(values, file.step_index, prior, file.fingerprint) == packed
+        again = encode(values, file.step_index, prior, file.fingerprint, class_index=class_index)
+        assert again == packed
 
 
 @given(st.binary(max_size=300))
@@ -212,6 +239,14 @@ def test_fields_that_do_not_fit() -> None:
         IvcFile(b"abcd", 0, (b"",), version=2)
     with pytest.raises(ValueError, match="do not fit"):
         encode(np.zeros(5, dtype=np.int32), 0, realistic_tables(), b"abcd")
+    for prior, class_index in [
+        (realistic_tables(), 1),
+        (tables_of(VECTORS["models"]["classes"]), 10),
+    ]:
+        with pytest.raises(ValueError, match="not one of"):
+            encode(
+                np.zeros(len(prior.scales), dtype=np.int32), 0, prior, b"abcd", None, class_index
+            )
     with pytest.raises(OptionError, match="300"):
         encode(np.zeros(700, dtype=np.int32), 300, realistic_tables(), b"abcd")
 

@@ -58,6 +58,8 @@ def test_frequencies_refuse_what_is_no_distribution(row: list[float]) -> None:
         {"frequencies": np.array([[1 << 22, 1 << 22, 1 << 22, 1]], dtype=np.uint32)},
         {"frequencies": np.array([[1 << 31, 1 << 31, 1 << 23, 1 << 23]], dtype=np.uint32)},
         {"ratio_stride": 0},
+        {"classes": 0},
+        {"classes": 65537},
         {"scales": np.array([4.0, 0, -4])},
         {"scales": np.zeros((3, 1), dtype=np.int16)},
         {"segment_ends": ()},

@@ -1,6 +1,7 @@
 """invcomp info: every field, and bytes that add up."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,43 @@ def test_bad_files_are_named_and_the_others_shown(invcomp: Invcomp, file: Path, 
     assert second["bytes"] == len(ivc)
     (line,) = outcome.errors
     assert "cut.ivc" in line
+
+
+def test_the_class_is_shown(
+    invcomp: Invcomp, tmp_path: Path, conditional_model: Path, photographs: list[Path]
+) -> None:
+    path = tmp_path / "a.ivc"
+    options = ("--steps", "2", "--starts", "1", "--device", "cpu", "--no-compile")
+    compress = ("compress", photographs[0], "--model", conditional_model, "-o", path, *options)
+    outcome = invcomp(*compress, "--class", "2")
+    assert outcome.code == 0, outcome.err
+    entry = described(invcomp, path)
+    assert (entry["class"], entry["classes"]) == (2, 3)
+    assert sum(entry["bytes_by_layer"].values()) == pytest.approx(entry["ideal_bytes"])
+    assert entry["bytes_by_layer"]["class"] == pytest.approx(math.log2(3) / 8, abs=1e-6)
+    assert "2 of 0 to 2" in invcomp("info", path).out
+    assert invcomp("decompress", path, "-o", tmp_path / "a.png").code == 0
+    for given in ("3", "-1"):
+        outcome = invcomp(*compress, "--force", "--class", given)
+        assert outcome.code == 1
+        assert outcome.errors == [f"error: class {given}: the model's classes are 0 to 2"]
+
+
+def test_a_class_of_a_model_without(
+    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    options = ("--model", tiny_model, "--device", "cpu", "-o", tmp_path / "a.ivc", "--class", "0")
+    outcome = invcomp("compress", photographs[0], *options)
+    assert outcome.code == 1
+    assert outcome.errors == ["error: class 0: the model has no classes"]
+
+
+def test_samples_of_a_class(invcomp: Invcomp, conditional_model: Path, tmp_path: Path) -> None:
+    sample = ("sample", conditional_model, "-n", "4", "--truncation", "0")
+    assert invcomp(*sample, "--class", "1", "-o", tmp_path / "one.png").code == 0
+    assert invcomp(*sample, "-o", tmp_path / "all.png").code == 0
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "all.png").read_bytes()
+    outcome = invcomp(*sample, "--class", "9", "-o", tmp_path / "no.png")
+    assert (outcome.code, outcome.errors) == (
+        1, ["error: class 9: the model's classes are 0 to 2"],
+    )  # fmt: skip

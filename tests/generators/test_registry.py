@@ -34,7 +34,7 @@ class Stripes(Generator):
         self.network = nn.Sequential(nn.Linear(size, 3 * 16), nn.Tanh())
         self.register_buffer("ramp", torch.linspace(0.5, 1, 16), persistent=False)
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         return z
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def test_a_kind_that_is_nowhere(tmp_path: Path) -> None:
 class Half(Generator):
     """Without options."""
 
-    def sample(self, z: Tensor) -> Tensor:
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         return z
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from invcomp.errors import OptionError
 from invcomp.generators.sampling import grid, samples, to_uint8
 from invcomp.generators.stylegan2 import StyleGAN2
 
@@ -41,3 +42,25 @@ def test_a_grid() -> None:
     assert picture.size == (12, 8)
     assert picture.getpixel((7, 7)) == (255, 0, 0)
     assert picture.getpixel((11, 7)) == (255, 255, 255)  # nothing there
+
+
+def test_classes() -> None:
+    torch.manual_seed(0)
+    network = StyleGAN2([8, 8, 8], 8, 8, 1, classes=4).eval().requires_grad_(False)
+    mixed, again, ones = (
+        torch.cat(list(samples(network, 12, 0, 0.5, None, given))) for given in (None, None, 1)
+    )
+    assert torch.equal(mixed, again)
+    same = (mixed == ones).flatten(1).all(1)  # those that are of class 1 by chance
+    assert 0 < int(same.sum()) < 12
+    centre = torch.cat(list(samples(network, 3, 0, 0, None, 2)))  # its class's mean alone
+    torch.testing.assert_close(centre[0], centre[1])
+    assert not torch.allclose(centre, torch.cat(list(samples(network, 3, 0, 0, None, 3))))
+    for model, given, message in [(network, 4, "0 to 3"), (network, -1, "0 to 3")]:
+        with pytest.raises(OptionError, match=message):
+            list(samples(model, 1, class_index=given))
+
+
+def test_a_class_of_a_model_without(generator: StyleGAN2) -> None:
+    with pytest.raises(OptionError, match="no classes"):
+        list(samples(generator, 1, class_index=0))

@@ -123,6 +123,61 @@ def test_every_layer_moves_the_picture() -> None:
     assert (latents.grad.view(2, 6, 8).abs().sum(2) > 0).all()
 
 
+def reference_mapping(network: StyleGAN2, z: Tensor, label: int) -> Tensor:
+    """w of one z and one class, in plain sums: z and the one-hot class's embedding, normalised."""
+    mapping = network.mapping
+    hot = torch.zeros(network.classes).double()
+    hot[label] = 1
+    embedded = mapping.embed.weight @ hot / math.sqrt(network.classes) + mapping.embed.bias
+    x = torch.cat(
+        [part / (part.square().sum() / len(part) + 1e-8).sqrt() for part in (z, embedded)]
+    )
+    for layer in (mapping.fc0, mapping.fc1):
+        x = 0.01 * (layer.weight @ x / math.sqrt(len(x)) + layer.bias)
+        x = torch.where(x > 0, x, 0.2 * x) * math.sqrt(2)
+    return x
+
+
+def test_a_class_acts_through_w_alone() -> None:
+    torch.manual_seed(0)
+    network = StyleGAN2([6, 5, 4], 5, 7, 2, classes=3).double().requires_grad_(False)
+    for parameter in (network.mapping.embed.bias, network.mapping.fc0.bias):
+        torch.nn.init.normal_(parameter)
+    z, classes = torch.randn(4, 5).double(), torch.tensor([2, 0, 1, 0])
+    w = network.sample(z, classes)
+    expected = [reference_mapping(network, *pair) for pair in zip(z, classes.tolist(), strict=True)]
+    assert torch.allclose(w, torch.stack(expected), atol=1e-12)
+    assert not torch.allclose(network.sample(z, 2 - classes), w, atol=1e-3)
+    picture = reference_picture(network, w)
+    found = network(network.spread(w))  # colours are summed in float32
+    assert torch.allclose(found.double(), picture, atol=1e-5)
+
+
+def reference_picture(network: StyleGAN2, w: Tensor) -> Tensor:
+    """All layers by their definitions, the picture summed over resolutions."""
+    x = network.synthesis.b4.const.expand(len(w), -1, -1, -1)
+    picture = torch.zeros(len(w), 3, 2, 2).double()
+    for size in (4, 8, 16):
+        block = getattr(network.synthesis, f"b{size}")
+        for name in ("conv0", "conv1") if size > 4 else ("conv1",):
+            x = reference_layer(getattr(block, name), x, w)
+        style = w @ block.torgb.affine.weight.t() / math.sqrt(w.shape[1]) + block.torgb.affine.bias
+        colours = torch.einsum(
+            "oi,nihw,ni->nohw", block.torgb.weight[:, :, 0, 0], x, style / math.sqrt(x.shape[1])
+        )
+        picture = upfirdn(picture, 2, (2, 1), 4) + colours + block.torgb.bias[:, None, None]
+    return picture
+
+
+def test_classes_are_needed_where_there_are_some() -> None:
+    network = StyleGAN2([4, 4], 4, 4, 1, classes=2)
+    with pytest.raises(ValueError, match="needs classes"):
+        network.sample(torch.randn(1, 4))
+    assert "classes" not in StyleGAN2([4, 4], 4, 4, 1).options()
+    assert network.state_dict()["mapping.embed.weight"].shape == (4, 2)
+    assert network.state_dict()["mapping.fc0.weight"].shape == (4, 8)
+
+
 def test_noise() -> None:
     torch.manual_seed(0)
     generator = StyleGAN2([8, 8], 8, 8, 1).requires_grad_(False)

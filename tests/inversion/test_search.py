@@ -10,7 +10,7 @@ from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions
 from invcomp.latents.features import PerceptualFeatures
 from invcomp.latents.rate import PriorShape, step_of
 
-from ..tiny import tiny_bundle
+from ..tiny import tiny_bundle, tiny_conditional_bundle
 
 STEP_INDEX = 60
 
@@ -59,14 +59,16 @@ def test_more_steps_reach_a_smaller_loss(search: Search, photograph: torch.Tenso
     losses = []
     for steps in (1, 15, 80):
         options = SearchOptions(steps=steps, starts=1)
-        losses.append(loss(search, search.run(photograph, STEP_INDEX, options), photograph, 0.5))
+        losses.append(
+            loss(search, search.run(photograph, STEP_INDEX, options).coordinates, photograph, 0.5)
+        )
     assert losses[0] > losses[1] > losses[2]
 
 
 def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -> None:
     def bits(weight: float) -> float:
         options = SearchOptions(steps=40, rate_weight=weight)
-        integers = search.run(photograph, STEP_INDEX, options)
+        integers = search.run(photograph, STEP_INDEX, options).coordinates
         return float(search.shape.bits(integers.float(), search.scales / step_of(STEP_INDEX)).sum())
 
     assert bits(0.0) > bits(1.0) > bits(20.0)
@@ -74,11 +76,12 @@ def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -
 
 def test_screening_finds_the_candidate_that_it_is(search: Search, photograph: torch.Tensor) -> None:
     options = SearchOptions(starts=2, candidates=8, trial_steps=1)
-    start = search.start(search.distortion.target(photograph), STEP_INDEX, options)
+    start = search.start(search.distortion.target(photograph), STEP_INDEX, options).coordinates
     to_candidates = (search.candidates[:, : start.shape[1]] - start).norm(dim=1)
     assert int(to_candidates.argmin()) == 5
     mean = search.start(search.distortion.target(photograph), STEP_INDEX, SearchOptions(starts=1))
-    assert not mean.any()
+    assert not mean.coordinates.any()
+    assert mean.classes.tolist() == [0]
 
 
 def test_more_starts_than_there_are(search: Search, photograph: torch.Tensor) -> None:
@@ -94,7 +97,7 @@ def test_coordinates_that_cannot_matter_stay_zero(search: Search, photograph: to
     coarse = 8
     active = search.active(step_of(coarse))
     assert 0 < active < search.coordinates.count
-    integers = search.run(photograph, coarse, SearchOptions(steps=5))
+    integers = search.run(photograph, coarse, SearchOptions(steps=5)).coordinates
     assert integers.shape == (1, search.coordinates.count)
     assert not integers[:, active:].any()
 
@@ -103,8 +106,9 @@ def test_a_photograph_is_found_alike_alone_and_in_a_batch(
     search: Search, photograph: torch.Tensor
 ) -> None:
     options = SearchOptions(steps=20)
-    alone = search.run(photograph, STEP_INDEX, options)
-    pair = search.run(torch.cat([photograph, photograph.flip(3)]), STEP_INDEX, options)
+    alone = search.run(photograph, STEP_INDEX, options).coordinates
+    both = torch.cat([photograph, photograph.flip(3)])
+    pair = search.run(both, STEP_INDEX, options).coordinates
     assert pair.shape[0] == 2
     assert loss(search, pair[:1], photograph, 0.5) == pytest.approx(
         loss(search, alone, photograph, 0.5), rel=0.3
@@ -113,7 +117,8 @@ def test_a_photograph_is_found_alike_alone_and_in_a_batch(
 
 def test_progress_estimates_the_payload(search: Search, photograph: torch.Tensor) -> None:
     seen: list[Progress] = []
-    integers = search.run(photograph, STEP_INDEX, SearchOptions(steps=60), seen.append)
+    found = search.run(photograph, STEP_INDEX, SearchOptions(steps=60), seen.append)
+    integers = found.coordinates
     bits = search.shape.bits(integers.float(), search.scales / step_of(STEP_INDEX)).sum()
     assert seen[-1].bytes == pytest.approx(float(bits) / 8, rel=0.05)
 
@@ -122,3 +127,68 @@ def test_progress_estimates_the_payload(search: Search, photograph: torch.Tensor
 def test_options_out_of_range(options: dict[str, int]) -> None:
     with pytest.raises(OptionError):
         SearchOptions(**options)
+
+
+@pytest.fixture(scope="module")
+def conditional() -> Search:
+    bundle = tiny_conditional_bundle()
+    features = PerceptualFeatures(bundle.settings.beta)
+    return Search(
+        Distortion(bundle.generator, features, mixed=False, compiled=False),
+        bundle.coordinates,
+        bundle.prior_scales,
+        PriorShape(),
+        bundle.candidates,
+        bundle.candidate_classes,
+    )
+
+
+def picture_of(search: Search, class_index: int, candidate: int | None = None) -> torch.Tensor:
+    """A class's mean, or one of its candidates."""
+    classes = torch.tensor([class_index])
+    place = torch.zeros(1, 24) if candidate is None else search.candidates[[candidate]]
+    with torch.no_grad():
+        return search.distortion.generator(search.latents(place, classes))
+
+
+@pytest.mark.parametrize("class_index", [0, 1, 2])
+def test_screening_the_means_finds_the_class(conditional: Search, class_index: int) -> None:
+    photograph = picture_of(conditional, class_index)
+    seen: list[Progress] = []
+    options = SearchOptions(steps=2, starts=1)
+    found = conditional.run(photograph, STEP_INDEX, options, seen.append)
+    assert found.classes.tolist() == [class_index]
+    assert [progress.stage for progress in seen] == ["screening"] * 3 + ["search"] * 2
+
+
+def test_the_class_of_the_best_start_is_kept(conditional: Search) -> None:
+    photographs = torch.cat([picture_of(conditional, 1, 4), picture_of(conditional, 2, 5)])
+    options = SearchOptions(steps=3, starts=2, trial_steps=1)
+    assert conditional.run(photographs, STEP_INDEX, options).classes.tolist() == [1, 2]
+
+
+def test_a_given_class_is_the_only_one(conditional: Search) -> None:
+    photograph = picture_of(conditional, 1)
+    seen: list[Progress] = []
+    for starts in (1, 3):
+        options = SearchOptions(steps=2, starts=starts, trial_steps=1, class_index=2)
+        found = conditional.run(photograph, STEP_INDEX, options, seen.append)
+        assert found.classes.tolist() == [2]
+    assert sum(progress.stage == "screening" for progress in seen) == 6  # candidates alone
+
+
+def test_of_many_classes_those_of_the_candidates_are_screened(
+    conditional: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invcomp.inversion.search.MEANS", 2)
+    seen: list[Progress] = []
+    options = SearchOptions(steps=1, starts=1, candidates=2)
+    conditional.run(picture_of(conditional, 1), STEP_INDEX, options, seen.append)
+    assert [progress.stage for progress in seen] == ["screening"] * 2 + ["search"]
+
+
+def test_classes_that_are_not_there(conditional: Search, search: Search) -> None:
+    with pytest.raises(OptionError, match="classes are 0 to 2"):
+        conditional.start(torch.zeros(1, 1), STEP_INDEX, SearchOptions(class_index=3))
+    with pytest.raises(OptionError, match="no classes"):
+        search.start(torch.zeros(1, 1), STEP_INDEX, SearchOptions(class_index=0))

@@ -71,3 +71,20 @@ def test_rows_are_rounded_to_half_a_step() -> None:
     codes, scales = quantise_rows(basis)
     assert codes.dtype == torch.int8
     assert ((codes.float() * scales[:, None] - basis).abs() <= scales[:, None] / 2 + 1e-6).all()
+
+
+def test_classes_have_means_of_their_own_and_one_covariance() -> None:
+    source = torch.Generator().manual_seed(6)
+    mixing = torch.randn(6, 6, generator=source)
+    within = torch.randn(3, 5000, 6, generator=source) @ mixing
+    means = 5 * torch.randn(3, 6, generator=source)
+    prior = Prior.fit(within + means[:, None], 2, tau=0.3)
+    torch.testing.assert_close(prior.mean, means, atol=0.2, rtol=0)
+    torch.testing.assert_close(prior.root @ prior.root, mixing.T @ mixing, atol=0.5, rtol=0.05)
+    gradients = torch.randn(50, 12, generator=source)
+    coordinates, _ = perceptual_coordinates(gradients, prior, 4)
+    assert coordinates.mean.shape == (3, 12)
+    c, classes = torch.randn(2, 4, generator=source), torch.tensor([2, 0])
+    moved = coordinates.latents(c, classes) - coordinates.latents(c)
+    expected = (prior.mean[classes] - prior.mean[:1]).repeat(1, 2)
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)

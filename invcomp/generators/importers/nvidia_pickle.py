@@ -203,8 +203,6 @@ def _tensors(network: _Object) -> dict[str, NDArray[Any]]:
 
 def _build(arguments: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Generator:
     """Our network of NVIDIA's tensors; its kind is read off their names."""
-    if arguments.get("c_dim", 0) > 0:
-        raise BundleError(f"class-conditional, {arguments['c_dim']} classes: not supported yet")
     if arguments.get("img_channels", 3) != 3:
         raise BundleError(f"{arguments['img_channels']} channels: pictures have 3")
     if "synthesis.b4.const" in tensors:
@@ -219,10 +217,17 @@ def _build(arguments: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Gener
 
 
 def _mapping(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """z_size, w_size and depth of the mapping network, off its tensors."""
+    """Sizes, depth and classes of the mapping network, off its tensors."""
     depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in tensors)
-    w_size, z_size = tensors["mapping.fc0.weight"].shape
-    return {"z_size": z_size, "w_size": w_size, "mapping_depth": depth}
+    w_size, inputs = tensors["mapping.fc0.weight"].shape
+    embedding = tensors.get("mapping.embed.weight")  # [numbers of a class, classes]
+    beside, classes = (0, 0) if embedding is None else embedding.shape
+    return {
+        "z_size": inputs - beside,
+        "w_size": w_size,
+        "mapping_depth": depth,
+        "classes": classes,
+    }
 
 
 def _stylegan2(tensors: dict[str, NDArray[Any]]) -> StyleGAN2:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...errors import BundleError, MissingBundleError
 from ..base import Generator
+from .biggan import read_biggan
 from .dcgan import read_dcgan
 from .nvidia_pickle import read_nvidia
 from .rosinality import read_rosinality
@@ -15,6 +16,7 @@ from .torch_file import open_zip
 READERS: dict[str, Callable[[Path], Generator]] = {
     "StyleGAN2-ADA or StyleGAN3 network pickle": read_nvidia,
     "stylegan2-pytorch checkpoint": read_rosinality,
+    "BigGAN-deep state dict": read_biggan,
     "stack of transposed convolutions": read_dcgan,
 }
 

@@ -2,7 +2,8 @@
 
 `torch.load` is not used, even with `weights_only`: it reserves whatever size a tensor declares,
 unpacks what a zip file holds, and knows the layout before zip files only without `mmap`. Here a
-tensor can only be a view of bytes that are in the file, which is mapped, not read.
+tensor can only be a view of bytes that are in the file, which is mapped, not read (as a private
+copy, for torch's tensors cannot be read-only).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..base import Generator
 from .numpy_pickle import ARRAY_GLOBALS, ArrayUnpickler
@@ -89,6 +91,11 @@ def check_total(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
         raise ValueError("tensors that share their bytes: together they are larger than the file")
 
 
+def as_tensor(values: NDArray[Any]) -> Tensor:
+    """A view of a file as a tensor to compute with; what is kept must be a copy."""
+    return torch.from_numpy(values if values.flags.aligned else np.array(values))
+
+
 def load_into(generator: Generator, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Gives a generator on the meta device copies of its tensors, in float32.
 
@@ -134,7 +141,8 @@ def view(values: NDArray[Any], offset: Any, size: Any, stride: Any) -> NDArray[A
     steps = [step * values.itemsize for step in stride]
     if not prod(size):
         return np.empty(0, values.dtype)  # a shape beside no bytes could be any
-    return np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=False)
+    writeable = values.flags.writeable
+    return np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=writeable)
 
 
 class Storage:
@@ -262,7 +270,7 @@ def _read_legacy(file: BinaryIO) -> Any:
     content, keys = main.load(), _NumbersUnpickler(file).load()
     if not isinstance(keys, list):
         raise ValueError("storages without keys")
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     place = file.tell()
     for key in keys:
         storage = main.storages.get(key) if isinstance(key, str) else None
@@ -297,7 +305,7 @@ def _read_zip(file: BinaryIO) -> Any:
     """The layout since torch 1.6: a pickle and the storages' values, all of them uncompressed."""
     with open_zip(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise ValueError("a zip file that torch.save did not write")

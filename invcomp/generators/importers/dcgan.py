@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -16,21 +18,36 @@ from ..dcgan import DCGAN
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def read_dcgan(path: Path) -> DCGAN:
+def read_dcgan(path: Path, classes: int = 0) -> DCGAN:
     """The generator of a torch file, read with torch's `weights_only`.
 
     Args:
         path: of a state dict, or of a dict with one in it.
+        classes: the last of its inputs that are a one-hot class, which the tensors do not tell.
 
     Raises:
         BundleError: no such stack in the file, or damaged.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return from_state(_state_dict(content))
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return from_state(_state_dict(content), classes)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError,
             OptionError, pickle.UnpicklingError, EOFError) as error:  # fmt: skip
         raise BundleError(f"{path}: not a stack of transposed convolutions: {error}") from error
+
+
+def read_eye_generator(wheel: Path) -> DCGAN:
+    """The 128-px generator of eyes in eight colours of the `omniart-eye-generator` wheel.
+
+    Raises:
+        BundleError: the file is no such wheel.
+    """
+    member = "omniart_eye_generator/generator_model_state.pth"
+    try:
+        with ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+            return read_dcgan(Path(archive.extract(member, folder)), classes=8)
+    except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
+        raise BundleError(f"{wheel.name} does not hold the eye generator: {error}") from error
 
 
 def _state_dict(content: Any) -> Mapping[str, Tensor]:
@@ -44,7 +61,7 @@ def _state_dict(content: Any) -> Mapping[str, Tensor]:
     raise ValueError("no state dict in it")
 
 
-def from_state(state: Mapping[str, Tensor]) -> DCGAN:
+def from_state(state: Mapping[str, Tensor], classes: int = 0) -> DCGAN:
     """The generator of a state dict whose layers are in their order.
 
     Raises:
@@ -58,7 +75,7 @@ def from_state(state: Mapping[str, Tensor]) -> DCGAN:
     prefixes = [name.removesuffix("weight") for name in convolutions]
     bias = f"{prefixes[0]}bias" in state
     channels = [weight.shape[0] for weight in weights]
-    generator = DCGAN(channels, weights[0].shape[2], bias)
+    generator = DCGAN(channels, weights[0].shape[2], bias, classes)
     norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
     if len(norms) != len(weights) - 1:
         raise ValueError(f"{len(norms)} batch norms between {len(weights)} convolutions")

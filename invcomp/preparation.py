@@ -20,7 +20,7 @@ from .codec import Codec, choose_device, has_fast_bfloat16
 from .errors import BundleError, ImageError, OptionError
 from .files import atomic_write
 from .frame import to_pil
-from .generators.base import Generator, draw_classes
+from .generators.base import Generator, draw_classes, sample_of
 from .inversion.search import SearchOptions
 from .latents.calibration import Coded, fit_prior, provisional_scales
 from .latents.coordinates import Prior, perceptual_coordinates
@@ -238,9 +238,9 @@ class _Drawing:
         count = self.options.batch
         z = torch.randn(count, self.generator.z_size, generator=self.source).to(self.device)
         classes = draw_classes(self.generator, count, self.source)
+        classes = None if classes is None else classes.to(self.device)
         with torch.no_grad():
-            sampled = self.generator.sample(z, None if classes is None else classes.to(self.device))
-            latents = self.generator.spread(sampled)
+            latents = self.generator.spread(sample_of(self.generator, z, classes))
             if self.prior.layers > 1:
                 x = torch.randn(count, self.generator.latent_size, generator=self.source)
                 latents = latents + self.options.draw_tau * self.prior.own_parts(x.to(self.device))

@@ -98,6 +98,11 @@ def reduce_picture(picture: Tensor, resolution: int) -> Tensor:
     return F.adaptive_avg_pool2d(picture, resolution)
 
 
+def sample_of(generator: Generator, z: Tensor, classes: Tensor | None) -> Tensor:
+    """`Generator.sample`, which need not take classes where there are none."""
+    return generator.sample(z) if classes is None else generator.sample(z, classes)
+
+
 def draw_classes(generator: Generator, count: int, source: torch.Generator) -> Tensor | None:
     """Classes int64 [count], equally likely; None, and nothing drawn, where there are none."""
     if not generator.classes:

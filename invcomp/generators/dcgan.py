@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
@@ -20,20 +22,26 @@ class DCGAN(Generator):
     The first makes `kernel` pixels of one, the others double the size.
 
     Args:
-        channels: of z, of each layer's output but the picture's.
+        channels: of z, with the classes, and of each layer's output but the picture's.
         kernel: of every convolution; the first has no padding, the others pad to double the size.
         bias: whether convolutions have biases.
+        classes: of a conditional one, whose z is followed by the class, one-hot; 0: none.
     """
 
-    def __init__(self, channels: Sequence[int], kernel: int = 4, bias: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], kernel: int = 4, bias: bool = False, classes: int = 0
+    ) -> None:
         super().__init__()
         if len(channels) < 2 or min(channels) < 1 or kernel < 4 or kernel % 2:
             raise OptionError(f"channels {list(channels)}, kernel {kernel}: no DCGAN")
+        if not 0 <= classes < channels[0]:
+            raise OptionError(f"{classes} classes among {channels[0]} inputs: no DCGAN")
         self.channels, self.kernel, self.bias = tuple(channels), kernel, bias
-        self.z_size, self.resolution = channels[0], kernel * 2 ** (len(channels) - 1)
+        self.classes, self.z_size = classes, channels[0] - classes
+        self.resolution = kernel * 2 ** (len(channels) - 1)
         if self.resolution > LARGEST:
             raise OptionError(f"{len(channels)} layers make pictures of {self.resolution} px")
-        self.layers = (LatentLayer("z", (self.z_size,)),)
+        self.layers = (LatentLayer("z", (channels[0],)),)
         stack: list[nn.Module] = []
         for index, (inputs, outputs) in enumerate(pairwise([*channels, 3])):
             stride, padding = (1, 0) if index == 0 else (2, kernel // 2 - 1)
@@ -44,11 +52,16 @@ class DCGAN(Generator):
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""
-        return {"channels": list(self.channels), "kernel": self.kernel, "bias": self.bias}
+        given = {"channels": list(self.channels), "kernel": self.kernel, "bias": self.bias}
+        return {**given, "classes": self.classes} if self.classes else given
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """See `Generator.sample`: z itself."""
-        return z
+        """See `Generator.sample`: z itself, and the class, one-hot."""
+        if not self.classes:
+            return z
+        if classes is None:
+            raise ValueError("a class-conditional generator needs classes")
+        return torch.cat([z, F.one_hot(classes, self.classes).to(z.dtype)], 1)
 
     def forward(self, latents: Tensor) -> Tensor:
         """See `Generator.forward`."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .base import Generator, check_class, draw_classes, normal, reduce_picture
+from .base import Generator, check_class, draw_classes, normal, reduce_picture, sample_of
 
 CHUNK_PIXELS = 1 << 22  # generated at once
 MEAN_SAMPLES = 10_000
@@ -42,7 +42,7 @@ def samples(
     chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, count))
     classes = _classes(generator, count, seed, class_index)
     classes = None if classes is None else classes.to(device)
-    latents = generator.sample(normal(count, generator.z_size, seed).to(device), classes)
+    latents = sample_of(generator, normal(count, generator.z_size, seed).to(device), classes)
     if truncation != 1:
         latents = _means(generator, classes).lerp(latents, truncation)
     for part in latents.split(chunk):

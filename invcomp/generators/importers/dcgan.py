@@ -19,17 +19,18 @@ from .torch_file import StoredTensor, load_into, read_torch, tensors_of
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def read_dcgan(path: Path) -> DCGAN:
+def read_dcgan(path: Path, classes: int = 0) -> DCGAN:
     """The generator of a file of `torch.save`, read as data.
 
     Args:
         path: of a state dict, or of a dict with one in it.
+        classes: the last of its inputs that are a one-hot class, which the tensors do not tell.
 
     Raises:
         BundleError: no such stack in the file, or damaged.
     """
     try:
-        return from_state(tensors_of(_state_dict(read_torch(path)), path))
+        return from_state(tensors_of(_state_dict(read_torch(path)), path), classes)
     except Exception as error:  # a hostile pickle can raise what it likes
         raise BundleError(f"{path}: not a stack of transposed convolutions: {error}") from error
 
@@ -47,6 +48,20 @@ def read_face_generator(wheel: Path) -> DCGAN:
         raise BundleError(f"{wheel.name} does not hold the face generator: {error}") from error
 
 
+def read_eye_generator(wheel: Path) -> DCGAN:
+    """The 128-px generator of eyes in eight colours of the `omniart-eye-generator` wheel.
+
+    Raises:
+        BundleError: the file is no such wheel.
+    """
+    member = "omniart_eye_generator/generator_model_state.pth"
+    try:
+        with ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+            return read_dcgan(Path(archive.extract(member, folder)), classes=8)
+    except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
+        raise BundleError(f"{wheel.name} does not hold the eye generator: {error}") from error
+
+
 def _state_dict(content: Any, depth: int = 3) -> Mapping[str, Any]:
     """The state dict itself: the content, or the one value of it that is one."""
     if isinstance(content, Mapping) and content and depth:
@@ -58,7 +73,7 @@ def _state_dict(content: Any, depth: int = 3) -> Mapping[str, Any]:
     raise ValueError("no state dict in it")
 
 
-def from_state(state: Mapping[str, NDArray[Any]]) -> DCGAN:
+def from_state(state: Mapping[str, NDArray[Any]], classes: int = 0) -> DCGAN:
     """The generator of a state dict whose layers are in their order.
 
     Raises:
@@ -73,7 +88,7 @@ def from_state(state: Mapping[str, NDArray[Any]]) -> DCGAN:
     bias = f"{prefixes[0]}bias" in state
     channels = [weight.shape[0] for weight in weights]
     with torch.device("meta"):
-        generator = DCGAN(channels, weights[0].shape[2], bias)
+        generator = DCGAN(channels, weights[0].shape[2], bias, classes)
     norms = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
     if len(norms) != len(weights) - 1:
         raise ValueError(f"{len(norms)} batch norms between {len(weights)} convolutions")

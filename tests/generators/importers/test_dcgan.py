@@ -47,6 +47,22 @@ def test_half_precision_and_strides(tmp_path: Path, legacy: bool) -> None:
     assert torch.equal(read(z), network(z[:, :, None, None]))
 
 
+def test_the_last_inputs_are_a_class(tmp_path: Path) -> None:
+    network = stack()
+    torch.save(network.state_dict(), tmp_path / "g.pth", _use_new_zipfile_serialization=False)
+    read = read_dcgan(tmp_path / "g.pth", classes=4)
+    assert (read.classes, read.z_size, read.latent_size) == (4, 6, 10)
+    z, classes = torch.randn(3, 6), torch.tensor([3, 0, 1])
+    inputs = torch.cat([z, torch.eye(4)[classes]], 1)
+    assert torch.equal(read(read.sample(z, classes)), network(inputs[:, :, None, None]))
+    assert read.options()["classes"] == 4
+    assert "classes" not in read_dcgan(tmp_path / "g.pth").options()
+    with pytest.raises(ValueError, match="needs classes"):
+        read.sample(z)
+    with pytest.raises(BundleError, match="10 classes among 10"):
+        read_dcgan(tmp_path / "g.pth", classes=10)
+
+
 @pytest.mark.parametrize(
     "state",
     [

@@ -222,11 +222,11 @@ ATTACKS: dict[str, bytes] = {
     "a frame of 10 GB": pickle.FRAME + struct.pack("<Q", 10**10),
     "a number of 2 GB": pickle.LONG4 + b"\xff\xff\xff\x7f",
     "a huge memo": pickle.EMPTY_DICT + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f",
-    "a million lists": pickle.EMPTY_LIST * 1_000_000,
-    "a million marks": pickle.MARK * 1_000_000,
-    "a million memos": pickle.NONE + pickle.MEMOIZE * 1_000_000,
-    "a million objects": named("collections", "OrderedDict") + pickle.BINPUT + b"\1"
-    + (pickle.BINGET + b"\1" + pickle.EMPTY_TUPLE + pickle.REDUCE) * 300_000,
+    "very many lists": pickle.EMPTY_LIST * 200_000,
+    "very many marks": pickle.MARK * 200_000,
+    "very many memos": pickle.NONE + pickle.MEMOIZE * 200_000,
+    "very many objects": named("collections", "OrderedDict") + pickle.BINPUT + b"\1"
+    + (pickle.BINGET + b"\1" + pickle.EMPTY_TUPLE + pickle.REDUCE) * 80_000,
     "an array of 10^15": call(named("numpy", "ndarray"), row(number(10**15))),
     "a dict of a dict": call(named("collections", "OrderedDict"), table(text("a"), number(1))),
     "a long name": named("a" * 2_000_000, "b"),
@@ -239,14 +239,14 @@ ATTACKS: dict[str, bytes] = {
     "a set of 2^60 steps": call(named("builtins", "set"), row(doubled_by_memo(60))),
     "a frozen set": pickle.MARK + doubled_by_memo(60) + pickle.FROZENSET,
     "a hash without a bottom": table(
-        pickle.EMPTY_TUPLE + pickle.TUPLE1 * 90_000, pickle.NONE
+        pickle.EMPTY_TUPLE + pickle.TUPLE1 * 60_000, pickle.NONE
     ),
     "a class name of 2^60 letters": table(
         text("G_ema"), persistent(table(), text("class_name"), doubled_by_memo(60))
     ),
     "a list in 2^60 places": table(text("G_ema"), doubled_by_memo(60)),
     "a module in 2^60 places": modules_within(60),
-    "lists within lists": pickle.EMPTY_LIST * 90_000 + pickle.APPEND * 89_999,
+    "lists within lists": pickle.EMPTY_LIST * 45_000 + pickle.APPEND * 44_999,
     "a dict within itself": pickle.EMPTY_DICT + pickle.BINPUT + b"\1" + text("G_ema")
     + pickle.BINGET + b"\1" + pickle.SETITEM,
     "keys that collide": table(

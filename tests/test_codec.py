@@ -244,3 +244,17 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
     ideal = codec.tables.code_length(decode(file, codec.tables).integers, file.step_index).sum() / 8
     assert sum(map(len, file.segments)) <= 1.03 * ideal + 2
     assert len(encoded.data) - sum(map(len, file.segments)) == 12
+
+
+def test_a_given_colour_of_the_eyes(pypi: Path) -> None:
+    """`dcgan-eyes-128`: a picture of its own, as there are no eyes to test on."""
+    codec = Codec(load_bundle("dcgan-eyes-128"), "cpu", compiled=False)
+    z, blue = normal(2, codec.generator.z_size, seed=1)[1:], torch.tensor([1])
+    picture = from_picture(codec.generator(codec.generator.sample(z, blue)))
+    losses = []
+    for colour in (1, 7):
+        options = SearchOptions(steps=30, starts=1, class_index=colour)
+        encoded = next(codec.encode([picture], quality=60, search=options))
+        assert decode(IvcFile.unpack(encoded.data), codec.tables).class_index == colour
+        losses.append(encoded.lpips)
+    assert losses[0] < losses[1]  # red eyes are not so near

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import BundleError, MissingBundleError
 from .base import Generator
 from .download import ByteProgress, PinnedFile, cache_directory, fetch
-from .importers.dcgan import read_face_generator
+from .importers.dcgan import read_eye_generator, read_face_generator
 from .importers.openvino_ir import read_random_face
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -89,6 +89,20 @@ KNOWN_MODELS = {
                 size=13_306_246,
             ),
             read=read_face_generator,
+        ),
+        KnownModel(
+            name="dcgan-eyes-128",
+            description="painted eyes in 8 colours, 128 px, rough: `omniart-eye-generator`",
+            licence="MIT; trained on the OmniArt eye data set: see NOTICE",
+            example="portrait.jpg",
+            weights=PinnedFile(
+                project="omniart-eye-generator",
+                version="0.1",
+                filename="omniart_eye_generator-0.1-py3-none-any.whl",
+                sha256="e21910eb2ea8ce1eeadd037454fafd5bb7cee28cee7ed07f14d897b67971fd74",
+                size=47_981_950,
+            ),
+            read=read_eye_generator,
         ),
     ]
 }

@@ -164,12 +164,15 @@ def _show(meter: show.Meter, tick: Tick) -> None:
         f"G {values['generator']:.2f}  D {values['discriminator']:.2f}"
     )
     if "kid" in values:
-        meter.note(f"{tick.images / 1000:.0f} kimg: KID {values['kid']:.4f}")
+        kid = f"KID {values['kid']:.4f} ({values['kid_features']} features)"
+        meter.note(f"{tick.images / 1000:.0f} kimg: {kid}")
     meter.show("training", tick.images, tick.total, note)
     if tick.warning:
         show.warning(tick.warning)
 
 
 def _outcome(trainer: Trainer, output: Path) -> str:
-    kid = f", best KID {trainer.best_kid:.4f}" if trainer.held_out else ""
+    kid = ""
+    if trainer.held_out:
+        kid = f", best KID {trainer.best_kid:.4f} ({trainer.kid_features} features)"
     return f"{output}: {trainer.images / 1000:.0f} thousand pictures seen{kid}"

@@ -88,6 +88,7 @@ class Trainer:
         self.random = torch.Generator().manual_seed(options.seed)  # shared by all processes
         self.ada = AdaptiveProbability(options.augmentation_p, options.ada_target)
         self.images, self.steps, self.best_kid = 0, 0, float("inf")
+        self.kid_features = ""  # of best_kid: figures of different features must not be compared
         self.path_mean = torch.zeros([], device=self.device)
         torch.manual_seed(options.seed * self.processes + self.rank)  # noise: each its own
         if resume:
@@ -339,7 +340,7 @@ class Trainer:
             warning = self._collapsed(shown)
             best = False
             if self.held_out is not None:
-                values["kid"] = self.kid()
+                values["kid"], values["kid_features"] = self.kid(), self.kid_features
                 best = values["kid"] < self.best_kid
                 self.best_kid = min(self.best_kid, values["kid"])
             self.directory.snapshot(self.averaged, self.images, best or self.held_out is None)
@@ -358,6 +359,8 @@ class Trainer:
         assert self.held_out is not None
         if self._kid is None:
             self._kid = Kid(_batches(self.held_out), self.device)
+            if self.kid_features != self._kid.features:  # begun where other weights were at hand
+                self.kid_features, self.best_kid = self._kid.features, float("inf")
         fake = samples(self.averaged, self.options.kid_samples, seed=1)
         return self._kid(map(to_uint8, fake))
 
@@ -400,6 +403,7 @@ class Trainer:
             "steps": self.steps,
             "augmentation_p": self.ada.p,
             "best_kid": self.best_kid,
+            "kid_features": self.kid_features,
         }
         self.directory.save_state(tensors, values)
 
@@ -417,6 +421,7 @@ class Trainer:
         self.path_mean = tensors["path_mean"].to(self.device)
         self.images, self.steps = values["images"], values["steps"]
         self.ada.p, self.best_kid = values["augmentation_p"], values["best_kid"]
+        self.kid_features = values["kid_features"]
         if self.accelerator.is_main_process:
             self.directory.forget_after(self.images)
 

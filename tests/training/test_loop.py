@@ -78,6 +78,9 @@ def test_a_run_directory(whole: Path) -> None:
     assert Image.open(whole / "samples" / "000000480.png").size == (128, 128)
     assert (whole / "losses.png").stat().st_size > 1000
     assert list(whole.glob("events.*"))
+    measured = [line for line in RunDirectory(whole).metrics() if "kid" in line]
+    assert len(measured) == 3
+    assert {line["kid_features"] for line in measured} <= {"inception", "lpips-alex"}
     assert load_generator(whole / "best.safetensors").resolution == 16
 
 

@@ -119,14 +119,11 @@ def train(
         from ..training.loop import Trainer, accelerator_for
         from ..training.run import RunDirectory
 
+        accelerator = accelerator_for(device)
+        if compiled is None:  # on CPUs it takes minutes and wins nothing: docs/experiments.md
+            compiled = accelerator.device.type == "cuda" and has_compiler()
         trainer = Trainer(
-            dataset,
-            RunDirectory(output),
-            options,
-            str(pictures),
-            resume,
-            accelerator_for(device),
-            has_compiler() if compiled is None else compiled,
+            dataset, RunDirectory(output), options, str(pictures), resume, accelerator, compiled
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)

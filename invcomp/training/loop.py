@@ -151,8 +151,8 @@ class Trainer:
         real_logits = self.discriminator(augment(real, p, randoms[1]))
         return discriminator_loss(self.options.loss, real_logits, fake_logits), real_logits
 
-    def _generator_loss(self, z: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
-        fake_logits = self.discriminator(augment(self._generate(z), p, randoms[0]))
+    def _generator_loss(self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
+        fake_logits = self.discriminator(augment(fake, p, randoms[0]))
         real_logits = None
         if self.options.loss == "rpgan":
             real_logits = self.discriminator(augment(real, p, randoms[1]))
@@ -166,19 +166,18 @@ class Trainer:
         real = self._real()
         p = torch.tensor(self.ada.p, device=self.device)
         seen: dict[str, Tensor] = {}
-        self.generator.requires_grad_(False)
-        with torch.no_grad(), self._autocast():
-            fake = self._generate(self._z())
+        # one batch serves both steps: the generator does not change between them
         with self._autocast():
+            generated = self._generate(self._z())
+            fake = generated.detach()
             loss, logits = self._discriminator_loss(fake, real, p, self._randoms())
         self._update(self.optimiser_d, self.discriminator, loss)
         seen |= {"discriminator": loss.detach(), "sign": logits.detach().sign().mean()}
         if self.steps % options.penalty_every == 0:
             seen["penalty"] = self._penalise(real, fake, p)
-        self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
         with self._autocast():
-            loss = self._generator_loss(self._z(), real, p, self._randoms())
+            loss = self._generator_loss(generated, real, p, self._randoms())
         self._update(self.optimiser_g, self.generator, loss)
         seen["generator"] = loss.detach()
         if options.path_length and self.steps % options.path_length_every == 0:

@@ -34,7 +34,7 @@ def search_whitened(
     """Whitened latents [1, (1 + layers) * d] found without rate or rounding."""
     distortion = codec.searcher(SearchOptions(steps=steps), 1).distortion
     target = distortion.target(photograph)
-    x = torch.zeros(1, (1 + prior.layers) * len(prior.mean), requires_grad=True)
+    x = torch.zeros(1, (1 + prior.layers) * prior.mean.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([x], betas=(0.9, 0.99))
     for step in range(steps):
         cosine = 0.51 + 0.49 * math.cos(math.pi * step / steps)

@@ -162,7 +162,7 @@ def _print(comparison: Comparison) -> None:
         f"{8 * len(ours.data) / pixels:.5f}",
         f"{ours.lpips:.3f}",
         f"{ours.psnr:.1f} dB",
-        f"{ours.seconds:.1f} s",
+        f"{ours.seconds:.3g} s",
         f"{comparison.decode_seconds:.2f} s",
         style="bold",
     )

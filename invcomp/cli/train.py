@@ -119,14 +119,11 @@ def train(
         from ..training.loop import Trainer, accelerator_for
         from ..training.run import RunDirectory
 
+        accelerator = accelerator_for(device)
+        if compiled is None:  # on CPUs it takes minutes and wins nothing: docs/experiments.md
+            compiled = accelerator.device.type == "cuda" and has_compiler()
         trainer = Trainer(
-            dataset,
-            RunDirectory(output),
-            options,
-            str(pictures),
-            resume,
-            accelerator_for(device),
-            has_compiler() if compiled is None else compiled,
+            dataset, RunDirectory(output), options, str(pictures), resume, accelerator, compiled
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
@@ -164,12 +161,15 @@ def _show(meter: show.Meter, tick: Tick) -> None:
         f"G {values['generator']:.2f}  D {values['discriminator']:.2f}"
     )
     if "kid" in values:
-        meter.note(f"{tick.images / 1000:.0f} kimg: KID {values['kid']:.4f}")
+        kid = f"KID {values['kid']:.4f} ({values['kid_features']} features)"
+        meter.note(f"{tick.images / 1000:.0f} kimg: {kid}")
     meter.show("training", tick.images, tick.total, note)
     if tick.warning:
         show.warning(tick.warning)
 
 
 def _outcome(trainer: Trainer, output: Path) -> str:
-    kid = f", best KID {trainer.best_kid:.4f}" if trainer.held_out else ""
+    kid = ""
+    if trainer.held_out:
+        kid = f", best KID {trainer.best_kid:.4f} ({trainer.kid_features} features)"
     return f"{output}: {trainer.images / 1000:.0f} thousand pictures seen{kid}"

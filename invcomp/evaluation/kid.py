@@ -28,10 +28,12 @@ LEAST = 64  # pixels: smaller pictures are enlarged, AlexNet's strides leave not
 class AlexNetFeatures(nn.Module):
     """Mean and deviation over the picture of the five feature maps of LPIPS's AlexNet, [N, 2304].
 
-    `num_features` is read by torchmetrics.
+    Feature vectors have unit length at each place, as in LPIPS, and the whole is scaled so that
+    |x|^2 / d = 1: what the kernel (x.y / d + 1)^3 expects. `num_features` is read by torchmetrics.
     """
 
-    num_features = 2 * (64 + 192 + 384 + 256 + 256)
+    channels = (64, 192, 384, 256, 256)
+    num_features = 2 * sum(channels)
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,9 +45,14 @@ class AlexNetFeatures(nn.Module):
         if x.shape[-1] < LEAST:
             x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
         network: Any = self.network
-        maps = network.net(network.scaling_layer(x))
-        parts = [part for each in maps for part in (each.mean([2, 3]), each.std([2, 3]))]
-        return torch.cat(parts, 1)
+        maps = [F.normalize(each, eps=1e-8) for each in network.net(network.scaling_layer(x))]
+        parts = [part for each in maps for part in (each.mean([2, 3]), _deviation(each))]
+        return torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """Deviation over the picture: [N, C, H, W] to [N, C]."""
+    return x.var([2, 3], unbiased=False).sqrt()
 
 
 class Kid:

@@ -42,7 +42,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs] to [N, outputs]."""
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        x = F.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)
         return F.leaky_relu(x, 0.2) * GAIN if self.activate else x
 
 
@@ -120,7 +120,7 @@ class SynthesisLayer(ModulatedConv):
             x = F.conv_transpose2d(
                 x, self.weight.transpose(0, 1), stride=2
             )  # [N, outputs, R+1, R+1]
-            x = smooth(F.pad(x, (1, 1, 1, 1))) * 4
+            x = smooth(F.pad(x, (1, 1, 1, 1)), gain=4)
         else:
             x = F.conv2d(x, self.weight, padding=1)
         x = x * demodulation[:, :, None, None].to(x.dtype)
@@ -247,13 +247,19 @@ class StyleGAN2(Generator):
         return self.synthesis(ws, noise, self.resolution)  # type: ignore[no-any-return]
 
 
-def smooth(x: Tensor) -> Tensor:
+def smooth(x: Tensor, gain: float = 1) -> Tensor:
     """The filter [1, 3, 3, 1] / 8 along height and width: [N, C, H, W] to [N, C, H-3, W-3].
 
-    As sums of slices, which torch.compile fuses, differentiable any number of times.
+    As one convolution a channel, which on CPUs is several times as fast as sums of slices, compiled
+    or not.
+
+    Args:
+        x: features.
+        gain: factor on the result.
     """
-    x = (x[:, :, :-3] + x[:, :, 3:] + 3 * (x[:, :, 1:-2] + x[:, :, 2:-1])) / 8
-    return (x[..., :-3] + x[..., 3:] + 3 * (x[..., 1:-2] + x[..., 2:-1])) / 8
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype) / 8
+    kernel = (line[:, None] * line * gain).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:

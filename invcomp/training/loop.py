@@ -88,6 +88,7 @@ class Trainer:
         self.random = torch.Generator().manual_seed(options.seed)  # shared by all processes
         self.ada = AdaptiveProbability(options.augmentation_p, options.ada_target)
         self.images, self.steps, self.best_kid = 0, 0, float("inf")
+        self.kid_features = ""  # of best_kid: figures of different features must not be compared
         self.path_mean = torch.zeros([], device=self.device)
         torch.manual_seed(options.seed * self.processes + self.rank)  # noise: each its own
         if resume:
@@ -150,8 +151,8 @@ class Trainer:
         real_logits = self.discriminator(augment(real, p, randoms[1]))
         return discriminator_loss(self.options.loss, real_logits, fake_logits), real_logits
 
-    def _generator_loss(self, z: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
-        fake_logits = self.discriminator(augment(self._generate(z), p, randoms[0]))
+    def _generator_loss(self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
+        fake_logits = self.discriminator(augment(fake, p, randoms[0]))
         real_logits = None
         if self.options.loss == "rpgan":
             real_logits = self.discriminator(augment(real, p, randoms[1]))
@@ -165,19 +166,18 @@ class Trainer:
         real = self._real()
         p = torch.tensor(self.ada.p, device=self.device)
         seen: dict[str, Tensor] = {}
-        self.generator.requires_grad_(False)
-        with torch.no_grad(), self._autocast():
-            fake = self._generate(self._z())
+        # one batch serves both steps: the generator does not change between them
         with self._autocast():
+            generated = self._generate(self._z())
+            fake = generated.detach()
             loss, logits = self._discriminator_loss(fake, real, p, self._randoms())
         self._update(self.optimiser_d, self.discriminator, loss)
         seen |= {"discriminator": loss.detach(), "sign": logits.detach().sign().mean()}
         if self.steps % options.penalty_every == 0:
             seen["penalty"] = self._penalise(real, fake, p)
-        self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
         with self._autocast():
-            loss = self._generator_loss(self._z(), real, p, self._randoms())
+            loss = self._generator_loss(generated, real, p, self._randoms())
         self._update(self.optimiser_g, self.generator, loss)
         seen["generator"] = loss.detach()
         if options.path_length and self.steps % options.path_length_every == 0:
@@ -339,7 +339,7 @@ class Trainer:
             warning = self._collapsed(shown)
             best = False
             if self.held_out is not None:
-                values["kid"] = self.kid()
+                values["kid"], values["kid_features"] = self.kid(), self.kid_features
                 best = values["kid"] < self.best_kid
                 self.best_kid = min(self.best_kid, values["kid"])
             self.directory.snapshot(self.averaged, self.images, best or self.held_out is None)
@@ -358,6 +358,8 @@ class Trainer:
         assert self.held_out is not None
         if self._kid is None:
             self._kid = Kid(_batches(self.held_out), self.device)
+            if self.kid_features != self._kid.features:  # begun where other weights were at hand
+                self.kid_features, self.best_kid = self._kid.features, float("inf")
         fake = samples(self.averaged, self.options.kid_samples, seed=1)
         return self._kid(map(to_uint8, fake))
 
@@ -400,6 +402,7 @@ class Trainer:
             "steps": self.steps,
             "augmentation_p": self.ada.p,
             "best_kid": self.best_kid,
+            "kid_features": self.kid_features,
         }
         self.directory.save_state(tensors, values)
 
@@ -417,6 +420,7 @@ class Trainer:
         self.path_mean = tensors["path_mean"].to(self.device)
         self.images, self.steps = values["images"], values["steps"]
         self.ada.p, self.best_kid = values["augmentation_p"], values["best_kid"]
+        self.kid_features = values["kid_features"]
         if self.accelerator.is_main_process:
             self.directory.forget_after(self.images)
 

@@ -28,7 +28,7 @@ class TrainOptions:
 
     Attributes:
         resolution: of the pictures, a power of two, 8 to 1024.
-        preset: "compact" (3 M parameters at 64 px) or "stylegan2" (the paper's widths).
+        preset: "compact" (3.3 M parameters at 64 px) or "stylegan2" (the paper's widths).
         kimg: thousand pictures of training in all.
         batch: pictures a step, over all processes.
         learning_rate: Adam's, of both networks.
@@ -110,11 +110,15 @@ class TrainOptions:
 
     @property
     def channels(self) -> list[int]:
-        """Channels of every resolution from 4 px up, of both networks."""
-        compact = 2048, min(256, 4 * self.resolution)
-        base, most = compact if self.preset == "compact" else (32768, 512)
-        sizes = [4 * 2**index for index in range((self.resolution // 4).bit_length())]
-        return [max(min(base // size, most), 8) for size in sizes]
+        """Channels of every resolution from 4 px up, of both networks.
+
+        "compact" is thin where pictures are large and wide where they are small: parameters cost
+        four times less there.
+        """
+        halvings = range((self.resolution // 4).bit_length() - 1, -1, -1)
+        if self.preset == "compact":
+            return [min(24 * 2**halving, 384) if halving else 16 for halving in halvings]
+        return [min(32768 * 2**halving // self.resolution, 512) for halving in halvings]
 
     @property
     def w_size(self) -> int:

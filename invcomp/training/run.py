@@ -123,7 +123,8 @@ class RunDirectory:
 
             self._events = SummaryWriter(str(self.path))
         for name, value in line.items():
-            self._events.add_scalar(name, value, line["images"])
+            if not isinstance(value, str):
+                self._events.add_scalar(name, value, line["images"])
         self._events.flush()
 
     def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
@@ -147,10 +148,13 @@ class RunDirectory:
         for name in ("generator", "discriminator", "penalty", "augmentation_p"):
             points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
             axes[0].plot(*zip(*points, strict=True), label=name) if points else None
-        points = [(line["images"] / 1000, line["kid"]) for line in lines if "kid" in line]
-        if points:
-            axes[1].plot(*zip(*points, strict=True), "o-", label="KID")
-            axes[1].set_yscale("log" if min(kid for _, kid in points) > 0 else "linear")
+        measured = [line for line in lines if "kid" in line]
+        for features in sorted({line["kid_features"] for line in measured}):
+            own = [line for line in measured if line["kid_features"] == features]
+            points = [(line["images"] / 1000, line["kid"]) for line in own]
+            axes[1].plot(*zip(*points, strict=True), "o-", label=f"KID ({features} features)")
+        if measured and min(line["kid"] for line in measured) > 0:
+            axes[1].set_yscale("log")
         axes[1].set_xlabel("thousand pictures seen")
         for axis in axes:
             axis.legend()

@@ -38,6 +38,7 @@ def test_from_pictures_to_a_compressed_one(
     assert "broken.png: not an image" in trained.err
     assert "1 files were left out" in trained.err
     assert "best KID" in trained.out
+    assert "features)" in trained.out
     sampled = invcomp("sample", run, "-n", "5", "-o", tmp_path / "grid.png", "--truncation", "0.7")
     assert sampled.code == 0, sampled.err
     assert Image.open(tmp_path / "grid.png").size == (96, 64)

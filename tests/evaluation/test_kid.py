@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from invcomp.evaluation.kid import Kid
+from invcomp.evaluation.kid import AlexNetFeatures, Kid
 
 
 def stripes(count: int, width: int, seed: int) -> Tensor:
@@ -25,3 +25,15 @@ def test_it_can_be_asked_again() -> None:
     first, again = (kid(stripes(30, 4, 1).split(n)) for n in (30, 10))
     assert abs(first - again) < 1e-4 * abs(first)
     assert torch.equal(torch.get_rng_state(), state)  # a training's noise is not touched
+
+
+def test_features_have_the_kernels_scale() -> None:
+    """|x|^2 / d = 1, where every place has a feature vector that is not zero."""
+    pictures = torch.randint(
+        0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    network = AlexNetFeatures()
+    with torch.no_grad():
+        features = network(pictures)
+    assert features.shape == (4, network.num_features)
+    assert torch.allclose(features.square().mean(1), torch.ones(4), rtol=0.02)

@@ -31,8 +31,8 @@ def test_a_batch_of_one_without_groups() -> None:
 
 
 def test_presets() -> None:
-    assert TrainOptions(resolution=64).channels == [256, 256, 128, 64, 32]
-    assert TrainOptions(resolution=16).channels == [64, 64, 64]
+    assert TrainOptions(resolution=64).channels == [384, 192, 96, 48, 16]
+    assert TrainOptions(resolution=16).channels == [96, 48, 16]
     paper = TrainOptions(resolution=1024, preset="stylegan2")
     assert paper.channels == [512, 512, 512, 512, 512, 256, 128, 64, 32]
 

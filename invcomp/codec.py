@@ -252,7 +252,7 @@ class Codec:
         """The search for so many images, made on first use; with it `compiled` is settled."""
         if self._search is None:
             if self.compiled is None:
-                self.compiled = has_compiler() and options.gradient_steps * images >= 100
+                self.compiled = has_compiler() and self._repays_compiling(options, images)
             distortion = Distortion(
                 self.generator, self.features, has_fast_bfloat16(self.device), self.compiled
             )
@@ -265,6 +265,15 @@ class Codec:
                 self.bundle.candidate_classes,
             )
         return self._search
+
+    def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
+        """Whether so many steps save more than the minute that compiling takes.
+
+        A step at 1024 px saves most of a second, a smaller picture as much less as it has less
+        pixels.
+        """
+        steps = options.gradient_steps * images
+        return steps * self.generator.resolution**2 >= 100 * 1024**2
 
 
 def choose_device(name: str) -> torch.device:

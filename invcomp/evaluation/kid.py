@@ -47,7 +47,8 @@ class AlexNetFeatures(nn.Module):
         network: Any = self.network
         maps = [F.normalize(each, eps=1e-8) for each in network.net(network.scaling_layer(x))]
         parts = [part for each in maps for part in (each.mean([2, 3]), _deviation(each))]
-        return torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5
+        features: Tensor = torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5
+        return features
 
 
 def _deviation(x: Tensor) -> Tensor:

@@ -125,3 +125,13 @@ def check_class(class_index: int, classes: int) -> None:
 def normal(count: int, size: int, seed: int) -> Tensor:
     """Standard normal [count, size], the same on every machine for a seed (drawn on the CPU)."""
     return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+def check_depth(depth: int) -> None:
+    """Refuses a depth of a mapping network that no network has, but a hostile file may say.
+
+    Raises:
+        OptionError: it is not in 1..64.
+    """
+    if not 1 <= depth <= 64:
+        raise OptionError(f"a mapping network of {depth} layers: 1 to 64 are possible")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Generator, LatentLayer, reduce_picture
+from .base import Generator, LatentLayer, check_depth, reduce_picture
 
 
 class Mapping(nn.Module):
@@ -80,6 +80,7 @@ class MobileStyleGAN(Generator):
         self.style, self.channels, self.mapping_depth = style, tuple(channels), mapping_depth
         self.resolution = 4 * 2 ** len(self.channels)
         self.z_size = self.shared_size = style
+        check_depth(mapping_depth)
         self.mapping = Mapping(style, mapping_depth)
         self.constant = nn.Parameter(torch.randn(1, self.channels[0], 4, 4))
         self.first = StyledConv(style, self.channels[0], self.channels[0], 4, dense=True)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import Generator, LatentLayer, check_depth
 
 Noise = Literal["random", "const", "none"]
 GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
@@ -57,6 +57,7 @@ class MappingNetwork(nn.Module):
 
     def __init__(self, z_size: int, w_size: int, depth: int, classes: int = 0) -> None:
         super().__init__()
+        check_depth(depth)
         self.depth, self.classes = depth, classes
         if classes:
             self.embed = FullyConnected(classes, w_size)

@@ -56,6 +56,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         {"kind": "stylegan2", "options": {"channels": [8, 8], "z_size": 9}},
         {"kind": "stylegan2", "options": {"channels": "x"}},
         {"kind": "stylegan2", "options": {"channels": []}},
+        {"kind": "stylegan2", "options": {"channels": [8, 8], "mapping_depth": 10**9}},
     ],
 )
 def test_a_description_that_does_not_fit(description: dict[str, object], tmp_path: Path) -> None:

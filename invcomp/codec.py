@@ -272,7 +272,7 @@ class Codec:
         A step at 1024 px saves most of a second, a smaller picture as much less as it has less
         pixels.
         """
-        steps = options.gradient_steps * images
+        steps = options.gradient_steps(len(self.coordinates.mean)) * images
         return steps * self.generator.resolution**2 >= 100 * 1024**2
 
 

@@ -6,9 +6,9 @@ Two ways from the same start with the same number of steps and the same optimise
 
 1. ours: the files of `Codec.encode` from mean w, whole, header included;
 2. search first: Adam on the whitened latents x of all layers (l = mean + L x), no rate, no
-   rounding; then x is rounded with one step, the largest with which LPIPS-Alex is at most ours. Its
-   bytes are the ideal code length with the Laplace scale that fits each picture best, without a
-   header.
+   rounding; then x is rounded with one step, the largest with which LPIPS-Alex is at most ours, or
+   at most 1.25 or 1.5 times ours, as it may not reach ours at all. Its bytes are the ideal code
+   length with the Laplace scale that fits each picture best, without a header.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from invcomp.generators.base import normal
 from invcomp.inversion.search import SearchOptions
 from invcomp.latents.coordinates import Prior
 from invcomp.latents.rate import PriorShape
+
+SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
 
 
 def search_whitened(
@@ -82,19 +84,20 @@ def main() -> None:
     with torch.no_grad():
         samples = generator.sample(normal(50_000, generator.z_size, seed=1))
     prior = Prior.fit(samples, len(generator.layers), tau=0.3)
-    print("| portrait | ours, B | LPIPS | search first, then round: B | LPIPS | times |")
-    print("|---|---|---|---|---|---|")
+    print("| portrait | ours, B | LPIPS | allowed | search first, then round: B | LPIPS | times |")
+    print("|---|---|---|---|---|---|---|")
     for path in arguments.portraits:
         image = Image.open(path)
         ours = next(codec.encode([image], search=SearchOptions(steps=arguments.steps, starts=1)))
         photograph = fit(image, generator.resolution)[0]
         x = search_whitened(codec, prior, photograph, arguments.steps)
-        count, lpips = round_to(codec, prior, photograph, x, ours.lpips)
-        print(
-            f"| {path.stem} | {len(ours.data)} | {ours.lpips:.3f} | {count:.0f} | {lpips:.3f} | "
-            f"{count / len(ours.data):.1f} |",
-            flush=True,
-        )
+        for slack in SLACKS:
+            count, lpips = round_to(codec, prior, photograph, x, slack * ours.lpips)
+            print(
+                f"| {path.stem} | {len(ours.data)} | {ours.lpips:.3f} | {slack:.2f} x | "
+                f"{count:.0f} | {lpips:.3f} | {count / len(ours.data):.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> Non
     stages = [progress.stage for progress in seen]
     assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
     assert seen[-1].step == seen[-1].steps == 5
-    assert options.gradient_steps == 5 + 12
+    assert options.gradient_steps() == 5 + 12
 
 
 def test_the_same_seed_gives_the_same_file(codec: Codec, photograph: Image.Image) -> None:

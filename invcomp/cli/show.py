@@ -174,7 +174,7 @@ def search_progress(
     """
     screened = options.means_screened(classes)
     screened += options.candidates if options.starts > 1 else 0
-    total = photographs * (options.gradient_steps + screened * SCREENING_COST)
+    total = photographs * (options.gradient_steps(classes) + screened * SCREENING_COST)
     costs = {"screening": SCREENING_COST, "search": photographs}
     done = 0.0
 

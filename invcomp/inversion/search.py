@@ -24,6 +24,7 @@ from ..latents.rate import PriorShape, step_of
 
 ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
 MEANS = 64  # classes whose means are all screened; of more, those of the candidates
+FOLLOWED_CLASSES = 8
 PIVOT = 0.3  # the deviation at which `whitening` makes no difference
 
 
@@ -43,7 +44,8 @@ class SearchOptions:
             ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
         rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
         seed: of the noise that stands in for rounding.
-        class_index: of a class-conditional generator; None: what screening finds best.
+        class_index: of a class-conditional generator; None: the best starts of up to eight classes
+            are followed as `starts` says, and the one that is chosen has the class.
     """
 
     steps: int = 120
@@ -56,10 +58,15 @@ class SearchOptions:
     seed: int = 0
     class_index: int | None = None
 
-    @property
-    def gradient_steps(self) -> int:
-        """Gradient steps for one photograph, trials included."""
-        return self.steps + self.trial_steps * sum(_rounds(self.starts))
+    def gradient_steps(self, classes: int = 1) -> int:
+        """Gradient steps for one photograph of a model with so many classes, trials included."""
+        return self.steps + self.trial_steps * sum(_rounds(self.followed(classes)))
+
+    def followed(self, classes: int = 1) -> int:
+        """How many starts are followed before one is chosen."""
+        if classes == 1 or self.class_index is not None:
+            return self.starts
+        return min(classes, max(self.starts, FOLLOWED_CLASSES))
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -250,13 +257,13 @@ class Search:
         progress: ProgressCallback | None,
     ) -> Starts:
         means, others = self._means(options), self._others(options)
-        rivals = means if len(means) > 1 else means[:0]
-        values = self._screen(Starts.join([rivals, others]), target, progress)
-        mean = means[values[: len(rivals)].argmin()[None]] if len(rivals) else means
-        if options.starts == 1:
-            return mean
-        chosen = others[values[len(rivals) :].argsort()[: options.starts - 1]]
-        starts = Starts.join([mean, chosen])
+        if len(means) > 1:
+            starts = self._best_of_classes(Starts.join([means, others]), target, options, progress)
+        elif options.starts == 1:
+            return means
+        else:
+            values = self._screen(others, target, progress)
+            starts = Starts.join([means, others[values.argsort()[: options.starts - 1]]])
         runs = [
             _Run(self, starts[index : index + 1], target, step_index, options)
             for index in range(len(starts))
@@ -271,6 +278,22 @@ class Search:
                         progress(Progress("starts", done, total, run.loss, run.bits / 8))
             runs = sorted(runs, key=lambda run: run.loss)[: len(runs) // 2]
         return Starts(runs[0].coordinates().detach(), runs[0].classes)  # [1, active]
+
+    def _best_of_classes(
+        self,
+        starts: Starts,
+        target: Tensor,
+        options: SearchOptions,
+        progress: ProgressCallback | None,
+    ) -> Starts:
+        """The best start of each of the most likely classes.
+
+        How alike a start looks says little of its class, a descent tells (docs/experiments.md).
+        """
+        order = self._screen(starts, target, progress).argsort()
+        classes = starts.classes[order].tolist()
+        first = [order[classes.index(each)] for each in dict.fromkeys(classes)]
+        return starts[torch.stack(first[: options.followed(self.classes)])]
 
     def _means(self, options: SearchOptions) -> Starts:
         """The means of the classes that may be: the given one, all, or those of the candidates."""

@@ -56,7 +56,7 @@ def test_a_search_fills_its_bar_exactly() -> None:
     fractions: list[float] = []
     with show.Meter() as meter:
         moved = show.search_progress(meter, "two", 2, options, fractions.append)
-        trials = options.gradient_steps - options.steps
+        trials = options.gradient_steps() - options.steps
         for _ in range(2):  # photographs: their starts are sought one after the other
             for step in range(9):
                 moved(Progress("screening", step + 1, 9, 0.5, 0.0))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.errors import OptionError
-from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions
+from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions, Starts
 from invcomp.latents.features import PerceptualFeatures
 from invcomp.latents.rate import PriorShape, step_of
 
@@ -152,13 +152,30 @@ def picture_of(search: Search, class_index: int, candidate: int | None = None) -
 
 
 @pytest.mark.parametrize("class_index", [0, 1, 2])
-def test_screening_the_means_finds_the_class(conditional: Search, class_index: int) -> None:
+def test_following_the_classes_finds_the_one(conditional: Search, class_index: int) -> None:
     photograph = picture_of(conditional, class_index)
     seen: list[Progress] = []
-    options = SearchOptions(steps=2, starts=1)
+    options = SearchOptions(steps=2, starts=1, trial_steps=4)
     found = conditional.run(photograph, STEP_INDEX, options, seen.append)
     assert found.classes.tolist() == [class_index]
-    assert [progress.stage for progress in seen] == ["screening"] * 3 + ["search"] * 2
+    stages = ["screening"] * 3 + ["starts"] * (3 * 4) + ["search"] * 2
+    assert [progress.stage for progress in seen] == stages
+    assert options.gradient_steps(classes=3) == 3 * 4 + 2
+
+
+def test_each_class_is_followed_from_its_best_start(
+    conditional: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invcomp.inversion.search.FOLLOWED_CLASSES", 2)
+    target = conditional.distortion.target(picture_of(conditional, 1, 4))
+    starts = Starts.join(
+        [conditional._means(SearchOptions()), conditional._others(SearchOptions(starts=2))]
+    )
+    best = conditional._best_of_classes(starts, target, SearchOptions(), None)
+    assert len(best) == 2
+    assert best.classes[0] == 1
+    assert torch.equal(best.coordinates[0], conditional.candidates[4])
+    assert best.classes[1] != 1
 
 
 def test_the_class_of_the_best_start_is_kept(conditional: Search) -> None:
@@ -182,9 +199,10 @@ def test_of_many_classes_those_of_the_candidates_are_screened(
 ) -> None:
     monkeypatch.setattr("invcomp.inversion.search.MEANS", 2)
     seen: list[Progress] = []
-    options = SearchOptions(steps=1, starts=1, candidates=2)
+    options = SearchOptions(steps=1, starts=1, candidates=2, trial_steps=1)
     conditional.run(picture_of(conditional, 1), STEP_INDEX, options, seen.append)
-    assert [progress.stage for progress in seen] == ["screening"] * 2 + ["search"]
+    stages = ["screening"] * 2 + ["starts"] * 2 + ["search"]
+    assert [progress.stage for progress in seen] == stages
 
 
 def test_classes_that_are_not_there(conditional: Search, search: Search) -> None:

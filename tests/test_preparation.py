@@ -13,6 +13,7 @@ from invcomp.errors import BundleError, OptionError
 from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
 from invcomp.generators.importers.biggan import Config, from_state
+from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.inversion.search import SearchOptions
 from invcomp.preparation import PrepareOptions, prepare
 
@@ -46,6 +47,21 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     coarse = codec.decompress(encoded.data, segments=0)  # the mean picture
     start = codec.features.lpips_distance(*map(_tensor, (photograph, coarse)))
     assert encoded.lpips < 0.8 * float(start)
+
+
+@pytest.mark.parametrize("channels", [[8, 8], [8, 8, 8]])
+def test_pictures_smaller_than_the_perceptual_network_takes(
+    channels: list[int], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    generator = StyleGAN2(channels, 8, 8, 1).eval().requires_grad_(False)  # 8 and 16 px
+    options = PrepareOptions(draws=24, coordinates=8, candidates=3, prior_samples=300, batch=4)
+    codec = Codec(prepare(generator, tmp_path / "small.ivm", options, device="cpu"), "cpu", False)
+    with torch.no_grad():
+        picture = from_picture(generator(generator.spread(generator.sample(normal(1, 8, 3)))))
+    encoded = next(codec.encode([picture], search=SearchOptions(steps=10)))
+    assert codec.decompress(encoded.data).size == (generator.resolution,) * 2
+    assert 0 <= encoded.lpips < 1
 
 
 def tiny_biggan() -> Generator:

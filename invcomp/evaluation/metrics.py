@@ -12,12 +12,11 @@ from torchmetrics.functional.image import (
 )
 
 from ..errors import OptionError
-from ..generators.base import reduce_picture
+from ..latents.features import seen_size
 from ..latents.lpips_network import load_lpips
 from .dists import Dists
 
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")
-PERCEPTUAL_SIZE = 256  # pixels at which the perceptual networks look
 MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need a picture of this size
 
 
@@ -25,7 +24,8 @@ class Metrics:
     """Metrics between pictures [N, 3, H, W] in [0, 1]; networks are loaded once.
 
     - `lpips_alex`, `lpips_vgg` (Zhang et al., 2018, version 0.1) and `dists` (Ding et al., 2020):
-      0 is equal. On the area average at 256 px, smaller pictures as they are.
+      0 is equal. On the area average at 256 px, smaller pictures as they are, those under 32 px
+      enlarged.
     - `ms_ssim` (Wang et al., 2003; 1 is equal) and `psnr` in dB, at full size.
 
     Args:
@@ -46,10 +46,10 @@ class Metrics:
     def _load(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
         if name in ("lpips_alex", "lpips_vgg"):
             network = load_lpips("alex" if name == "lpips_alex" else "vgg", self.device)
-            return lambda x, y: network(_reduce(x) * 2 - 1, _reduce(y) * 2 - 1).flatten()
+            return lambda x, y: network(seen_size(x) * 2 - 1, seen_size(y) * 2 - 1).flatten()
         if name == "dists":
             dists = Dists().to(self.device)
-            return lambda x, y: dists(_reduce(x), _reduce(y))
+            return lambda x, y: dists(seen_size(x), seen_size(y))
         if name == "ms_ssim":
             return _ms_ssim
         if name == "psnr":
@@ -71,10 +71,6 @@ class Metrics:
             OptionError: `ms_ssim` of a picture under 176 px.
         """
         return {name: float(self.distances(name, original, decoded)) for name in self._distances}
-
-
-def _reduce(picture: Tensor) -> Tensor:
-    return reduce_picture(picture, PERCEPTUAL_SIZE)
 
 
 def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ from typing import Any
 
 import lpips
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generators.base import reduce_picture
 from .lpips_network import load_lpips
 
 RESOLUTION = 256  # LPIPS is taken on the picture reduced to this; a smaller picture stays as it is
+LEAST = 32  # but for one under this, which is enlarged: AlexNet's strides would leave nothing of it
 
 
 class PerceptualFeatures(nn.Module):
@@ -33,7 +35,7 @@ class PerceptualFeatures(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
         pictures = reduce_picture(pictures, RESOLUTION)
-        layers = self.lpips.net(self.lpips.scaling_layer(pictures))
+        layers = self.lpips.net(self.lpips.scaling_layer(seen_size(pictures)))
         parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
@@ -44,5 +46,12 @@ class PerceptualFeatures(nn.Module):
     @torch.inference_mode()
     def lpips_distance(self, one: Tensor, other: Tensor) -> Tensor:
         """LPIPS-Alex of pictures [N, 3, H, W] in [-1, 1] at 256 px, without the pixel term: [N]."""
-        pair = (reduce_picture(picture, RESOLUTION) for picture in (one, other))
+        pair = (seen_size(picture) for picture in (one, other))
         return self.lpips(*pair).flatten()  # type: ignore[no-any-return]
+
+
+def seen_size(pictures: Tensor) -> Tensor:
+    """Pictures [N, 3, H, W] at the size that perceptual networks look at: 32 to 256 px."""
+    if pictures.shape[-1] < LEAST:
+        return F.interpolate(pictures, size=(LEAST, LEAST), mode="nearest")
+    return reduce_picture(pictures, RESOLUTION)

@@ -129,7 +129,8 @@ def test_a_bundle_that_is_damaged(invcomp: Invcomp, folder: Path, tiny_model: Pa
     assert "damaged.ivm" in line
 
 
-def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_leaves_nothing(sent: signal.Signals, folder: Path, tiny_cache: Path) -> None:
     process = start(
         "compress",
         folder,
@@ -146,7 +147,7 @@ def test_ctrl_c_leaves_nothing(folder: Path, tiny_cache: Path) -> None:
     )
     assert process.stderr is not None
     assert "search 1/" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     outcome = finish(process)
     assert outcome.code == 130
     assert outcome.errors == ["error: interrupted"]

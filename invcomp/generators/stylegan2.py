@@ -115,7 +115,9 @@ class SynthesisLayer(ModulatedConv):
         """[N, inputs, R or R/2, ...] and [N, w_size] to [N, outputs, R, R]."""
         style = self.affine(w)  # [N, inputs]
         squares = self.weight.square().sum([2, 3])  # [outputs, inputs]
-        demodulation = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N, outputs]
+        # the gain stands before the leaky ReLU, which lets it through, where it costs nothing
+        demodulation = GAIN * torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N, outputs]
+        bias = (GAIN * self.bias)[None, :, None, None]  # [1, outputs, 1, 1]
         x = x * style[:, :, None, None]
         if self.up:
             x = F.conv_transpose2d(
@@ -124,14 +126,14 @@ class SynthesisLayer(ModulatedConv):
             x = smooth(F.pad(x, (1, 1, 1, 1)), gain=4)
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        x = x * demodulation[:, :, None, None].to(x.dtype)
+        x = torch.addcmul(bias.to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
         if noise == "random":
             shape = (len(x), 1, self.resolution, self.resolution)
-            x = x + torch.randn(shape, device=x.device, dtype=x.dtype) * self.noise_strength
+            drawn = torch.randn(shape, device=x.device, dtype=x.dtype)
+            x = x + drawn * (self.noise_strength * GAIN)
         elif noise == "const":
-            x = x + self.noise_const.to(x.dtype) * self.noise_strength
-        x = x + self.bias[:, None, None].to(x.dtype)
-        return F.leaky_relu(x, 0.2) * GAIN
+            x = x + self.noise_const.to(x.dtype) * (self.noise_strength * GAIN)
+        return F.leaky_relu(x, 0.2)
 
 
 class ToRGB(ModulatedConv):

@@ -37,13 +37,16 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W], or half that size; times `gain`."""
-        weight = self.weight * self.weight_gain
+        # a leaky ReLU lets factors through: all of them go into the weights, which are few
+        gain = gain * GAIN if self.activate else gain
+        weight = self.weight * (self.weight_gain * gain)
+        bias = None if self.bias is None else self.bias * gain
         if self.down:  # smoothing and padding as one: each output pixel stays centred
             x = smooth(F.pad(x, [(self.kernel + 1) // 2] * 4))
-            x = F.conv2d(x, weight, self.bias, stride=2)
+            x = F.conv2d(x, weight, bias, stride=2)
         else:
-            x = F.conv2d(x, weight, self.bias, padding=self.kernel // 2)
-        return F.leaky_relu(x, 0.2) * (GAIN * gain) if self.activate else x * gain
+            x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
+        return F.leaky_relu(x, 0.2) if self.activate else x
 
 
 class DiscriminatorBlock(nn.Module):
@@ -76,10 +79,11 @@ class Epilogue(nn.Module):
         self.fc = FullyConnected(channels * 16, channels, activate=True)
         self.out = FullyConnected(channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, batches: int) -> Tensor:
         """[N, channels, 4, 4] to [N]."""
         if self.group > 1:
-            x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
+            parts = [minibatch_deviation(part, self.group) for part in x.chunk(batches)]
+            x = torch.cat([x, torch.cat(parts)], 1)
         return self.out(self.fc(self.conv(x).flatten(1))).flatten()  # type: ignore[no-any-return]
 
 
@@ -101,12 +105,20 @@ class Discriminator(nn.Module):
             setattr(self, f"b{resolution}", DiscriminatorBlock(inputs, outputs, first))
         self.b4 = Epilogue(channels[0], group)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """[N, 3, R, R] in [-1, 1] to [N]; N a multiple of the group."""
+    def forward(self, pictures: Tensor, batches: int = 1) -> Tensor:
+        """Logits of one batch, or of several of equal size in one pass, which is faster.
+
+        Args:
+            pictures: [N, 3, R, R] in [-1, 1], each batch a multiple of the group.
+            batches: how many there are, one after the other: deviations are taken in each.
+
+        Returns:
+            [N].
+        """
         x = pictures
         for resolution in self.resolutions:
             x = getattr(self, f"b{resolution}")(x)
-        return self.b4(x).float()  # type: ignore[no-any-return]
+        return self.b4(x, batches).float()  # type: ignore[no-any-return]
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:

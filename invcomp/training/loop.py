@@ -147,8 +147,8 @@ class Trainer:
     def _discriminator_loss(
         self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor
     ) -> tuple[Tensor, Tensor]:
-        fake_logits = self.discriminator(augment(fake, p, randoms[0]))
-        real_logits = self.discriminator(augment(real, p, randoms[1]))
+        both = torch.cat([augment(fake, p, randoms[0]), augment(real, p, randoms[1])])
+        fake_logits, real_logits = self.discriminator(both, batches=2).chunk(2)
         return discriminator_loss(self.options.loss, real_logits, fake_logits), real_logits
 
     def _generator_loss(self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:

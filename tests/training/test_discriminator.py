@@ -58,3 +58,12 @@ def test_names_are_nvidias() -> None:
 
 def test_logits() -> None:
     assert Discriminator([4, 4])(torch.randn(4, 3, 8, 8)).shape == (4,)
+
+
+def test_two_batches_in_one_pass_are_two_passes() -> None:
+    torch.manual_seed(0)
+    network = Discriminator([8, 8, 8], group=2).double()
+    one, other = torch.randn(2, 4, 3, 16, 16, dtype=torch.float64)
+    both = network(torch.cat([one, other]), batches=2)
+    torch.testing.assert_close(both, torch.cat([network(one), network(other)]))
+    assert not torch.allclose(both, network(torch.cat([one, other])))

@@ -172,9 +172,8 @@ def search_progress(
         also: told the fraction that is done.
         classes: of the model, 1 where it has none.
     """
-    screened = options.means_screened(classes)
-    screened += options.candidates if options.starts > 1 else 0
-    total = photographs * (options.gradient_steps(classes) + screened * SCREENING_COST)
+    trials = options.gradient_steps(classes) + options.screened(classes) * SCREENING_COST
+    total = photographs * trials
     costs = {"screening": SCREENING_COST, "search": photographs}
     done = 0.0
 

@@ -44,8 +44,8 @@ class SearchOptions:
             ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
         rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
         seed: of the noise that stands in for rounding.
-        class_index: of a class-conditional generator; None: the best starts of up to eight classes
-            are followed as `starts` says, and the one that is chosen has the class.
+        class_index: of a class-conditional generator; None: the means of the eight likeliest
+            classes are followed in place of other starts, and the one that is chosen has the class.
     """
 
     steps: int = 120
@@ -74,9 +74,11 @@ class SearchOptions:
         if self.starts < 1:
             raise OptionError(f"starts is {self.starts}: at least 1 is needed")
 
-    def means_screened(self, classes: int) -> int:
-        """Class means that are screened, of so many classes, at most."""
-        return 0 if classes == 1 or self.class_index is not None else min(classes, MEANS)
+    def screened(self, classes: int = 1) -> int:
+        """How many starts are looked at before some are followed, at most."""
+        if classes > 1 and self.class_index is None:
+            return min(classes, MEANS)
+        return self.candidates if self.starts > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -256,14 +258,16 @@ class Search:
         options: SearchOptions,
         progress: ProgressCallback | None,
     ) -> Starts:
-        means, others = self._means(options), self._others(options)
-        if len(means) > 1:
-            starts = self._best_of_classes(Starts.join([means, others]), target, options, progress)
+        means = self._means(options)
+        if len(means) > 1:  # means alone: from candidates the class is found less often
+            order = self._screen(means, target, progress).argsort()
+            starts = means[order[: options.followed(self.classes)]]
         elif options.starts == 1:
             return means
         else:
-            values = self._screen(others, target, progress)
-            starts = Starts.join([means, others[values.argsort()[: options.starts - 1]]])
+            others = self._others(options)
+            order = self._screen(others, target, progress).argsort()
+            starts = Starts.join([means, others[order[: options.starts - 1]]])
         runs = [
             _Run(self, starts[index : index + 1], target, step_index, options)
             for index in range(len(starts))
@@ -279,22 +283,6 @@ class Search:
             runs = sorted(runs, key=lambda run: run.loss)[: len(runs) // 2]
         return Starts(runs[0].coordinates().detach(), runs[0].classes)  # [1, active]
 
-    def _best_of_classes(
-        self,
-        starts: Starts,
-        target: Tensor,
-        options: SearchOptions,
-        progress: ProgressCallback | None,
-    ) -> Starts:
-        """The best start of each of the most likely classes.
-
-        How alike a start looks says little of its class, a descent tells (docs/experiments.md).
-        """
-        order = self._screen(starts, target, progress).argsort()
-        classes = starts.classes[order].tolist()
-        first = [order[classes.index(each)] for each in dict.fromkeys(classes)]
-        return starts[torch.stack(first[: options.followed(self.classes)])]
-
     def _means(self, options: SearchOptions) -> Starts:
         """The means of the classes that may be: the given one, all, or those of the candidates."""
         device = self.candidates.device
@@ -307,12 +295,11 @@ class Search:
         return Starts(self.candidates.new_zeros(len(classes), self.candidates.shape[1]), classes)
 
     def _others(self, options: SearchOptions) -> Starts:
-        """The candidates, all in the given class if there is one; none if the mean is to do.
+        """The candidates, all in the given class if there is one.
 
         Coordinates count from the mean of a class, so a candidate of one serves in any.
         """
-        found = Starts(self.candidates, self.candidate_classes)
-        found = found[: options.candidates if options.starts > 1 else 0]
+        found = Starts(self.candidates, self.candidate_classes)[: options.candidates]
         if options.class_index is None:
             return found
         return Starts(found.coordinates, torch.full_like(found.classes, options.class_index))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.errors import OptionError
-from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions, Starts
+from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions
 from invcomp.latents.features import PerceptualFeatures
 from invcomp.latents.rate import PriorShape, step_of
 
@@ -163,23 +163,19 @@ def test_following_the_classes_finds_the_one(conditional: Search, class_index: i
     assert options.gradient_steps(classes=3) == 3 * 4 + 2
 
 
-def test_each_class_is_followed_from_its_best_start(
+def test_the_likeliest_classes_are_followed(
     conditional: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("invcomp.inversion.search.FOLLOWED_CLASSES", 2)
-    target = conditional.distortion.target(picture_of(conditional, 1, 4))
-    starts = Starts.join(
-        [conditional._means(SearchOptions()), conditional._others(SearchOptions(starts=2))]
-    )
-    best = conditional._best_of_classes(starts, target, SearchOptions(), None)
-    assert len(best) == 2
-    assert best.classes[0] == 1
-    assert torch.equal(best.coordinates[0], conditional.candidates[4])
-    assert best.classes[1] != 1
+    seen: list[Progress] = []
+    options = SearchOptions(steps=1, starts=1, trial_steps=3)
+    found = conditional.run(picture_of(conditional, 2), STEP_INDEX, options, seen.append)
+    assert found.classes.tolist() == [2]
+    assert [progress.stage for progress in seen].count("starts") == 2 * 3
 
 
-def test_the_class_of_the_best_start_is_kept(conditional: Search) -> None:
-    photographs = torch.cat([picture_of(conditional, 1, 4), picture_of(conditional, 2, 5)])
+def test_every_picture_has_a_class_of_its_own(conditional: Search) -> None:
+    photographs = torch.cat([picture_of(conditional, 1), picture_of(conditional, 2)])
     options = SearchOptions(steps=3, starts=2, trial_steps=1)
     assert conditional.run(photographs, STEP_INDEX, options).classes.tolist() == [1, 2]
 

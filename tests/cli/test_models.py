@@ -133,6 +133,30 @@ def test_import_prepare_and_sample(invcomp: Invcomp, tmp_path: Path) -> None:
     assert "not prepared" in unprepared.err
 
 
+@pytest.mark.parametrize("kind", ["stylegan2", "stylegan3", "rosinality", "dcgan", "biggan"])
+def test_every_kind_goes_the_whole_way(kind: str, invcomp: Invcomp, tmp_path: Path) -> None:
+    """Import, prepare, sample, compress, decompress: the same verbs for every network."""
+    from ..generators.importers.hostile import KINDS
+
+    foreign, ours, ready = (tmp_path / name for name in ("foreign", "ours.ivm", "ready.ivm"))
+    picture, coded, decoded = (tmp_path / name for name in ("p.png", "p.ivc", "d.png"))
+    KINDS[kind](foreign)
+    few = ("--draws", "12", "--coordinates", "8", "--device", "cpu")
+    short = ("--steps", "3", "--starts", "1", "--no-compile", "--device", "cpu")
+    for arguments in (
+        ("models", "import", foreign, "-o", ours),
+        ("prepare", ours, "-o", ready, *few),
+        ("sample", ready, "-n", "1", "-o", picture),
+        ("compress", picture, "-o", coded, "--model", ready, *short),
+        ("decompress", coded, "-o", decoded, "--model", ready),
+    ):
+        outcome = invcomp(*arguments)
+        assert outcome.code == 0, outcome.err
+    with Image.open(picture) as before, Image.open(decoded) as after:
+        assert before.size == after.size
+    assert coded.stat().st_size < 100
+
+
 def test_import_of_something_else(invcomp: Invcomp, tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(b"nothing")
     outcome = invcomp("models", "import", tmp_path / "a.pkl", "-o", tmp_path / "ours.ivm")

@@ -269,7 +269,7 @@ class Codec:
     def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
         """Whether so many steps save more than the minute that compiling takes.
 
-        A step at 1024 px saves most of a second, a smaller picture as much less as it has less
+        A step at 1024 px saves most of a second, one of a smaller picture less, as it has fewer
         pixels.
         """
         steps = options.gradient_steps(len(self.coordinates.mean)) * images

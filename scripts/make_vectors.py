@@ -7,6 +7,7 @@ The file is for any implementation of docs/format.md; a test holds it against th
 
 import json
 from binascii import crc_hqx
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,9 @@ MODELS = {
         scales=np.zeros(3, dtype=np.int16),
         segment_ends=(3,),
     ),
-    # The worked example's of a generator with ten classes.
-    "classes": PriorTables(
-        frequencies=np.array(
-            [[1 << 20, (1 << 24) - (1 << 22), 1 << 20, 1 << 21], [1 << 22] * 4], dtype=np.uint32
-        ),
-        first_ratio=0,
-        ratio_stride=16,
-        scales=np.array([0, 0, -8, -16, -24, -32], dtype=np.int16),
-        segment_ends=(2, 4, 6),
-        classes=10,
-    ),
 }
+# The worked example's, of a generator with ten classes.
+MODELS["classes"] = replace(MODELS["example"], classes=10)
 
 # name, model, integers, step index, original size
 FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [

@@ -17,7 +17,8 @@ from .errors import InvcompError
 
 if TYPE_CHECKING:
     from .codec import Codec, Encoded
-    from .inversion.search import Progress, SearchOptions
+    from .inversion.options import SearchOptions
+    from .inversion.search import Progress
 
     __version__: str
 
@@ -27,7 +28,7 @@ HOMES = {
     "Codec": ".codec",
     "Encoded": ".codec",
     "Progress": ".inversion.search",
-    "SearchOptions": ".inversion.search",
+    "SearchOptions": ".inversion.options",
 }
 
 

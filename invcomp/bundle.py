@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .errors import BundleError, InvcompError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator
 from .generators.download import ByteProgress, cache_directory
-from .generators.hub import KNOWN_MODELS, known_model
+from .generators.hub import KNOWN_MODELS, KnownModel, known_model
 from .generators.weights import FORMAT as GENERATOR_FORMAT
 from .generators.weights import (
     build,
@@ -34,11 +34,25 @@ from .generators.weights import (
     load_generator,
     tensors_of,
 )
+from .inversion.aids import SearchAids
 from .latents.coordinates import Coordinates
 from .latents.rate import PriorShape
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
+
+
+@dataclass(frozen=True)
+class Original:
+    """The bundle that a proxy stands for: its files are the proxy's, of another size.
+
+    Attributes:
+        fingerprint: as hexadecimal digits.
+        resolution: of its pictures.
+    """
+
+    fingerprint: str
+    resolution: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class Settings:
         coarsest, finest: step indices of quality 0 and 100; between them it is linear.
         default_quality: what `compress` takes when nothing is said.
         made: how the bundle was made, for `models info`.
+        original: what the bundle is a proxy of; None: it is none.
     """
 
     name: str
@@ -61,6 +76,7 @@ class Settings:
     finest: int = 132
     default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
+    original: Original | None = None
 
     def step_index(self, quality: float) -> int:
         """The step index of a quality 0..100.
@@ -75,7 +91,14 @@ class Settings:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
         """The inverse of `dataclasses.asdict` through JSON."""
-        return cls(**{**values, "shape": PriorShape(**values["shape"])})
+        original = values.get("original")
+        return cls(
+            **{
+                **values,
+                "shape": PriorShape(**values["shape"]),
+                "original": None if original is None else Original(**original),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class Bundle:
         candidates: coordinates of prior samples that the search may start from, [M, K].
         settings: the rest.
         candidate_classes: of each candidate, int64 [M]; None where there is one class only.
+        aids: what makes the search fast, if there is anything.
     """
 
     generator: Generator
@@ -98,6 +122,13 @@ class Bundle:
     candidates: Tensor
     settings: Settings
     candidate_classes: Tensor | None = None
+    aids: SearchAids = field(default_factory=SearchAids)
+
+    @property
+    def resolution(self) -> int:
+        """Of the pictures that its files are made of: a proxy's own are smaller."""
+        original = self.settings.original
+        return self.generator.resolution if original is None else original.resolution
 
     @property
     def prior_scales(self) -> Tensor:
@@ -106,6 +137,12 @@ class Bundle:
 
     @property
     def fingerprint(self) -> bytes:
+        """What files name it by: its digest, or that of the bundle that it is a proxy of."""
+        original = self.settings.original
+        return self.digest if original is None else bytes.fromhex(original.fingerprint)
+
+    @property
+    def digest(self) -> bytes:
         """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
@@ -154,12 +191,15 @@ class Bundle:
         if generator:
             weights = tensors_of(self.generator)
             tensors |= {name: compact(value.detach()) for name, value in weights.items()}
+            tensors |= self.aids.tensors()
         metadata = {
             "format": FORMAT,
             "settings": json.dumps(asdict(self.settings)),
             "generator": json.dumps(describe(self.generator)),
             "resolution": str(self.generator.resolution),
             "fingerprint": self.fingerprint.hex(),
+            "digest": self.digest.hex(),
+            **(self.aids.metadata() if generator else {}),
         }
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with atomic_write(path, force=True) as temporary:
@@ -185,13 +225,32 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
     if model.bundle.is_file():
         try:
             joined = read_metadata(model.bundle)
-            if all(joined[key] == shipped[key] for key in ("fingerprint", "settings")):
-                return read_bundle(model.bundle)
+            if _same(joined, shipped):
+                return _with_aids(read_bundle(model.bundle), model)
         except BundleError:
             pass  # a damaged cache is made anew
     bundle = read_bundle(model.prepared, model.fetch_generator(progress))
     bundle.save(model.bundle)
-    return bundle
+    return _with_aids(bundle, model)
+
+
+def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
+    """Whether two files' metadata are of one bundle with the same settings."""
+    try:
+        ours, theirs = (
+            (file["fingerprint"], Settings.from_json(json.loads(file["settings"])))
+            for file in (joined, shipped)
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
+    return ours == theirs
+
+
+def _with_aids(bundle: Bundle, model: KnownModel) -> Bundle:
+    """A known model's bundle with the search aids that ship beside it."""
+    if model.aids is None:
+        return bundle
+    return replace(bundle, aids=SearchAids.load(model.aids, bundle.fingerprint))
 
 
 def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:
@@ -217,24 +276,38 @@ def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Ge
     return load_bundle(name, progress).generator
 
 
-def find_bundle(fingerprint: bytes) -> str:
+def find_bundle(fingerprint: bytes, proxy: bool = False) -> str:
     """The name or path of the bundle that a file names by its fingerprint's first 4 bytes.
+
+    Args:
+        fingerprint: or its first bytes.
+        proxy: whether its small proxy is asked for, in place of the bundle itself.
 
     Raises:
         MissingBundleError: it is neither a known model nor in the user's cache.
     """
     prefix = fingerprint.hex()
     for model in KNOWN_MODELS.values():
-        if read_metadata(model.prepared)["fingerprint"].startswith(prefix):
+        if _names(read_metadata(model.prepared), prefix, proxy):
             return model.name
     for path in sorted((cache_directory() / "models").glob(f"*{SUFFIX}")):
         with suppress(BundleError):  # one damaged file must not hide the others
-            if read_metadata(path)["fingerprint"].startswith(prefix):
+            if _names(read_metadata(path), prefix, proxy):
                 return str(path)
+    what = "a proxy of the bundle" if proxy else "the bundle"
     raise MissingBundleError(
-        f"the bundle {prefix} that this file was made with is not here: "
+        f"{what} {prefix} that this file was made with is not here: "
         "give its .ivm file with --model, or install the invcomp version that ships it"
     )
+
+
+def _names(metadata: dict[str, str], prefix: str, proxy: bool) -> bool:
+    """Whether a bundle's files begin their fingerprint so, and it is a proxy or is none."""
+    try:
+        is_proxy = json.loads(metadata["settings"]).get("original") is not None
+        return metadata["fingerprint"].startswith(prefix) and is_proxy == proxy
+    except (KeyError, ValueError, AttributeError):
+        return False
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -292,8 +365,10 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
             tensors["candidates"],
             settings,
             tensors.get("candidate_classes"),
+            SearchAids.of(metadata, tensors),
         )
-        matches = bundle.fingerprint.hex() == metadata["fingerprint"]
+        # files from before proxies have their digest under the name of fingerprint alone
+        matches = bundle.digest.hex() == metadata.get("digest", metadata["fingerprint"])
     except InvcompError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

@@ -20,7 +20,10 @@ from .bitstream import IvcFile, decode, encode
 from .bundle import Bundle, find_bundle, load_bundle
 from .errors import MissingBundleError, OptionError
 from .frame import fit, from_picture, to_picture
-from .inversion.search import Distortion, ProgressCallback, Search, SearchOptions
+from .generators.base import reduce_picture
+from .inversion.distortion import Distortion
+from .inversion.options import SearchOptions
+from .inversion.search import ProgressCallback, Search
 from .latents.features import PerceptualFeatures
 from .latents.rate import step_index_of, step_of
 
@@ -136,7 +139,7 @@ class Codec:
         quality: float | None = None,
         step: float | None = None,
         search: SearchOptions | None = None,
-        batch: int = 1,
+        batch: int | None = None,
         total: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
@@ -147,7 +150,8 @@ class Codec:
             quality: 0 to 100, the bundle's default where neither it nor a step is given.
             step: the quantiser's step instead, 2^(-16) to 1.
             search: how much to try.
-            batch: pictures searched for in one graph.
+            batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
+                holds. Where memory runs out half as many go on.
             total: pictures in all, where they come by several calls. By their number compiling
                 pays or not; once compiled, the search fills a smaller last batch with copies.
             progress: called after every step of the search.
@@ -157,34 +161,74 @@ class Codec:
             OptionError: an option out of range, or the batch is too large for the GPU's memory.
         """
         index, options = self.step_index(quality, step), search or SearchOptions()
+        total = len(images) if total is None else total
+        searcher = self.searcher(options, total) if len(images) else None
+        batch = self.batch_for(total) if batch is None else batch
         if batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
-        total = len(images) if total is None else total
-        try:
-            for first in range(0, len(images), batch):
-                started = time.perf_counter()
-                fitted = [
-                    fit(image, self.generator.resolution) for image in images[first : first + batch]
-                ]
-                photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-                searcher = self.searcher(options, total)
-                # a smaller batch would be compiled for anew
-                places = batch if self.compiled and batch < total else len(fitted)
-                found = searcher.run(photographs, index, options, progress, places)
-                files = [
-                    encode(integers, index, self.tables, self.fingerprint, size, class_index)
-                    for integers, class_index, (_, size) in zip(
-                        found.coordinates.cpu().numpy(), found.classes.tolist(), fitted, strict=True
-                    )
-                ]
-                seconds = (time.perf_counter() - started) / len(files)
-                for photograph, data in zip(photographs, files, strict=True):
-                    yield self._measured(photograph[None], data, seconds)
-        except torch.cuda.OutOfMemoryError as error:
-            advice = "give a smaller --batch" if batch > 1 else "give --device cpu"
-            raise OptionError(
-                f"out of memory on {self.device} with batch {batch}: {advice}"
-            ) from error
+        first = 0
+        while searcher is not None and first < len(images):
+            some = images[first : first + batch]
+            try:
+                found = self._encode_batch(searcher, some, index, options, progress, batch, total)
+            except torch.cuda.OutOfMemoryError as error:
+                if batch == 1:
+                    raise OptionError(
+                        f"out of memory on {self.device}: give --device cpu"
+                    ) from error
+                batch = (batch + 1) // 2
+                torch.cuda.empty_cache()
+                continue
+            first += len(some)
+            yield from found
+
+    def _encode_batch(
+        self,
+        searcher: Search,
+        images: Sequence[ImageLike],
+        index: int,
+        options: SearchOptions,
+        progress: ProgressCallback | None,
+        batch: int,
+        total: int,
+    ) -> list[Encoded]:
+        started = time.perf_counter()
+        fitted = [fit(image, self.bundle.resolution) for image in images]
+        photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
+        photographs = reduce_picture(photographs, self.generator.resolution)
+        # a smaller batch would be compiled for anew
+        places = batch if self.compiled and batch < total else len(fitted)
+        found = searcher.run(photographs, index, options, progress, places)
+        files = [
+            encode(integers, index, self.tables, self.fingerprint, size, class_index)
+            for integers, class_index, (_, size) in zip(
+                found.coordinates.cpu().numpy(), found.classes.tolist(), fitted, strict=True
+            )
+        ]
+        seconds = (time.perf_counter() - started) / len(files)
+        return [
+            self._measured(photograph[None], data, seconds)
+            for photograph, data in zip(photographs, files, strict=True)
+        ]
+
+    def batch_for(self, images: int) -> int:
+        """How many of so many pictures one graph takes: on a CPU one, where more gain nothing.
+
+        On a GPU what its free memory holds, by what one picture takes.
+        """
+        if self.device.type != "cuda":
+            return 1
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        distortion = Distortion(
+            self.generator, self.features, has_fast_bfloat16(self.device), compiled=False
+        )
+        latents = self.coordinates.means().detach().requires_grad_()
+        distortion.features_of(latents).square().sum().backward()
+        one = torch.cuda.max_memory_allocated(self.device) - before
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
 
     def decompress(self, data: bytes, segments: int | None = None) -> Image.Image:
         """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
@@ -253,16 +297,18 @@ class Codec:
         if self._search is None:
             if self.compiled is None:
                 self.compiled = has_compiler() and self._repays_compiling(options, images)
-            distortion = Distortion(
-                self.generator, self.features, has_fast_bfloat16(self.device), self.compiled
-            )
+            fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
+            settings = (self.generator, self.features, fast, self.compiled)
+            quick = Distortion(*settings, aids.shortcut) if aids.shortcut else None
             self._search = Search(
-                distortion,
+                Distortion(*settings),
                 self.coordinates,
                 self.bundle.prior_scales.to(self.device),
                 self.bundle.settings.shape,
                 self.bundle.candidates.float().to(self.device),
                 self.bundle.candidate_classes,
+                aids.encoder,
+                quick,
             )
         return self._search
 

@@ -21,15 +21,15 @@ from .errors import BundleError, ImageError, OptionError
 from .files import atomic_write
 from .frame import to_pil
 from .generators.base import Generator, draw_classes, sample_of
-from .inversion.search import SearchOptions
+from .inversion.options import SearchOptions
 from .latents.calibration import Coded, fit_prior, provisional_scales
-from .latents.coordinates import Prior, perceptual_coordinates
+from .latents.coordinates import perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
+from .latents.prior import Prior, prior_of
 from .latents.rate import PriorShape, make_tables
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
-LEAST_OF_A_CLASS = 100  # prior samples, however many classes there are
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def prepare(
     """
     where = choose_device(device)
     generator = generator.to(where)
-    prior, samples = _fit_prior_of_latents(generator, options, where)
+    prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
     draws_path = output.with_name(output.name + ".draws")
     gradients = drawing.run(draws_path, progress)
@@ -143,41 +143,6 @@ def _tables(scales: Tensor, shape: PriorShape, classes: int) -> PriorTables:
     """Tables whose segments but the last are small enough for a length of one byte in a file."""
     ends = (*(end for end in (32, 160) if end < len(scales)), len(scales))
     return make_tables(scales.numpy(), shape, ends, classes)
-
-
-@torch.no_grad()
-def _fit_prior_of_latents(
-    generator: Generator, options: PrepareOptions, device: torch.device
-) -> tuple[Prior, Tensor]:
-    """The Gaussian prior and the samples it was fitted on: [n, d], or [C, n, d] with classes."""
-    source = torch.Generator().manual_seed(options.seed)
-    if generator.classes:
-        drawn = _samples_by_class(generator, options.prior_samples, source, device)
-    else:
-        samples, left = [], options.prior_samples
-        while left > 0:
-            count = min(5000, left)
-            samples.append(
-                generator.sample(torch.randn(count, generator.z_size, generator=source).to(device))
-            )
-            left -= count
-        drawn = torch.cat(samples)
-    layers = len(generator.layers) if generator.shared_size else 1
-    return Prior.fit(drawn, layers, options.tau), drawn
-
-
-def _samples_by_class(
-    generator: Generator, count: int, source: torch.Generator, device: torch.device
-) -> Tensor:
-    """Samples [C, n, d], the same z for every class: each z and, in the second half, -z.
-
-    So the mean of a latent that is z itself is exact, however few samples a class has.
-    """
-    half = max(count // generator.classes, LEAST_OF_A_CLASS) // 2
-    z = torch.randn(half, generator.z_size, generator=source)
-    z = torch.cat([z, -z]).to(device)
-    each = torch.arange(generator.classes, device=device)[:, None].expand(-1, len(z))
-    return torch.stack([generator.sample(z, classes) for classes in each])
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:

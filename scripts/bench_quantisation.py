@@ -23,8 +23,8 @@ from PIL import Image
 from invcomp.codec import Codec
 from invcomp.frame import fit
 from invcomp.generators.base import normal
-from invcomp.inversion.search import SearchOptions
-from invcomp.latents.coordinates import Prior
+from invcomp.inversion.options import SearchOptions
+from invcomp.latents.prior import Prior
 from invcomp.latents.rate import PriorShape
 
 SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS

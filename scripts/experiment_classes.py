@@ -14,7 +14,7 @@ import argparse
 import torch
 
 from invcomp.codec import Codec
-from invcomp.inversion.search import SearchOptions
+from invcomp.inversion.options import SearchOptions
 
 
 def main() -> None:

@@ -23,10 +23,11 @@ from PIL import Image, ImageDraw
 
 from invcomp.codec import Codec
 from invcomp.evaluation.metrics import NAMES, Metrics
-from invcomp.inversion.search import SearchOptions
+from invcomp.inversion.options import SearchOptions
 
 COLUMNS = ("bytes", *NAMES, "seconds")
 PANEL = 256
+READ: dict[str, Any] = {"int": int, "float": float, "bool": lambda text: text == "yes"}
 
 
 def parse_variant(text: str) -> tuple[str, float | None, SearchOptions]:
@@ -34,9 +35,9 @@ def parse_variant(text: str) -> tuple[str, float | None, SearchOptions]:
     given = dict(part.split("=", 1) for part in text.split(",") if part)
     model = given.pop("model", "faces-1024")
     quality = float(given.pop("quality")) if "quality" in given else None
-    kinds = {field.name: {"int": int, "float": float}[str(field.type)]
-             for field in fields(SearchOptions)}  # fmt: skip
-    return model, quality, SearchOptions(**{key: kinds[key](given[key]) for key in given})
+    kinds = {field.name: str(field.type).removesuffix(" | None") for field in fields(SearchOptions)}
+    read = {key: READ[kinds[key]](text) for key, text in given.items()}
+    return model, quality, SearchOptions(**read)
 
 
 def tensor_of(image: Image.Image) -> torch.Tensor:

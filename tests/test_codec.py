@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +15,9 @@ from invcomp.codec import Codec
 from invcomp.errors import ImageError, MissingBundleError, OptionError
 from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
-from invcomp.inversion.search import Distortion, Progress, SearchOptions
+from invcomp.inversion.distortion import Distortion
+from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.search import Progress, Search, Starts
 from invcomp.latents.features import PerceptualFeatures
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
@@ -191,20 +193,32 @@ def test_a_compiled_graph_gets_full_batches(
     assert recorded.batches == batches
 
 
-@pytest.mark.parametrize(("batch", "advice"), [(2, "a smaller --batch"), (1, "--device cpu")])
-def test_too_little_memory_says_what_to_do(
-    codec: Codec,
-    photograph: Image.Image,
-    monkeypatch: pytest.MonkeyPatch,
-    batch: int,
-    advice: str,
+def test_where_memory_runs_out_half_as_many_go_on(
+    codec: Codec, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, run = [], Search.run
+
+    def short_of_memory(self: Search, photographs: torch.Tensor, *rest: Any) -> Starts:
+        ran.append(len(photographs))
+        if len(photographs) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return run(self, photographs, *rest)
+
+    monkeypatch.setattr(Search, "run", short_of_memory)
+    files = codec.compress_batch([photograph] * 3, search=SHORT, batch=3)
+    assert ran == [3, 2, 1, 1, 1]
+    assert files == [codec.compress(photograph, search=SHORT)] * 3
+
+
+def test_too_little_memory_for_one_says_what_to_do(
+    codec: Codec, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(Distortion, "__call__", full)
-    with pytest.raises(OptionError, match=f"out of memory on cpu with batch {batch}: .*{advice}"):
-        codec.compress_batch([photograph, photograph], search=SHORT, batch=batch)
+    with pytest.raises(OptionError, match="out of memory on cpu: give --device cpu"):
+        codec.compress(photograph, search=SHORT)
 
 
 def test_the_class_is_coded_and_comes_back() -> None:

@@ -14,7 +14,7 @@ from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
 from invcomp.generators.importers.biggan import Config, from_state
 from invcomp.generators.stylegan2 import StyleGAN2
-from invcomp.inversion.search import SearchOptions
+from invcomp.inversion.options import SearchOptions
 from invcomp.preparation import PrepareOptions, prepare
 
 from .generators.biggan_state import published_state

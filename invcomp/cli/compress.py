@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..codec import Codec, Encoded
-    from ..inversion.search import SearchOptions
+    from ..inversion.options import SearchOptions
 
 
 def compress(
@@ -41,12 +41,23 @@ def compress(
         int | None,
         typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
     ] = None,
-    batch: Annotated[
-        int,
+    seconds: Annotated[
+        float | None,
         typer.Option(
-            metavar="N", help="Photographs searched for at once. On a CPU more gain nothing."
+            "--time",
+            metavar="S",
+            help="Seconds for each photograph, in place of a number of steps.",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Photographs searched for at once. On a CPU more gain nothing.",
+            show_default="what the GPU holds, 1 on a CPU",
+        ),
+    ] = None,
     starts: Annotated[
         int | None,
         typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
@@ -54,6 +65,10 @@ def compress(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
     ] = None,
+    warm_start: Annotated[
+        bool,
+        typer.Option(help="Start where the model's encoder says, if it has one."),
+    ] = True,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +97,14 @@ def compress(
     into_folder = len(photos) > 1 or photos[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, report)
     if jobs:
-        options = search_options(steps=steps, starts=starts, seed=seed, class_index=class_index)
+        options = search_options(
+            steps=steps,
+            seconds=seconds,
+            starts=starts,
+            seed=seed,
+            warm_start=warm_start,
+            class_index=class_index,
+        )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
             run = _Run(codec, quality, step, options, batch, force, report, meter)
@@ -90,13 +112,13 @@ def compress(
     report.finish()
 
 
-def search_options(**given: int | None) -> SearchOptions:
+def search_options(**given: Any) -> SearchOptions:
     """The search's options, with its own defaults for what is None.
 
     Raises:
         OptionError: an option out of range.
     """
-    from ..inversion.search import SearchOptions
+    from ..inversion.options import SearchOptions
 
     return SearchOptions(**{name: value for name, value in given.items() if value is not None})
 
@@ -122,7 +144,7 @@ class _Run:
     quality: float | None
     step: float | None
     options: SearchOptions
-    batch: int
+    batch: int | None
     force: bool
     report: show.Report
     meter: show.Meter
@@ -135,12 +157,14 @@ class _Run:
         from ..generators.base import check_class
 
         self.codec.step_index(self.quality, self.step)
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
             check_class(self.options.class_index, self.codec.tables.classes)
-        for first in range(0, len(jobs), self.batch):
-            self._compress_batch(jobs[first : first + self.batch], first, len(jobs))
+        self.codec.searcher(self.options, len(jobs))  # settles whether it is compiled
+        batch = self.batch or self.codec.batch_for(len(jobs))
+        for first in range(0, len(jobs), batch):
+            self._compress_batch(jobs[first : first + batch], first, len(jobs))
         if self.written > 1:
             mean = self.bytes / self.written
             show.result(f"{self.written} photographs, {mean:.1f} bytes in the mean")
@@ -156,17 +180,14 @@ class _Run:
         progress = show.search_progress(
             self.meter,
             names,
-            len(read),
-            self.options,
             lambda fraction: self._show_overall(first + fraction * len(jobs), of, several),
-            self.codec.tables.classes,
         )
         encoded = self.codec.encode(
             [photograph for _, photograph in read],
             quality=self.quality,
             step=self.step,
             search=self.options,
-            batch=self.batch,
+            batch=self.batch or len(read),
             total=of,
             progress=progress,
         )

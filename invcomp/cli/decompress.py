@@ -44,6 +44,10 @@ def decompress(
         ),
     ] = None,
     model: FilesModel = None,
+    proxy: Annotated[
+        bool,
+        typer.Option("--proxy", help="A small preview, without the model's own weights."),
+    ] = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -62,12 +66,14 @@ def decompress(
     for job in jobs:
         picture_format(job.target)  # refuses a suffix that means nothing
     with show.Meter() as meter:
-        for name, tasks in _read(jobs, model, report).items():
+        for name, tasks in _read(jobs, model, proxy, report).items():
             _decompress_all(name, tasks, segments, device, force, report, meter)
     report.finish()
 
 
-def _read(jobs: list[Job], model: str | None, report: show.Report) -> dict[str, list[_Task]]:
+def _read(
+    jobs: list[Job], model: str | None, proxy: bool, report: show.Report
+) -> dict[str, list[_Task]]:
     """The files by the model that decodes them."""
     from ..bitstream import IvcFile
     from ..bundle import find_bundle
@@ -78,7 +84,8 @@ def _read(jobs: list[Job], model: str | None, report: show.Report) -> dict[str, 
         try:
             data = job.source.read_bytes()
             fingerprint = IvcFile.unpack(data).fingerprint
-            groups.setdefault(model or find_bundle(fingerprint), []).append(_Task(job, data))
+            name = model or find_bundle(fingerprint, proxy)
+            groups.setdefault(name, []).append(_Task(job, data))
         except InvcompError as error:
             report.failed(f"{job.source}: {error}")
         except OSError as error:

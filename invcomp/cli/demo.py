@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .compress import open_codec, search_options
+from .compress import open_codec
 from .options import DEFAULT_MODEL, Compile, Device, Model
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ def compare(codec: Codec, photograph: Image.Image, name: str, meter: show.Meter)
     """
     from ..frame import fit, from_picture
 
-    options = search_options()
-    progress = show.search_progress(meter, name, 1, options, classes=codec.tables.classes)
-    encoded = next(codec.encode([photograph], search=options, progress=progress))
+    progress = show.search_progress(meter, name)
+    encoded = next(codec.encode([photograph], progress=progress))
     meter.drop(name)
     start = time.perf_counter()
     codec.decompress(encoded.data)

@@ -15,6 +15,7 @@ from . import show
 from .compress import compress
 from .decompress import decompress
 from .demo import demo
+from .distill import distill
 from .info import info
 from .models import models
 from .options import examples
@@ -54,6 +55,7 @@ app.command(
     epilog=examples(
         "invcomp compress portrait.jpg",
         "invcomp compress portraits/ -o compressed/ --quality 70",
+        "invcomp compress portrait.jpg --time 10",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )
 )(compress)
@@ -62,6 +64,7 @@ app.command(
         "invcomp decompress portrait.ivc",
         "invcomp decompress portrait.ivc -o coarse.jpg --segments 1",
         "invcomp decompress compressed/ -o pictures/",
+        "invcomp decompress compressed/ -o previews/ --proxy",
     )
 )(decompress)
 app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
@@ -70,9 +73,15 @@ app.command(
     epilog=examples(
         "invcomp prepare faces-1024 -o mine.ivm --photos portraits/",
         "invcomp prepare faces-1024 -o quick.ivm --draws 300 --coordinates 300",
-        "invcomp prepare runs/mine -o mine.ivm --photos held_out/",
+        "invcomp prepare runs/mine -o mine.ivm --photos held_out/ --encoder",
     )
 )(prepare)
+app.command(
+    epilog=examples(
+        "invcomp distill mine.ivm -o mine-small.ivm",
+        "invcomp decompress picture.ivc --model mine-small.ivm",
+    )
+)(distill)
 app.command(
     epilog=examples(
         "invcomp train photos/ -o runs/mine --resolution 64",

@@ -45,6 +45,23 @@ def prepare(
         float | None, typer.Option(metavar="B", help="Weight of squared error against LPIPS.")
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Draws at once.")] = None,
+    encoder: Annotated[
+        bool,
+        typer.Option(
+            "--encoder",
+            help="Also train what makes the search fast: an encoder that says where to start and, "
+            "for a large generator, a short cut past its last layers.",
+        ),
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Of a bundle, keep coordinates and priors: only --encoder is new."
+        ),
+    ] = False,
+    pairs: Annotated[
+        int, typer.Option(metavar="N", help="Generated pictures that --encoder learns from.")
+    ] = 8000,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
     device: Device = "auto",
     compiled: Annotated[
@@ -62,7 +79,8 @@ def prepare(
         from ..errors import OutputError
 
         raise OutputError(reason)
-    from ..bundle import open_generator
+    from ..bundle import load_bundle, open_generator
+    from ..errors import OptionError
     from ..preparation import PrepareOptions
     from ..preparation import prepare as make
 
@@ -75,17 +93,28 @@ def prepare(
         "seed": seed,
     }
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
+    if keep and not encoder:
+        raise OptionError("--keep leaves nothing to do without --encoder")
     photographs = _photographs(photos)
     with show.Meter() as meter:
-        bundle = make(
-            open_generator(generator, download_progress(meter, generator)),
-            output,
-            options,
-            photographs,
-            lambda stage, done, total: meter.show(stage, done, total, f"{done} of {total}"),
-            device,
-            compiled,
-        )
+
+        def progress(stage: str, done: int, total: int) -> None:
+            meter.show(stage, done, total, f"{done} of {total}")
+
+        fetched = download_progress(meter, generator)
+        if keep:
+            bundle = load_bundle(generator, fetched)
+        else:
+            opened = open_generator(generator, fetched)
+            bundle = make(opened, output, options, photographs, progress, device, compiled)
+        if encoder:
+            from ..training.students import train_aids
+
+            folder = output.with_name(output.name + ".pairs")
+            bundle, quality = train_aids(bundle, folder, pairs, device, compiled, progress)
+            bundle.save(output)
+            for name, value in quality.items():
+                show.result(f"{name}: {value:.3f}")
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
         f"fingerprint {bundle.fingerprint[:4].hex()}"

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..inversion.search import Progress as SearchState
-    from ..inversion.search import SearchOptions
 
-SCREENING_COST = 1 / 3  # of a forward pass, in gradient steps of one photograph
 PLAIN_LINES = 10  # of progress for each task where stderr is no terminal
 
 
@@ -155,35 +153,21 @@ def byte_note(done: int, total: int) -> str:
 
 
 def search_progress(
-    meter: Meter,
-    name: str,
-    photographs: int,
-    options: SearchOptions,
-    also: Callable[[float], None] = lambda fraction: None,
-    classes: int = 1,
+    meter: Meter, name: str, also: Callable[[float], None] = lambda fraction: None
 ) -> Callable[[SearchState], None]:
-    """What moves the bar of one batch: all stages of its search are one way of known length.
+    """What moves the bar of one batch.
 
     Args:
         meter: that has the bar.
         name: of the bar.
-        photographs: in the batch.
-        options: of the search.
         also: told the fraction that is done.
-        classes: of the model, 1 where it has none.
     """
-    trials = options.gradient_steps(classes) + options.screened(classes) * SCREENING_COST
-    total = photographs * trials
-    costs = {"screening": SCREENING_COST, "search": photographs}
-    done = 0.0
 
     def moved(state: SearchState) -> None:
-        nonlocal done
-        done = min(done + costs.get(state.stage, 1), total)
         note = f"{state.stage} {state.step}/{state.steps}  loss {state.loss:.4f}"
         if state.bytes:
             note += f"  {state.bytes:.0f} bytes"
-        meter.show(name, done, total, note)
-        also(done / total)
+        meter.show(name, state.fraction, 1, note)
+        also(state.fraction)
 
     return moved

@@ -82,6 +82,17 @@ class Generator(nn.Module, ABC):
         """
         return reduce_picture(self.forward(latents), resolution)
 
+    def trunk_layers(self, resolution: int) -> int:
+        """How many latent layers `trunk` uses at a resolution; 0: it cannot stop there."""
+        return 0
+
+    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+        """Feature maps of an inner layer: [N, D] to [N, C, resolution, resolution].
+
+        A large generator has it, so that a `Shortcut` can stand for the layers above.
+        """
+        raise NotImplementedError
+
     def spread(self, shared: Tensor) -> Tensor:
         """Flat latents [N, D] that give every layer the same vector [N, shared_size]."""
         return shared if self.shared_size is None else shared.repeat(1, len(self.layers))

@@ -41,6 +41,14 @@ class KnownModel:
         return pretrained_path(f"{self.name}.safetensors")
 
     @property
+    def aids(self) -> Path | None:
+        """Its search aids, where some ship in pretrained/."""
+        try:
+            return pretrained_path(f"{self.name}-search.safetensors")
+        except BundleError:
+            return None
+
+    @property
     def bundle(self) -> Path:
         """Where its whole bundle lies: where it ships, or in the cache once it was fetched."""
         if self.weights is None:

@@ -123,14 +123,34 @@ class MobileStyleGAN(Generator):
         low = F.conv2d(features, self.to_image.weight[:3], self.to_image.bias[:3])  # type: ignore[index]
         return reduce_picture(low / 2, resolution)
 
-    def _features(self, latents: Tensor) -> Tensor:
-        """[N, D] to what goes into the image convolution, [N, channels[-1], R/2, R/2]."""
+    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+        """See `Generator.trunk`."""
+        return self._blocks(latents, self._depth(resolution))
+
+    def trunk_layers(self, resolution: int) -> int:
+        """See `Generator.trunk_layers`."""
+        depth = self._depth(resolution)
+        return 0 if not 0 < depth < len(self.blocks) else 1 + 3 * depth
+
+    @staticmethod
+    def _depth(resolution: int) -> int:
+        """How many blocks there are up to a resolution."""
+        return resolution.bit_length() - 3
+
+    def _blocks(self, latents: Tensor, depth: int) -> Tensor:
+        """[N, D] to the output of the first `depth` blocks, [N, C, r, r]."""
         styles = latents.unflatten(1, (len(self.layers), self.style)).unbind(1)
         x = self.constant.expand(len(latents), -1, -1, -1)
         x = self.first(x, styles[0])
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[:depth]):
             x = block(x, styles[1 + 3 * index : 4 + 3 * index])
-        modulated: Tensor = x * self.to_image_modulation(styles[-1])[:, :, None, None]
+        return x  # type: ignore[no-any-return]
+
+    def _features(self, latents: Tensor) -> Tensor:
+        """[N, D] to what goes into the image convolution, [N, channels[-1], R/2, R/2]."""
+        last = latents[:, -self.style :]
+        x = self._blocks(latents, len(self.blocks))
+        modulated: Tensor = x * self.to_image_modulation(last)[:, :, None, None]
         return modulated
 
 

@@ -16,6 +16,7 @@ from .base import Generator
 from .biggan import BigGAN
 from .dcgan import DCGAN
 from .mobile_stylegan import MobileStyleGAN
+from .proxy import Proxy
 from .stylegan2 import StyleGAN2
 from .stylegan3 import StyleGAN3
 
@@ -24,6 +25,7 @@ GENERATOR_KINDS: dict[str, type[Generator]] = {
     "biggan": BigGAN,
     "dcgan": DCGAN,
     "mobile_stylegan": MobileStyleGAN,
+    "proxy": Proxy,
     "stylegan2": StyleGAN2,
     "stylegan3": StyleGAN3,
 }

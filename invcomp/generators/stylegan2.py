@@ -182,8 +182,11 @@ class SynthesisNetwork(nn.Module):
             block = SynthesisBlock(w_size, inputs, channels[index], resolution)
             setattr(self, f"b{resolution}", block)
 
-    def forward(self, ws: Tensor, noise: Noise, resolution: int) -> Tensor:
-        """[N, layers, w_size] to the picture of all blocks up to `resolution`, [N, 3, R, R]."""
+    def forward(self, ws: Tensor, noise: Noise, resolution: int) -> tuple[Tensor, Tensor]:
+        """[N, layers, w_size] to features and picture of all blocks up to `resolution`.
+
+        [N, C, R, R] and [N, 3, R, R].
+        """
         x = picture = None
         each = ws.unbind(1)
         for index, size in enumerate(self.blocks):
@@ -191,8 +194,9 @@ class SynthesisNetwork(nn.Module):
             x, picture = getattr(self, f"b{size}")(x, picture, each[first : first + 3], noise)
             if size == resolution:
                 break
+        assert isinstance(x, Tensor)
         assert isinstance(picture, Tensor)
-        return picture
+        return x, picture
 
 
 class StyleGAN2(Generator):
@@ -247,7 +251,17 @@ class StyleGAN2(Generator):
 
     def pictures(self, ws: Tensor, noise: Noise = "const") -> Tensor:
         """Pictures [N, 3, R, R] of w of every layer, [N, layers, w_size]."""
-        return self.synthesis(ws, noise, self.resolution)  # type: ignore[no-any-return]
+        return self.synthesis(ws, noise, self.resolution)[1]  # type: ignore[no-any-return]
+
+    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+        """See `Generator.trunk`: features and picture of the block, side by side."""
+        ws = latents.unflatten(1, (len(self.layers), self.w_size))
+        return torch.cat(self.synthesis(ws, "const", resolution), 1)
+
+    def trunk_layers(self, resolution: int) -> int:
+        """See `Generator.trunk_layers`."""
+        inner = self.synthesis.blocks[:-1]
+        return 2 * inner.index(resolution) + 2 if resolution in inner else 0
 
 
 def smooth(x: Tensor, gain: float = 1) -> Tensor:

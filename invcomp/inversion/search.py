@@ -7,8 +7,7 @@ to the step, so the step is the only knob of quality.
 
 from __future__ import annotations
 
-import logging
-import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,118 +16,38 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
-from ..generators.base import Generator, check_class
+from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
-from ..latents.features import RESOLUTION, PerceptualFeatures
-from ..latents.rate import PriorShape, step_of
+from ..latents.rate import PriorShape
+from .descent import QUICKER, Descent, Schedule, Space
+from .distortion import Distortion, Target
+from .encoder import Encoder, see
+from .options import MEANS, SearchOptions, rounds
 
-ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
-MEANS = 64  # classes whose means are all screened; of more, those of the candidates
-FOLLOWED_CLASSES = 8
-PIVOT = 0.3  # the deviation at which `whitening` makes no difference
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How much the search tries.
-
-    Attributes:
-        steps: gradient steps from the chosen start to the file.
-        starts: how many starts, the mean among them, are followed for `trial_steps` before one is
-            chosen; 1: the mean. Four are better still and take half as long again.
-        candidates: prior samples screened for those starts.
-        trial_steps: gradient steps in each of the two rounds of trials; each round drops half.
-        learning_rate: Adam's, on the variables.
-        whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. 1: whitened variables, 0:
-            coordinates themselves. Between them strong coordinates move less in a step and weak
-            ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
-        rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
-        seed: of the noise that stands in for rounding.
-        class_index: of a class-conditional generator; None: the means of the eight likeliest
-            classes are followed in place of other starts, and the one that is chosen has the class.
-    """
-
-    steps: int = 120
-    starts: int = 2
-    candidates: int = 64
-    trial_steps: int = 12
-    learning_rate: float = 0.2
-    whitening: float = 0.6
-    rate_weight: float = 0.5
-    seed: int = 0
-    class_index: int | None = None
-
-    def gradient_steps(self, classes: int = 1) -> int:
-        """Gradient steps for one photograph of a model with so many classes, trials included."""
-        return self.steps + self.trial_steps * sum(_rounds(self.followed(classes)))
-
-    def followed(self, classes: int = 1) -> int:
-        """How many starts are followed before one is chosen."""
-        if classes == 1 or self.class_index is not None:
-            return self.starts
-        return min(classes, max(self.starts, FOLLOWED_CLASSES))
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise OptionError(f"steps is {self.steps}: at least 1 is needed")
-        if self.starts < 1:
-            raise OptionError(f"starts is {self.starts}: at least 1 is needed")
-
-    def screened(self, classes: int = 1) -> int:
-        """How many starts are looked at before some are followed, at most."""
-        if classes > 1 and self.class_index is None:
-            return min(classes, MEANS)
-        return self.candidates if self.starts > 1 else 0
+SCREENING_COST = 0.3  # of a forward pass against a whole step
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands: `step` of `steps`, mean loss, mean bytes of payload (an estimate)."""
+    """Where a search stands.
+
+    Attributes:
+        stage: "screening", "starts" or "search".
+        step, steps: within the stage.
+        loss: mean over the batch.
+        bytes: of payload, mean over the batch, an estimate.
+        fraction: of the whole batch's work.
+    """
 
     stage: str
     step: int
     steps: int
     loss: float
     bytes: float
+    fraction: float = 0.0
 
 
 ProgressCallback = Callable[[Progress], None]
-
-
-class Distortion:
-    """LPIPS + beta * MSE between the pictures of latents and target features, with its gradient.
-
-    Args:
-        generator: G.
-        features: f.
-        mixed: bfloat16 autocast.
-        compiled: through torch.compile; the first call of a shape then takes a minute.
-    """
-
-    def __init__(
-        self, generator: Generator, features: PerceptualFeatures, mixed: bool, compiled: bool
-    ) -> None:
-        self.generator, self.features, self.mixed = generator, features, mixed
-        self.resolution = min(RESOLUTION, generator.resolution)
-        self._distance = self._eager
-        if compiled:  # where CUDA is installed without a GPU, torch warns of it as it compiles
-            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-            self._distance = torch.compile(self._eager, dynamic=False)
-
-    def target(self, pictures: Tensor) -> Tensor:
-        """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
-        with torch.no_grad():
-            return self.features(pictures)  # type: ignore[no-any-return]
-
-    def __call__(self, latents: Tensor, target: Tensor) -> Tensor:
-        """[N, D] and [N, F] to [N]."""
-        with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.mixed):
-            return self._distance(latents, target)
-
-    def _eager(self, latents: Tensor, target: Tensor) -> Tensor:
-        picture = self.generator.forward_reduced(latents, self.resolution)
-        distance: Tensor = (self.features(picture).float() - target).square().sum(1)
-        return distance
 
 
 @dataclass(frozen=True)
@@ -168,6 +87,8 @@ class Search:
         shape: the prior's shape.
         candidates: coordinates of prior samples to screen as starts, [M, K].
         candidate_classes: of each, int64 [M]; None: all of the first.
+        encoder: that says where to start, if there is one.
+        quick: the distortion of the generator's short cut, if there is one.
     """
 
     def __init__(
@@ -178,24 +99,15 @@ class Search:
         shape: PriorShape,
         candidates: Tensor,
         candidate_classes: Tensor | None = None,
+        encoder: Encoder | None = None,
+        quick: Distortion | None = None,
     ) -> None:
-        self.distortion, self.coordinates = distortion, coordinates
-        self.basis = coordinates.basis()
-        self.scales, self.shape, self.candidates = scales, shape, candidates
+        self.distortion, self.quick, self.encoder = distortion, quick, encoder
+        self.space, self.candidates = Space(coordinates, scales, shape), candidates
         if candidate_classes is None:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
         self.candidate_classes = candidate_classes.to(candidates.device)
         self.classes = len(coordinates.mean)
-
-    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Flat latents [N, D] of the first coordinates [N, k] and classes [N]; None: the first."""
-        means = self.coordinates.means(classes)
-        return means + coordinates @ self.basis[: coordinates.shape[1]]
-
-    def active(self, delta: float) -> int:
-        """How many coordinates, from the first, can round to more than zero at this step."""
-        reaching = (self.scales > ACTIVE * delta).nonzero()
-        return int(reaching[-1]) + 1 if len(reaching) else 1
 
     def run(
         self,
@@ -220,22 +132,36 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
-        target = self.distortion.target(photographs)
-        start = self.start(target, step_index, options, progress)
-        copies = max(places - len(target), 0)
+        work = _Work(self, options, len(photographs), progress)
+        start = self.start(photographs, step_index, options, work)
+        copies = max(places - len(photographs), 0)
         start = Starts.join([start, *[start[-1:]] * copies])
-        target = torch.cat([target, *[target[-1:]] * copies])
-        found = self._descend(start, target, step_index, options, progress)
-        return Starts(found, start.classes)[: len(photographs)]
+        features = self.distortion.target(photographs)
+        features = torch.cat([features, *[features[-1:]] * copies])
+        target = Target(features, self.distortion, self.quick)
+        descent = Descent(self.space, target, start.coordinates, start.classes, step_index, options)
+        schedule = Schedule(options, work.seconds_left())
+        while schedule.fraction < 1:
+            descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
+            schedule.advance(descent.loss)
+            work.searched(descent, schedule)
+        return Starts(descent.integers(), start.classes)[: len(photographs)]
+
+    def guess(self, photographs: Tensor) -> Tensor:
+        """What the encoder says: coordinates [N, K] of photographs [N, 3, H, W] in [-1, 1]."""
+        assert self.encoder is not None
+        with torch.no_grad():
+            found = self.encoder(see(self.distortion.features, photographs))
+        return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
 
     def start(
         self,
-        target: Tensor,
+        photographs: Tensor,
         step_index: int,
         options: SearchOptions,
-        progress: ProgressCallback | None = None,
+        work: _Work | None = None,
     ) -> Starts:
-        """The best start of each target [N, F]: screening, then successive halving.
+        """The best start of each photograph [N, 3, H, W]: screening, then successive halving.
 
         Raises:
             OptionError: there are fewer candidates than starts ask for, or no such class.
@@ -243,45 +169,56 @@ class Search:
         if options.class_index is not None:
             check_class(options.class_index, self.classes)
         screened = min(options.candidates, len(self.candidates))
-        if options.starts > screened + 1:
+        if (options.starts or 0) > screened + 1:
             raise OptionError(
                 f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
             )
+        work = work or _Work(self, options, len(photographs), None)
         return Starts.join(
-            [self._start_of_one(one[None], step_index, options, progress) for one in target]
+            [self._start_of_one(one[None], step_index, options, work) for one in photographs]
         )
 
+    def warm(self, options: SearchOptions) -> bool:
+        """Whether the encoder says where to start."""
+        return self.encoder is not None and options.warm_start and self.classes == 1
+
     def _start_of_one(
-        self,
-        target: Tensor,
-        step_index: int,
-        options: SearchOptions,
-        progress: ProgressCallback | None,
+        self, photograph: Tensor, step_index: int, options: SearchOptions, work: _Work
     ) -> Starts:
-        means = self._means(options)
-        if len(means) > 1:  # means alone: from candidates the class is found less often
-            order = self._screen(means, target, progress).argsort()
-            starts = means[order[: options.followed(self.classes)]]
-        elif options.starts == 1:
-            return means
+        first = self._means(options)
+        if self.warm(options):
+            first = Starts(self.guess(photograph), first.classes)
+        followed = options.followed(self.classes, self.warm(options))
+        if followed == 1 and len(first) == 1:
+            return first
+        target = Target(self.distortion.target(photograph), self.distortion, self.quick)
+        if len(first) > 1:  # means alone: from candidates the class is found less often
+            order = self._screen(first, target, work).argsort()
+            starts = first[order[:followed]]
         else:
             others = self._others(options)
-            order = self._screen(others, target, progress).argsort()
-            starts = Starts.join([means, others[order[: options.starts - 1]]])
-        runs = [
-            _Run(self, starts[index : index + 1], target, step_index, options)
+            order = self._screen(others, target, work).argsort()
+            starts = Starts.join([first, others[order[: followed - 1]]])
+        descents = [
+            Descent(
+                self.space,
+                Target(target.features, self.distortion, self.quick),
+                starts.coordinates[index : index + 1],
+                starts.classes[index : index + 1],
+                step_index,
+                options,
+            )
             for index in range(len(starts))
         ]
-        total, done = sum(_rounds(len(runs))) * options.trial_steps, 0
-        while len(runs) > 1:
-            for run in runs:
+        steps = sum(rounds(len(descents))) * options.trial_steps
+        while len(descents) > 1:
+            for descent in descents:
                 for _ in range(options.trial_steps):
-                    run.step(options.learning_rate * min(1.0, (run.taken + 1) / 8))
-                    done += 1
-                    if progress:
-                        progress(Progress("starts", done, total, run.loss, run.bits / 8))
-            runs = sorted(runs, key=lambda run: run.loss)[: len(runs) // 2]
-        return Starts(runs[0].coordinates().detach(), runs[0].classes)  # [1, active]
+                    rate = options.learning_rate * min(1.0, (descent.taken + 1) / 8)
+                    descent.step(rate, quickly=True)
+                    work.tried(descent, steps)
+            descents = sorted(descents, key=lambda descent: descent.loss)[: len(descents) // 2]
+        return Starts(descents[0].coordinates().detach(), descents[0].classes)  # [1, active]
 
     def _means(self, options: SearchOptions) -> Starts:
         """The means of the classes that may be: the given one, all, or those of the candidates."""
@@ -304,93 +241,73 @@ class Search:
             return found
         return Starts(found.coordinates, torch.full_like(found.classes, options.class_index))
 
-    def _screen(self, starts: Starts, target: Tensor, progress: ProgressCallback | None) -> Tensor:
+    def _screen(self, starts: Starts, target: Target, work: _Work) -> Tensor:
         """The distortion of each start, [N]."""
-        found = [target.new_zeros(0)]
+        found = [target.features.new_zeros(0)]
         for index in range(len(starts)):
             one = starts[index : index + 1]
-            # with gradients on, though none is asked for: so the steps' graph serves, compiled once
-            latents = self.latents(one.coordinates, one.classes).requires_grad_()
-            value = self.distortion(latents, target).detach()
-            found.append(value)
-            if progress:
-                progress(Progress("screening", index + 1, len(starts), float(value), 0.0))
+            found.append(target.screen(self.space.latents(one.coordinates, one.classes)))
+            work.screened(float(found[-1]), index + 1, len(starts))
         return torch.cat(found)
 
-    def _descend(
-        self,
-        start: Starts,
-        target: Tensor,
-        step_index: int,
-        options: SearchOptions,
-        progress: ProgressCallback | None,
-    ) -> Tensor:
-        run = _Run(self, start, target, step_index, options)
-        for step in range(options.steps):
-            run.mode = _phase(step / options.steps)
-            run.step(_learning_rate(step, options))
-            if progress:
-                progress(Progress("search", step + 1, options.steps, run.loss, run.bits / 8))
-        return run.integers()
 
-
-def _rounds(runs: int) -> list[int]:
-    """Numbers of runs in each round of halving until one is left."""
-    return [] if runs <= 1 else [runs, *_rounds(runs // 2)]
-
-
-def _phase(fraction: float) -> str:
-    return "free" if fraction < 0.4 else "noise" if fraction < 0.7 else "round"
-
-
-def _learning_rate(step: int, options: SearchOptions) -> float:
-    """Eight steps of ramp, then a cosine down to 2%."""
-    ramp = min(1.0, (step + 1) / 8)
-    return options.learning_rate * ramp * (0.51 + 0.49 * math.cos(math.pi * step / options.steps))
-
-
-class _Run:
-    """One descent: the variables, their optimiser and what the last step saw."""
+class _Work:
+    """How much of a batch's search is done, by what its steps cost or by the clock."""
 
     def __init__(
-        self, search: Search, start: Starts, target: Tensor, step_index: int, options: SearchOptions
+        self,
+        search: Search,
+        options: SearchOptions,
+        photographs: int,
+        progress: ProgressCallback | None,
     ) -> None:
-        self.search, self.target, self.delta = search, target, step_of(step_index)
-        active = search.active(self.delta)
-        deviations = search.coordinates.deviations[:active]
-        self.units = deviations**options.whitening * PIVOT ** (1 - options.whitening)
-        self.scales = search.scales[:active] / self.delta
-        self.variables = (start.coordinates[:, :active] / self.units).requires_grad_()
-        self.classes = start.classes
-        self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))
-        self.generator = torch.Generator().manual_seed(options.seed)
-        self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
-        self.mode, self.taken, self.loss, self.bits = "free", 0, math.inf, 0.0
+        self.options, self.photographs, self.progress = options, photographs, progress
+        self.seconds = None if options.seconds is None else options.seconds * photographs
+        self.started, self.done, self.tries = time.monotonic(), 0.0, 0
+        self.quick = 1 / QUICKER if search.quick else 1.0
+        warm, classes = search.warm(options), search.classes
+        trials = options.gradient_steps(classes, warm) - options.steps
+        screened = options.screened(classes, warm)
+        self.starts = photographs * self.quick * (trials + screened * SCREENING_COST)
+        full = options.full_part + (1 - options.full_part) * self.quick
+        self.descent = photographs * options.steps * (full if search.quick else 1.0)
 
-    def coordinates(self) -> Tensor:
-        """[N, K]."""
-        coordinates: Tensor = self.units * self.variables
-        return coordinates
+    def seconds_left(self) -> float | None:
+        """For the descent, where there is a limit: a tenth of a second at least."""
+        if self.seconds is None:
+            return None
+        return max(self.seconds - (time.monotonic() - self.started), 0.1)
 
-    def integers(self) -> Tensor:
-        """int32 [N, K]."""
-        found = (self.coordinates().detach() / self.delta).round().int()
-        return F.pad(found, (0, self.search.coordinates.count - found.shape[1]))
+    def screened(self, loss: float, step: int, steps: int) -> None:
+        """One start was looked at."""
+        self.done += SCREENING_COST * self.quick
+        self._say("screening", step, steps, loss, 0.0)
 
-    def step(self, learning_rate: float) -> None:
-        """One gradient step."""
-        steps = self.coordinates() / self.delta
-        if self.mode == "noise":
-            noise = torch.rand(steps.shape, generator=self.generator).to(steps.device) - 0.5
-            steps = steps + noise * (steps.detach().abs() > 0.5)  # the rest rounds to zero
-        elif self.mode == "round":
-            steps = steps + (steps.round() - steps).detach()
-        bits = self.search.shape.bits(steps, self.scales).sum(1)
-        latents = self.search.latents(steps * self.delta, self.classes)
-        loss = self.search.distortion(latents, self.target) + self.rate_weight * bits
-        self.optimiser.param_groups[0]["lr"] = learning_rate
-        self.optimiser.zero_grad()
-        loss.sum().backward()
-        self.optimiser.step()
-        self.taken += 1
-        self.loss, self.bits = float(loss.detach().mean()), float(bits.detach().mean())
+    def tried(self, descent: Descent, steps: int) -> None:
+        """A start was followed for a step."""
+        self.done += self.quick
+        self.tries += 1
+        step = (self.tries - 1) % steps + 1
+        self._say("starts", step, steps, descent.loss, descent.bits / 8)
+
+    def searched(self, descent: Descent, schedule: Schedule) -> None:
+        """A step of the descent was done."""
+        ahead = self.starts + self.descent * self._share(schedule.fraction)
+        self.done = max(self.done, ahead)
+        steps = self.options.steps
+        step = max(round(schedule.fraction * steps), 1)  # by the clock: as of so many
+        self._say("search", step, steps, descent.loss, descent.bits / 8)
+
+    def _share(self, fraction: float) -> float:
+        """The part of the descent's cost that is behind at a fraction of its steps."""
+        full = self.options.full_part if self.quick < 1 else 1.0
+        quick = (1 - full) * self.quick
+        behind = min(fraction, 1 - full) * self.quick + max(fraction - (1 - full), 0.0)
+        return behind / (quick + full)
+
+    def _say(self, stage: str, step: int, steps: int, loss: float, size: float) -> None:
+        if self.progress:
+            fraction = min(self.done / (self.starts + self.descent), 1.0)
+            if self.seconds is not None:
+                fraction = min((time.monotonic() - self.started) / self.seconds, 1.0)
+            self.progress(Progress(stage, step, steps, loss, size, fraction))

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .prior import Prior
+
+RANK = 1e-4  # directions in which the root is weaker than this part of its strongest are left out
+
 
 @dataclass(frozen=True)
 class Coordinates:
@@ -52,61 +56,24 @@ class Coordinates:
         return self.mean[:1] if classes is None else self.mean[classes]
 
 
-@dataclass(frozen=True)
-class Prior:
-    """Gaussian prior of latents: l = mean + L x.
+def coordinates_of(shared: Tensor, coordinates: Coordinates, prior: Prior) -> Tensor:
+    """The coordinates [N, K] of the likeliest x that makes latents equal in all layers.
 
-    For a generator whose layers share one vector w, layer j has
-    l_j = mean + root (x_0 + tau x_j): a part common to all layers and each layer's own. Else
-    l = mean + root x_0 and `layers` is 1. A class has a mean of its own; the rest is common to all.
+    With B the basis, c = S V^T x and B = S^-1 V^T L^T give c = S^2 B (L L^T)^-1 (l - mean). The
+    rounding of B makes it an estimate: for latents that differ between layers, a useless one.
 
-    Attributes:
-        mean: [C, d], C the number of classes (1 where there are none), d the length of w (or of
-            the whole latent).
-        root: symmetric square root of the covariance within a class, [d, d].
-        layers: number of layers that share w.
-        tau: deviation of a layer's own part against the common one.
+    Args:
+        shared: vectors less their mean, [N, d].
+        coordinates: of the generator.
+        prior: that the coordinates were made with.
     """
-
-    mean: Tensor
-    root: Tensor
-    layers: int
-    tau: float
-
-    @classmethod
-    def fit(cls, samples: Tensor, layers: int, tau: float) -> Prior:
-        """Mean and covariance of prior samples.
-
-        Args:
-            samples: [n, d]; or [C, n, d], where each class has so many.
-            layers: that share w; 1: nothing is shared.
-            tau: see `Prior`.
-        """
-        mean = samples.mean(-2, keepdim=True)  # [1, d] or [C, 1, d]
-        within = samples if samples.ndim == 2 else (samples - mean).flatten(0, 1)
-        values, vectors = torch.linalg.eigh(torch.cov(within.T.double()))
-        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        return cls(mean.view(-1, samples.shape[-1]), root.float(), layers, tau)
-
-    def own_parts(self, x: Tensor) -> Tensor:
-        """What own parts x [N, layers * d] add to flat latents for a tau of 1: root x_j."""
-        result: Tensor = (x.unflatten(1, (self.layers, -1)) @ self.root).flatten(1)
-        return result
-
-    def pull_back(self, gradients: Tensor) -> Tensor:
-        """Rows g of d/dl to d/dx = g L: [N, layers * d] to [N, (1 + layers) * d]."""
-        parts: Tensor = gradients.unflatten(1, (self.layers, -1)) @ self.root  # [N, layers, d]
-        if self.layers == 1:
-            return parts.flatten(1)
-        return torch.cat([parts.sum(1), self.tau * parts.flatten(1)], 1)
-
-    def push(self, x: Tensor) -> Tensor:
-        """Rows x to L x: [K, (1 + layers) * d] to [K, layers * d]."""
-        if self.layers == 1:
-            return x @ self.root
-        common, own = x.split([len(self.root), self.layers * len(self.root)], 1)
-        parts: Tensor = common[:, None] + self.tau * own.unflatten(1, (self.layers, -1))
-        return (parts @ self.root).flatten(1)
+    values, vectors = torch.linalg.eigh(prior.root.double())
+    kept = values > RANK * values[-1]
+    inverse = (vectors[:, kept] / values[kept].square()) @ vectors[:, kept].T  # root^-2
+    layers = prior.layers + (prior.tau**2 if prior.layers > 1 else 0)  # L L^T sums over them
+    rows = coordinates.basis().unflatten(1, (prior.layers, -1)).sum(1)  # [K, d]
+    found: Tensor = shared @ (inverse.float() / layers) @ rows.T * coordinates.deviations.square()
+    return found
 
 
 def perceptual_coordinates(

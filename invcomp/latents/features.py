@@ -35,13 +35,17 @@ class PerceptualFeatures(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
         pictures = reduce_picture(pictures, RESOLUTION)
-        layers = self.lpips.net(self.lpips.scaling_layer(seen_size(pictures)))
+        layers = self.layers(seen_size(pictures))
         parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         return torch.cat(parts, 1)
+
+    def layers(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """AlexNet's five layers of pictures [N, 3, H, W] in [-1, 1], each [N, C, h, w]."""
+        return tuple(self.lpips.net(self.lpips.scaling_layer(pictures)))
 
     @torch.inference_mode()
     def lpips_distance(self, one: Tensor, other: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
 
     from invcomp.bundle import read_bundle
     from invcomp.codec import Codec
-    from invcomp.inversion.search import SearchOptions
+    from invcomp.inversion.options import SearchOptions
 
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
     with Image.open(photographs[0]) as image:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from invcomp.errors import OptionError
-from invcomp.inversion.search import Distortion, Progress, Search, SearchOptions
+from invcomp.inversion.distortion import Distortion
+from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.search import Progress, Search
 from invcomp.latents.features import PerceptualFeatures
 from invcomp.latents.rate import PriorShape, step_of
 
@@ -30,21 +32,21 @@ def search() -> Search:
 def photograph(search: Search) -> torch.Tensor:
     """What the sixth candidate looks like, so that screening has something to find."""
     with torch.no_grad():
-        return search.distortion.generator(search.latents(search.candidates[5:6]))
+        return search.distortion.generator(search.space.latents(search.candidates[5:6]))
 
 
 def loss(search: Search, integers: torch.Tensor, photograph: torch.Tensor, weight: float) -> float:
     """What the search shall make small, of the rounded coordinates."""
     delta = step_of(STEP_INDEX)
     with torch.no_grad():
-        latents = search.latents(integers * delta)
+        latents = search.space.latents(integers * delta)
         distortion = search.distortion(latents, search.distortion.target(photograph))
-    bits = search.shape.bits(integers.float(), search.scales / delta).sum()
+    bits = search.space.shape.bits(integers.float(), search.space.scales / delta).sum()
     return float(distortion) + weight * math.log(2) / 6 * delta**2 * float(bits)
 
 
 def test_distortion_is_lpips_plus_squared_error(search: Search, photograph: torch.Tensor) -> None:
-    latents = search.latents(search.candidates[:1])
+    latents = search.space.latents(search.candidates[:1])
     with torch.no_grad():
         picture = search.distortion.generator(latents)
         target = search.distortion.target(photograph)
@@ -69,36 +71,39 @@ def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -
     def bits(weight: float) -> float:
         options = SearchOptions(steps=40, rate_weight=weight)
         integers = search.run(photograph, STEP_INDEX, options).coordinates
-        return float(search.shape.bits(integers.float(), search.scales / step_of(STEP_INDEX)).sum())
+        return float(
+            search.space.shape.bits(
+                integers.float(), search.space.scales / step_of(STEP_INDEX)
+            ).sum()
+        )
 
     assert bits(0.0) > bits(1.0) > bits(20.0)
 
 
 def test_screening_finds_the_candidate_that_it_is(search: Search, photograph: torch.Tensor) -> None:
     options = SearchOptions(starts=2, candidates=8, trial_steps=1)
-    start = search.start(search.distortion.target(photograph), STEP_INDEX, options).coordinates
+    start = search.start(photograph, STEP_INDEX, options).coordinates
     to_candidates = (search.candidates[:, : start.shape[1]] - start).norm(dim=1)
     assert int(to_candidates.argmin()) == 5
-    mean = search.start(search.distortion.target(photograph), STEP_INDEX, SearchOptions(starts=1))
+    mean = search.start(photograph, STEP_INDEX, SearchOptions(starts=1))
     assert not mean.coordinates.any()
     assert mean.classes.tolist() == [0]
 
 
 def test_more_starts_than_there_are(search: Search, photograph: torch.Tensor) -> None:
-    target = search.distortion.target(photograph)
     with pytest.raises(OptionError, match="starts is 10: at most 9"):
-        search.start(target, STEP_INDEX, SearchOptions(starts=10))
+        search.start(photograph, STEP_INDEX, SearchOptions(starts=10))
     with pytest.raises(OptionError, match="starts is 6: at most 5"):
-        search.start(target, STEP_INDEX, SearchOptions(starts=6, candidates=4))
-    assert len(search.start(target, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
+        search.start(photograph, STEP_INDEX, SearchOptions(starts=6, candidates=4))
+    assert len(search.start(photograph, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
 
 
 def test_coordinates_that_cannot_matter_stay_zero(search: Search, photograph: torch.Tensor) -> None:
     coarse = 8
-    active = search.active(step_of(coarse))
-    assert 0 < active < search.coordinates.count
+    active = search.space.active(step_of(coarse))
+    assert 0 < active < search.space.coordinates.count
     integers = search.run(photograph, coarse, SearchOptions(steps=5)).coordinates
-    assert integers.shape == (1, search.coordinates.count)
+    assert integers.shape == (1, search.space.coordinates.count)
     assert not integers[:, active:].any()
 
 
@@ -119,7 +124,9 @@ def test_progress_estimates_the_payload(search: Search, photograph: torch.Tensor
     seen: list[Progress] = []
     found = search.run(photograph, STEP_INDEX, SearchOptions(steps=60), seen.append)
     integers = found.coordinates
-    bits = search.shape.bits(integers.float(), search.scales / step_of(STEP_INDEX)).sum()
+    bits = search.space.shape.bits(
+        integers.float(), search.space.scales / step_of(STEP_INDEX)
+    ).sum()
     assert seen[-1].bytes == pytest.approx(float(bits) / 8, rel=0.05)
 
 
@@ -148,7 +155,7 @@ def picture_of(search: Search, class_index: int, candidate: int | None = None) -
     classes = torch.tensor([class_index])
     place = torch.zeros(1, 24) if candidate is None else search.candidates[[candidate]]
     with torch.no_grad():
-        return search.distortion.generator(search.latents(place, classes))
+        return search.distortion.generator(search.space.latents(place, classes))
 
 
 @pytest.mark.parametrize("class_index", [0, 1, 2])
@@ -166,7 +173,7 @@ def test_following_the_classes_finds_the_one(conditional: Search, class_index: i
 def test_the_likeliest_classes_are_followed(
     conditional: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invcomp.inversion.search.FOLLOWED_CLASSES", 2)
+    monkeypatch.setattr("invcomp.inversion.options.FOLLOWED_CLASSES", 2)
     seen: list[Progress] = []
     options = SearchOptions(steps=1, starts=1, trial_steps=3)
     found = conditional.run(picture_of(conditional, 2), STEP_INDEX, options, seen.append)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from invcomp.latents.coordinates import Coordinates, Prior, perceptual_coordinates, quantise_rows
+from invcomp.latents.coordinates import Coordinates, perceptual_coordinates, quantise_rows
+from invcomp.latents.prior import Prior
 
 
 def made(layers: int, draws: int = 800) -> tuple[torch.Tensor, Prior, Coordinates, torch.Tensor]:

@@ -1,0 +1,74 @@
+"""invcomp distill: a small proxy of a large model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import show
+from .jobs import obstacle
+from .models import fetch_bundle
+from .options import Device, Force
+
+
+def distill(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A known model or a bundle's file (.ivm).")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The proxy's bundle.")
+    ],
+    resolution: Annotated[
+        int, typer.Option(metavar="PX", help="Of the proxy's pictures: a power of two.")
+    ] = 128,
+    pairs: Annotated[
+        int, typer.Option(metavar="N", help="Pictures of the model that the proxy learns from.")
+    ] = 8000,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the training.", show_default="8000")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where pairs and checkpoints are kept.",
+            show_default="beside the output, until it is written",
+        ),
+    ] = None,
+    device: Device = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compile the generator: a minute once.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Train a small proxy of a model: files stay the model's, decoded by either.
+
+    The proxy makes small pictures without the model's weights.
+
+    Takes an hour or two on a CPU. Stopped and started again, it goes on where it was.
+    """
+    from ..errors import OutputError
+    from ..training.students import distill as train
+
+    if reason := obstacle(output, force):
+        raise OutputError(reason)
+    with show.Meter() as meter:
+        bundle = fetch_bundle(model, meter)
+        proxy, lpips = train(
+            bundle,
+            output,
+            resolution,
+            pairs,
+            steps,
+            work,
+            device,
+            compiled,
+            lambda stage, done, total: meter.show(stage, done, total, f"{done} of {total}"),
+        )
+    parameters = sum(value.numel() for value in proxy.generator.parameters())
+    show.result(
+        f"{output}: {proxy.generator.resolution} px, {parameters / 1e6:.1f} M parameters, "
+        f"{output.stat().st_size / 1e6:.1f} MB, LPIPS {lpips:.3f} against {model}"
+    )

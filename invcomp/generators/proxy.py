@@ -1,0 +1,99 @@
+"""A small generator that stands for a large one: perceptual coordinates to a small picture.
+
+Trained on pairs that the large generator made (training/distillation.py). Its one latent layer is
+the coordinates themselves, so a file made for the large generator decodes with either: one file,
+two sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .base import Generator, LatentLayer
+from .mobile_stylegan import inverse_haar
+
+SEED = 48  # channels of the 4-px map that coordinates are spread to
+CHANNELS = (224, 224, 192, 128, 64)  # of a proxy of 128 px: 3 M parameters with 650 coordinates
+
+
+class Block(nn.Module):
+    """Enters (and but for the first doubles the size by an inverse Haar transform), refines."""
+
+    def __init__(self, inputs: int, outputs: int, doubles: bool) -> None:
+        super().__init__()
+        self.doubles = doubles
+        self.enter = nn.Conv2d(inputs, outputs * (4 if doubles else 1), 1)
+        self.refine = nn.Conv2d(outputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        """[N, inputs, R, R] and [N, outputs] to [N, outputs, 2R, 2R], or R where none doubles."""
+        x = self.enter(x)
+        x = F.leaky_relu(inverse_haar(x) if self.doubles else x, 0.2) * scale[:, :, None, None]
+        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)  # every place as strong
+        return x + F.leaky_relu(self.refine(x), 0.2)
+
+
+class Proxy(Generator):
+    """Coordinates to a picture: a 4-px map, then modulated blocks, each twice as large.
+
+    Args:
+        coordinates: K, how many there are.
+        channels: of every resolution from 4 px up to half the picture's.
+        classes: of a class-conditional generator, 0: none. The class follows the coordinates as a
+            one-hot vector.
+    """
+
+    units: Tensor
+    deviations: Tensor
+
+    def __init__(self, coordinates: int, channels: Sequence[int], classes: int = 0) -> None:
+        super().__init__()
+        if not channels or min(channels) < 1:
+            raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
+        self.coordinates, self.channels, self.classes = coordinates, tuple(channels), classes
+        self.resolution, self.z_size = 4 * 2 ** len(channels), coordinates
+        size = coordinates + classes
+        self.layers = (LatentLayer("coordinates", (size,)),)
+        self.seed = nn.Linear(size, 16 * SEED)
+        self.modulation = nn.Linear(size, sum(channels))
+        self.blocks = nn.ModuleList(
+            Block(inputs, outputs, doubles=index > 0)
+            for index, (inputs, outputs) in enumerate(
+                zip((SEED, *channels[:-1]), channels, strict=True)
+            )
+        )
+        self.to_image = nn.Conv2d(channels[-1], 12, 3, padding=1)
+        self.register_buffer("units", torch.ones(size))  # what a coordinate is divided by
+        self.register_buffer("deviations", torch.ones(coordinates))  # of the prior
+
+    def options(self) -> dict[str, Any]:
+        """See `Generator.options`."""
+        return {
+            "coordinates": self.coordinates,
+            "channels": list(self.channels),
+            "classes": self.classes,
+        }
+
+    def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
+        """See `Generator.sample`: coordinates, as of a Gaussian prior."""
+        coordinates = z * self.deviations
+        if not self.classes:
+            return coordinates
+        if classes is None:
+            raise ValueError("a class-conditional generator needs classes")
+        return torch.cat([coordinates, F.one_hot(classes, self.classes).to(z.dtype)], 1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """See `Generator.forward`."""
+        inputs = latents / self.units
+        x = self.seed(inputs).unflatten(1, (SEED, 4, 4))
+        scales = (1 + self.modulation(inputs)).split(list(self.channels), 1)
+        for block, scale in zip(self.blocks, scales, strict=True):
+            x = block(x, scale)
+        return inverse_haar(self.to_image(x))

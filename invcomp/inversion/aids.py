@@ -1,0 +1,105 @@
+"""What a bundle may carry to make the search fast: an encoder and a short cut.
+
+Neither decides what a file decodes to: a bundle's fingerprint does not cover them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import BundleError
+from ..files import atomic_write
+from .encoder import Encoder
+from .shortcut import Shortcut
+
+FORMAT = "invcomp search aids 1"
+KINDS: dict[str, type[Encoder] | type[Shortcut]] = {"encoder": Encoder, "shortcut": Shortcut}
+
+
+@dataclass(frozen=True)
+class SearchAids:
+    """An encoder, a short cut, or neither."""
+
+    encoder: Encoder | None = None
+    shortcut: Shortcut | None = None
+
+    def to(self, device: torch.device) -> SearchAids:
+        """The same on another device."""
+        encoder = self.encoder and self.encoder.to(device)
+        return SearchAids(encoder, self.shortcut and self.shortcut.to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights in float16: where a search starts needs no more."""
+        return {
+            f"{name}.{key}": value.detach().cpu().half() if value.is_floating_point() else value
+            for name, part in self._parts().items()
+            for key, value in part.state_dict().items()
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """The options of each as JSON, by name."""
+        return {name: json.dumps(part.options()) for name, part in self._parts().items()}
+
+    def _parts(self) -> dict[str, Encoder | Shortcut]:
+        parts = {"encoder": self.encoder, "shortcut": self.shortcut}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SearchAids:
+        """The inverse of `metadata` and `tensors`, among others' entries; frozen, in float32.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: they do not fit.
+        """
+        found = {}
+        for name, kind in KINDS.items():
+            if name not in metadata:
+                continue
+            with torch.device("meta"):
+                part = kind(**json.loads(metadata[name]))
+            state = {
+                key.removeprefix(f"{name}."): value.float() if value.is_floating_point() else value
+                for key, value in tensors.items()
+                if key.startswith(f"{name}.")
+            }
+            part.load_state_dict(state, assign=True)
+            found[name] = part.eval().requires_grad_(False)
+        return cls(**found)  # type: ignore[arg-type]
+
+    def save(self, path: Path, fingerprint: bytes) -> None:
+        """Writes them by themselves, for the bundle of a fingerprint.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        metadata = {"format": FORMAT, "fingerprint": fingerprint.hex(), **self.metadata()}
+        tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
+        with atomic_write(path, force=True) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: bytes) -> SearchAids:
+        """Reads what `save` wrote.
+
+        Raises:
+            BundleError: damaged, or made for another bundle.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise BundleError(f"{path}: not a file of search aids")
+                if metadata["fingerprint"] != fingerprint.hex():
+                    raise BundleError(f"{path}: made for another bundle")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls.of(metadata, tensors)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+            raise BundleError(f"{path}: damaged ({error})") from error

@@ -1,0 +1,177 @@
+"""One descent: variables, optimiser, phases, and when it is over."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..latents.coordinates import Coordinates
+from ..latents.rate import PriorShape, step_of
+from .distortion import Target
+from .options import SearchOptions
+
+ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
+PIVOT = 0.3  # the deviation at which `whitening` makes no difference
+PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # and the fraction at which each ends
+WINDOW = 12  # losses whose mean is compared with that of as many before them
+FLAT = 0.001  # a loss that falls by less than this part from window to window is flat
+QUICKER = 6  # how many steps of a short cut take as long as one of the generator
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where the search moves: coordinates and what they cost.
+
+    Attributes:
+        coordinates: the bundle's.
+        scales: b_k, the prior scale of every coordinate, [K].
+        shape: the prior's shape.
+    """
+
+    coordinates: Coordinates
+    scales: Tensor
+    shape: PriorShape
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """[K, D]."""
+        return self.coordinates.basis()
+
+    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Flat latents [N, D] of the first coordinates [N, k] and classes [N]; None: the first."""
+        means = self.coordinates.means(classes)
+        return means + coordinates @ self.basis[: coordinates.shape[1]]
+
+    def active(self, delta: float) -> int:
+        """How many coordinates, from the first, can round to more than zero at this step."""
+        reaching = (self.scales > ACTIVE * delta).nonzero()
+        return int(reaching[-1]) + 1 if len(reaching) else 1
+
+
+class Schedule:
+    """How far a descent is: by its steps or by the clock, and ahead where the loss is flat.
+
+    Args:
+        options: of the search.
+        seconds: in place of a number of steps.
+    """
+
+    def __init__(self, options: SearchOptions, seconds: float | None = None) -> None:
+        self.options, self.seconds = options, seconds
+        self.fraction, self.step, self._started = 0.0, 0, time.monotonic()
+        self._losses: list[float] = []  # of this phase
+
+    @property
+    def mode(self) -> str:
+        """The phase: free, noise or round."""
+        return next((name for name, end in PHASES if self.fraction < end), "round")
+
+    @property
+    def quickly(self) -> bool:
+        """Whether a short cut will do."""
+        return self.fraction < 1 - self.options.full_part
+
+    @property
+    def learning_rate(self) -> float:
+        """Eight steps of ramp, then a cosine down to 2%."""
+        ramp = min(1.0, (len(self._losses) + 1) / 8) if self.mode == "free" else 1.0
+        cosine = 0.51 + 0.49 * math.cos(math.pi * self.fraction)
+        return self.options.learning_rate * ramp * cosine
+
+    def advance(self, loss: float) -> None:
+        """After a step that saw this loss."""
+        self._losses.append(loss)
+        before = self.mode
+        if self.seconds is not None:
+            self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
+        else:
+            self.step += 1
+            if self._flat():
+                self.step = math.ceil(dict(PHASES)[before] * self.options.steps)
+            self.fraction = self.step / self.options.steps
+        self.fraction = min(self.fraction, 1.0)
+        if self.mode != before:
+            self._losses = []
+
+    def _by_time(self, elapsed: float) -> float:
+        """The fraction of steps of a fraction of time, the last steps taking longer."""
+        full = self.options.full_part
+        quick = 1 - full
+        switch = quick / (quick + QUICKER * full)
+        if elapsed < switch:
+            return elapsed / switch * quick
+        return quick + (elapsed - switch) / (1 - switch) * full
+
+    def _flat(self) -> bool:
+        if len(self._losses) < 2 * WINDOW:
+            return False
+        earlier, later = self._losses[-2 * WINDOW : -WINDOW], self._losses[-WINDOW:]
+        return sum(later) > (1 - FLAT) * sum(earlier)
+
+
+class Descent:
+    """The variables of one or several photographs, their optimiser, and what the last step saw.
+
+    Args:
+        space: where it moves.
+        target: what is to be reached.
+        start: coordinates [N, k] to start from.
+        classes: of each, int64 [N].
+        step_index: of the quantiser's step.
+        options: of the search.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        target: Target,
+        start: Tensor,
+        classes: Tensor,
+        step_index: int,
+        options: SearchOptions,
+    ) -> None:
+        self.space, self.target, self.classes = space, target, classes
+        self.delta = step_of(step_index)
+        active = space.active(self.delta)
+        deviations = space.coordinates.deviations[:active]
+        self.units = deviations**options.whitening * PIVOT ** (1 - options.whitening)
+        self.scales = space.scales[:active] / self.delta
+        self.variables = (start[:, :active] / self.units).requires_grad_()
+        self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
+        self.taken, self.loss, self.bits = 0, math.inf, 0.0
+
+    def coordinates(self) -> Tensor:
+        """[N, active]."""
+        coordinates: Tensor = self.units * self.variables
+        return coordinates
+
+    def integers(self) -> Tensor:
+        """int32 [N, K]."""
+        found = (self.coordinates().detach() / self.delta).round().int()
+        return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
+
+    def step(self, learning_rate: float, mode: str = "free", quickly: bool = False) -> None:
+        """One gradient step."""
+        steps = self.coordinates() / self.delta
+        if mode == "noise":
+            noise = torch.rand(steps.shape, generator=self.generator).to(steps.device) - 0.5
+            steps = steps + noise * (steps.detach().abs() > 0.5)  # the rest rounds to zero
+        elif mode == "round":
+            steps = steps + (steps.round() - steps).detach()
+        bits = self.space.shape.bits(steps, self.scales).sum(1)
+        latents = self.space.latents(steps * self.delta, self.classes)
+        loss = self.target.distance(latents, quickly) + self.rate_weight * bits
+        self.optimiser.param_groups[0]["lr"] = learning_rate
+        self.optimiser.zero_grad()
+        loss.sum().backward()
+        self.optimiser.step()
+        self.taken += 1
+        self.loss, self.bits = float(loss.detach().mean()), float(bits.detach().mean())

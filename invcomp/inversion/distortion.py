@@ -1,0 +1,123 @@
+"""The distortion of latents against a photograph, with its gradient: LPIPS + beta * MSE."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+from torch import Tensor
+
+from ..generators.base import Generator
+from ..generators.download import cache_directory
+from ..latents.features import RESOLUTION, PerceptualFeatures
+from .shortcut import Shortcut
+
+CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own picture
+
+
+class Distortion:
+    """Squared distance of features between the pictures of latents and a target.
+
+    Args:
+        generator: G.
+        features: f.
+        mixed: bfloat16 autocast.
+        compiled: through torch.compile; the first call of a shape then takes a minute. What was
+            compiled is kept on disk for the next process.
+        shortcut: what makes the pictures, in place of the whole generator.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        features: PerceptualFeatures,
+        mixed: bool,
+        compiled: bool,
+        shortcut: Shortcut | None = None,
+    ) -> None:
+        self.generator, self.features, self.mixed = generator, features, mixed
+        self.resolution, self.shortcut = min(RESOLUTION, generator.resolution), shortcut
+        self._features = self._eager
+        if compiled:
+            _keep_compiled()
+            self._features = torch.compile(self._eager, dynamic=False)
+
+    def target(self, pictures: Tensor) -> Tensor:
+        """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
+        with torch.no_grad():
+            return self.features(pictures)  # type: ignore[no-any-return]
+
+    def features_of(self, latents: Tensor) -> Tensor:
+        """Features [N, F] in float32 of the pictures of latents [N, D]."""
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.mixed):
+            return self._features(latents)
+
+    def seen(self, latents: Tensor) -> Tensor:
+        """`features_of` without a gradient.
+
+        With gradients on, though none is asked for: so the steps' graph serves, compiled once.
+        """
+        return self.features_of(latents.detach().requires_grad_()).detach()
+
+    def __call__(self, latents: Tensor, target: Tensor) -> Tensor:
+        """[N, D] and [N, F] to [N]."""
+        return (self.features_of(latents) - target).square().sum(1)
+
+    def _eager(self, latents: Tensor) -> Tensor:
+        if self.shortcut is not None:
+            picture = self.shortcut.picture(self.generator, latents)
+        else:
+            picture = self.generator.forward_reduced(latents, self.resolution)
+        found: Tensor = self.features(picture).float()
+        return found
+
+
+class Target:
+    """Photographs to be reached, seen through the generator or through its short cut.
+
+    A short cut is wrong by something that changes slowly from step to step: every few steps the
+    generator itself is looked at, and what the two differ by is taken off the short cut's target
+    (output space mapping: Bandler et al. 2004, "Space mapping: the state of the art"). So the short
+    cut's descent comes to rest near the generator's own.
+
+    Args:
+        features: of the photographs, [N, F].
+        distortion: of the generator itself.
+        quick: of the short cut, if there is one.
+    """
+
+    def __init__(
+        self, features: Tensor, distortion: Distortion, quick: Distortion | None = None
+    ) -> None:
+        self.features, self.distortion, self.quick = features, distortion, quick
+        self._corrected, self._age = features, 0
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def distance(self, latents: Tensor, quickly: bool = False) -> Tensor:
+        """Distortion of latents [N, D], in order: [N]."""
+        if self.quick is None or not quickly:
+            return self.distortion(latents, self.features)
+        if self._age % CORRECT_EVERY == 0:
+            wrong = self.distortion.seen(latents) - self.quick.seen(latents)
+            self._corrected = self.features - wrong
+        self._age += 1
+        return self.quick(latents, self._corrected)
+
+    def screen(self, latents: Tensor) -> Tensor:
+        """Distortion of each of latents [M, D] against the only photograph, without gradient: [M].
+
+        One at a time, in the graph of the steps; through the short cut, if there is one.
+        """
+        distortion = self.quick or self.distortion
+        found = [distortion.seen(one[None]) - self.features for one in latents]
+        return torch.cat([difference.square().sum(1) for difference in found])
+
+
+def _keep_compiled() -> None:
+    """Where torch keeps what it compiled: where the user did not say, in our cache."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))
+    # where CUDA is installed without a GPU, torch warns of it as it compiles
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -1,0 +1,79 @@
+"""The warm start: a small network that sees a photograph and says where to begin.
+
+Squared error in perceptual coordinates is perceptual distance to first order, so it is trained on
+generated pictures and their coordinates alone, without the generator in the loop. It looks at the
+picture through the AlexNet of LPIPS, which is at hand: its own weights are what stands behind that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..generators.base import reduce_picture
+from ..latents.features import PerceptualFeatures
+
+SEEN = 128  # px of the picture that it looks at
+PLACES = 7  # features are brought to 7 x 7 places
+LEADING = 400  # coordinates that are predicted at most
+
+
+class Encoder(nn.Module):
+    """Photographs to the leading perceptual coordinates.
+
+    Args:
+        count: coordinates that are predicted.
+        width: channels of the convolutions.
+        hidden: of the layer before the last.
+    """
+
+    units: Tensor
+
+    def __init__(self, count: int, width: int = 160, hidden: int = 384) -> None:
+        super().__init__()
+        self.count, self.width, self.hidden = count, width, hidden
+        channels = 48 + 4 * 64 + 192 + 384 + 256 + 256
+        self.normalise = nn.BatchNorm2d(channels, affine=False)
+        self.conv1 = nn.Conv2d(channels, width, 1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1)
+        self.squeeze = nn.Conv2d(width, 40, 1)
+        self.drop = nn.Dropout(0.1)
+        self.linear = nn.Linear(40 * PLACES**2, count)
+        self.linear1 = nn.Linear(40 * PLACES**2, hidden)
+        self.linear2 = nn.Linear(hidden, count)
+        self.register_buffer("units", torch.ones(count))  # deviations of the coordinates
+
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON values."""
+        return {"count": self.count, "width": self.width, "hidden": self.hidden}
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """What `see` gives, [N, C, 7, 7], to coordinates [N, count]."""
+        x = F.leaky_relu(self.conv1(self.normalise(seen)), 0.2)
+        x = x + F.leaky_relu(self.conv2(x), 0.2)
+        x = x + F.leaky_relu(self.conv3(x), 0.2)
+        x = self.drop(F.leaky_relu(self.squeeze(x), 0.2).flatten(1))
+        x = self.linear(x) + self.linear2(F.leaky_relu(self.linear1(x), 0.2))
+        found: Tensor = x * self.units
+        return found
+
+
+@torch.no_grad()
+def see(features: PerceptualFeatures, pictures: Tensor) -> Tensor:
+    """Pictures [N, 3, H, W] in [-1, 1] as the encoder sees them: [N, C, 7, 7].
+
+    The first layers are wider than 7 x 7: 4 x 4 pixels of a 28-px picture, and 2 x 2 places of the
+    first convolution, stand side by side as channels; the second convolution is averaged.
+    """
+    pictures = reduce_picture(pictures, SEEN)
+    if pictures.shape[-1] < SEEN:
+        pictures = F.interpolate(pictures, size=(SEEN, SEEN), mode="nearest")
+    first, second, *rest = features.layers(pictures)
+    pixels = F.pixel_unshuffle(F.adaptive_avg_pool2d(pictures, 4 * PLACES), 4)
+    first = F.pixel_unshuffle(F.adaptive_avg_pool2d(first, 2 * PLACES), 2)
+    second = F.adaptive_avg_pool2d(second, PLACES)
+    return torch.cat([pixels, first, second, *rest], 1).float()

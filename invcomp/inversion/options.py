@@ -1,0 +1,87 @@
+"""Everything that the search can be told, with its defaults: the only place that has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import OptionError
+
+FOLLOWED_CLASSES = 8
+MEANS = 64  # classes whose means are all screened; of more, those of the candidates
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How much the search tries.
+
+    Attributes:
+        steps: gradient steps from the chosen start to the file; fewer where the loss is flat
+            before.
+        seconds: for each photograph, in place of a number of steps: the best in that time.
+        full_part: part of the steps, the last, that run the generator itself where the bundle has
+            a short cut for the others.
+        warm_start: whether the search starts where the bundle's encoder says, if it has one.
+        starts: how many starts, the encoder's or the mean among them, are followed for
+            `trial_steps` before one is chosen. None: one with an encoder or a limit of time, else
+            two. Four are better still and take half as long again.
+        candidates: prior samples screened for those starts.
+        trial_steps: gradient steps in each of the two rounds of trials; each round drops half.
+        learning_rate: Adam's, on the variables.
+        whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. 1: whitened variables, 0:
+            coordinates themselves. Between them strong coordinates move less in a step and weak
+            ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
+        rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
+        seed: of the noise that stands in for rounding.
+        class_index: of a class-conditional generator; None: the means of the eight likeliest
+            classes are followed in place of other starts, and the one that is chosen has the class.
+    """
+
+    steps: int = 120
+    seconds: float | None = None
+    full_part: float = 0.15
+    warm_start: bool = True
+    starts: int | None = None
+    candidates: int = 64
+    trial_steps: int = 12
+    learning_rate: float = 0.2
+    whitening: float = 0.6
+    rate_weight: float = 0.5
+    seed: int = 0
+    class_index: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise OptionError(f"steps is {self.steps}: at least 1 is needed")
+        if self.starts is not None and self.starts < 1:
+            raise OptionError(f"starts is {self.starts}: at least 1 is needed")
+        if self.seconds is not None and not self.seconds > 0:
+            raise OptionError(f"a time of {self.seconds} s: it must be above 0")
+        if not 0 < self.full_part <= 1:
+            raise OptionError(f"full_part is {self.full_part}: it must be above 0, 1 at most")
+
+    def gradient_steps(self, classes: int = 1, warm: bool = False) -> int:
+        """Gradient steps for one photograph of a model with so many classes, trials included."""
+        return self.steps + self.trial_steps * sum(rounds(self.followed(classes, warm)))
+
+    def followed(self, classes: int = 1, warm: bool = False) -> int:
+        """How many starts are followed before one is chosen.
+
+        Args:
+            classes: of the model; 1 where it has none.
+            warm: whether there is an encoder's start.
+        """
+        starts = self.starts or (1 if warm or self.seconds is not None else 2)
+        if classes == 1 or self.class_index is not None:
+            return starts
+        return min(classes, max(starts, FOLLOWED_CLASSES))
+
+    def screened(self, classes: int = 1, warm: bool = False) -> int:
+        """How many starts are looked at before some are followed, at most."""
+        if classes > 1 and self.class_index is None:
+            return min(classes, MEANS)
+        return self.candidates if self.followed(classes, warm) > 1 else 0
+
+
+def rounds(runs: int) -> list[int]:
+    """Numbers of runs in each round of halving until one is left."""
+    return [] if runs <= 1 else [runs, *rounds(runs // 2)]

@@ -1,0 +1,183 @@
+"""Coordinates and the pictures that a generator makes of them: what students learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..bundle import Bundle
+from ..codec import choose_device, has_fast_bfloat16
+from ..errors import BundleError, OptionError, OutputError
+from ..generators.sampling import to_uint8
+from ..latents.coordinates import coordinates_of
+from ..latents.prior import prior_of
+from ..preparation import PrepareOptions
+
+Progress = Callable[[str, int, int], None]
+LEAST_SPREAD = 0.3  # of a coordinate's deviation, where layers may differ
+PRIOR_SAMPLES = 50_000
+SAVE_EVERY = 200  # pictures between two notes of how many there are
+CHUNK_PIXELS = 1 << 21  # generated at once
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures and their coordinates, in memory-mapped files.
+
+    Attributes:
+        coordinates: float32 [N, K].
+        classes: int64 [N], zero where there are none.
+        pictures: uint8 [N, 3, R, R].
+    """
+
+    coordinates: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    pictures: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def batch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Coordinates [n, K], classes [n], pictures [n, 3, R, R] in [-1, 1]."""
+        pictures = torch.from_numpy(self.pictures[indices]).float() / 127.5 - 1
+        coordinates = torch.from_numpy(self.coordinates[indices])
+        return coordinates, torch.from_numpy(self.classes[indices]), pictures
+
+
+def make_pairs(
+    bundle: Bundle,
+    folder: Path,
+    count: int,
+    resolution: int,
+    device: str = "auto",
+    compiled: bool = False,
+    seed: int = 3,
+    progress: Progress = lambda stage, done, total: None,
+) -> Pairs:
+    """Draws latents from the prior and makes their pictures; stopped, it goes on where it was.
+
+    Args:
+        bundle: whose generator and coordinates.
+        folder: of the files.
+        count: N.
+        resolution: of the pictures; at most the generator's.
+        device: where it runs.
+        compiled: through torch.compile.
+        seed: of what is drawn.
+        progress: called with stage, done and total.
+
+    Raises:
+        OptionError: no pair, or too large pictures.
+        BundleError: the folder has other pairs.
+        OutputError: it cannot be written.
+    """
+    largest = bundle.generator.resolution
+    if count < 1 or resolution > largest:
+        raise OptionError(f"{count} pairs of {resolution} px: 1 at least, of {largest} px at most")
+    made_for = {"fingerprint": bundle.fingerprint.hex(), "pictures": [count, resolution, seed]}
+    files = _Files(folder, made_for, (count, 3, resolution, resolution))
+    if files.done < count:
+        where = choose_device(device)
+        if files.done == 0:
+            files.begin(*_draw(bundle, count, seed, where))
+        _make(bundle, files, where, compiled, progress)
+    return files.pairs()
+
+
+class _Files:
+    """The folder: about.json says what the arrays are for and how many pictures are done."""
+
+    def __init__(self, folder: Path, made_for: dict[str, Any], shape: tuple[int, ...]) -> None:
+        self.folder, self.made_for, self.shape, self.done = folder, made_for, shape, 0
+        self.about = folder / "about.json"
+        if self.about.is_file():
+            about = json.loads(self.about.read_text())
+            self.done = about.pop("done")
+            if about != made_for:
+                raise BundleError(f"{folder} has pairs that were made otherwise: delete it")
+
+    def begin(self, coordinates: Tensor, classes: Tensor) -> None:
+        """Room for all."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            np.save(self.folder / "coordinates.npy", coordinates.cpu().numpy())
+            np.save(self.folder / "classes.npy", classes.cpu().numpy())
+            path = self.folder / "pictures.npy"
+            np.lib.format.open_memmap(path, "w+", np.uint8, self.shape).flush()
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from error
+
+    def pairs(self, mode: str = "r") -> Pairs:
+        """The arrays."""
+        return Pairs(
+            np.load(self.folder / "coordinates.npy"),
+            np.load(self.folder / "classes.npy"),
+            np.load(self.folder / "pictures.npy", mmap_mode=mode),  # type: ignore[arg-type]
+        )
+
+    def reached(self, done: int) -> None:
+        """Notes how many pictures there are."""
+        self.done = done
+        self.about.write_text(json.dumps({**self.made_for, "done": done}))
+
+
+@torch.no_grad()
+def _draw(bundle: Bundle, count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Coordinates [N, K] and classes [N] of prior samples.
+
+    Where layers may differ, each coordinate is spread by what its prior deviation has beyond that
+    of equal layers.
+    """
+    tau = bundle.settings.made.get("options", {}).get("tau", PrepareOptions.tau)
+    generator, coordinates = bundle.generator.to(device), bundle.coordinates.to(device)
+    prior, samples = prior_of(generator, max(count, PRIOR_SAMPLES), tau, seed, device)
+    source = torch.Generator().manual_seed(seed)
+    classes = torch.zeros(count, dtype=torch.long)
+    if samples.ndim == 3:
+        classes = torch.randint(len(samples), (count,), generator=source)
+        samples = samples[classes, torch.randint(samples.shape[1], (count,), generator=source)]
+    shared = samples[:count] - prior.mean[classes.to(device)]
+    found = coordinates_of(shared, coordinates, prior)
+    if prior.layers > 1:
+        missing = coordinates.deviations.square() - found.square().mean(0)
+        spread = missing.clamp_min(0).sqrt().maximum(LEAST_SPREAD * coordinates.deviations)
+        found = found + spread * torch.randn(found.shape, generator=source).to(device)
+    return found, classes
+
+
+@torch.no_grad()
+def _make(
+    bundle: Bundle, files: _Files, device: torch.device, compiled: bool, progress: Progress
+) -> None:
+    generator, coordinates = bundle.generator.to(device), bundle.coordinates.to(device)
+    pairs, resolution = files.pairs("r+"), files.shape[-1]
+    basis = coordinates.basis()
+
+    def pictures_of(latents: Tensor) -> Tensor:
+        return generator.forward_reduced(latents, resolution)
+
+    if compiled:
+        pictures_of = torch.compile(pictures_of, dynamic=False)
+    chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, len(pairs)))
+    for first in range(files.done, len(pairs), chunk):
+        progress("pairs", first, len(pairs))
+        part = torch.from_numpy(pairs.coordinates[first : first + chunk]).to(device)
+        classes = torch.from_numpy(pairs.classes[first : first + chunk]).to(device)
+        latents = coordinates.means(classes) + part @ basis
+        missing = chunk - len(part)  # the last ones: of the size that was compiled for
+        latents = torch.cat([latents, latents[-1:].expand(missing, -1)])
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
+            pictures = pictures_of(latents)[: len(part)]
+        pairs.pictures[first : first + len(part)] = to_uint8(pictures).cpu().numpy()
+        if first // SAVE_EVERY != (first + chunk) // SAVE_EVERY or first + chunk >= len(pairs):
+            pairs.pictures.flush()  # type: ignore[attr-defined]
+            files.reached(min(first + chunk, len(pairs)))
+    progress("pairs", len(pairs), len(pairs))

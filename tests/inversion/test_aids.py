@@ -1,0 +1,61 @@
+"""Search aids on disk: alone, and in a bundle."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from invcomp.bundle import read_bundle
+from invcomp.errors import BundleError
+from invcomp.generators.base import normal
+from invcomp.inversion.aids import SearchAids
+from invcomp.inversion.encoder import Encoder, see
+from invcomp.inversion.shortcut import Shortcut
+from invcomp.latents.features import PerceptualFeatures
+
+from ..tiny import COORDINATES, tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def aids() -> SearchAids:
+    torch.manual_seed(0)
+    encoder = Encoder(COORDINATES, width=16, hidden=8).eval().requires_grad_(False)
+    return SearchAids(encoder, Shortcut(8, 24, width=8).eval().requires_grad_(False))
+
+
+def guess(aids: SearchAids) -> torch.Tensor:
+    assert aids.encoder is not None
+    pictures = normal(2, 3 * 64 * 64, seed=5).reshape(2, 3, 64, 64).clamp(-1, 1)
+    return aids.encoder(see(PerceptualFeatures(0.5), pictures))
+
+
+def test_there_and_back(aids: SearchAids, tmp_path: Path) -> None:
+    path = tmp_path / "aids.safetensors"
+    aids.save(path, b"\1" * 32)
+    again = SearchAids.load(path, b"\1" * 32)
+    assert torch.allclose(guess(again), guess(aids), atol=2e-2)
+    assert again.shortcut is not None
+    with pytest.raises(BundleError, match="another bundle"):
+        SearchAids.load(path, b"\2" * 32)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+def test_a_damaged_file_is_refused(aids: SearchAids, tmp_path: Path, part: float) -> None:
+    path = tmp_path / "aids.safetensors"
+    aids.save(path, b"\1" * 32)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(BundleError, match="damaged"):
+        SearchAids.load(path, b"\1" * 32)
+
+
+def test_a_bundle_carries_them_and_stays_itself(aids: SearchAids, tmp_path: Path) -> None:
+    bundle = tiny_bundle()
+    with_aids = replace(bundle, aids=aids)
+    assert with_aids.fingerprint == bundle.fingerprint
+    with_aids.save(tmp_path / "with.ivm")
+    bundle.save(tmp_path / "without.ivm")
+    again = read_bundle(tmp_path / "with.ivm")
+    assert again.fingerprint == bundle.fingerprint
+    assert torch.allclose(guess(again.aids), guess(aids), atol=2e-2)
+    assert read_bundle(tmp_path / "without.ivm").aids == SearchAids()

@@ -1,0 +1,82 @@
+"""When a descent is over, and which of its steps are quick."""
+
+import time
+
+import pytest
+import torch
+
+from invcomp.inversion.descent import PHASES, WINDOW, Schedule
+from invcomp.inversion.options import SearchOptions
+
+
+def run(schedule: Schedule, losses: list[float]) -> list[str]:
+    """The mode of every step of a schedule that sees these losses, then ever smaller ones."""
+    modes, loss = [], 1e6
+    while schedule.fraction < 1:
+        modes.append(schedule.mode)
+        loss *= 0.9
+        schedule.advance(losses[len(modes) - 1] if len(modes) <= len(losses) else loss)
+    return modes
+
+
+def test_phases_share_the_steps() -> None:
+    modes = run(Schedule(SearchOptions(steps=120)), [])
+    assert [modes.count(name) for name, _ in PHASES] == [48, 36, 36]
+    assert modes == sorted(modes, key=[name for name, _ in PHASES].index)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+def test_few_steps_are_all_taken(steps: int) -> None:
+    assert len(run(Schedule(SearchOptions(steps=steps)), [])) == steps
+
+
+def test_a_flat_loss_goes_on_to_the_next_phase() -> None:
+    modes = run(Schedule(SearchOptions(steps=400)), [1.0] * 2 * WINDOW)
+    assert modes.count("free") == 2 * WINDOW
+    assert [modes.count("noise"), modes.count("round")] == [120, 120]
+    assert len(run(Schedule(SearchOptions(steps=400)), [1.0] * 400)) == 3 * 2 * WINDOW
+
+
+def test_a_falling_loss_is_not_flat() -> None:
+    losses = [1.0 - 0.001 * step for step in range(400)]
+    assert len(run(Schedule(SearchOptions(steps=400)), losses)) == 400
+
+
+def test_the_last_steps_are_not_quick() -> None:
+    schedule, quick = Schedule(SearchOptions(steps=100, full_part=0.2)), []
+    while schedule.fraction < 1:
+        quick.append(schedule.quickly)
+        schedule.advance(1e6 * 0.9 ** len(quick))
+    assert quick == [True] * 80 + [False] * 20
+
+
+def test_by_the_clock() -> None:
+    schedule, started, steps = Schedule(SearchOptions(), seconds=0.2), time.monotonic(), 0
+    fractions = []
+    while schedule.fraction < 1:
+        time.sleep(0.002)
+        schedule.advance(1.0)  # flat, and yet the time is used
+        fractions.append(schedule.fraction)
+        steps += 1
+    assert time.monotonic() - started >= 0.2
+    assert fractions == sorted(fractions)
+    assert steps > 3
+
+
+def test_the_clock_leaves_the_last_steps_more_time() -> None:
+    schedule = Schedule(SearchOptions(full_part=0.15), seconds=1.0)
+    assert schedule._by_time(0.0) == 0
+    assert schedule._by_time(1.0) == pytest.approx(1)
+    # 0.85 quick steps and 0.15 of six times their cost: the switch is at 0.85 / 1.75
+    assert schedule._by_time(0.85 / 1.75) == pytest.approx(0.85)
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    schedule, rates = Schedule(SearchOptions(steps=50)), []
+    while schedule.fraction < 1:
+        rates.append(schedule.learning_rate)
+        schedule.advance(1e6 * 0.9 ** len(rates))
+    assert rates[0] == pytest.approx(0.2 / 8)
+    assert rates[7:] == sorted(rates[7:], reverse=True)
+    assert max(rates) == pytest.approx(0.2, rel=0.05)
+    assert torch.tensor(rates[-1]) < 0.01

@@ -1,0 +1,85 @@
+"""The short cut, and the correction that makes up for what it gets wrong."""
+
+import pytest
+import torch
+
+from invcomp.errors import OptionError
+from invcomp.generators import MobileStyleGAN, StyleGAN2
+from invcomp.generators.base import Generator, normal
+from invcomp.inversion.distortion import CORRECT_EVERY, Distortion, Target
+from invcomp.inversion.shortcut import TRUNK, Shortcut
+from invcomp.latents.features import PerceptualFeatures
+
+
+def large(kind: str) -> Generator:
+    """512 px, thin, with pictures of some contrast."""
+    torch.manual_seed(0)
+    if kind == "stylegan2":
+        generator: Generator = StyleGAN2((8,) * 8, 8, 8, 2)
+    else:
+        generator = MobileStyleGAN(style=8, channels=(8,) * 7)
+    return generator.eval().requires_grad_(False)
+
+
+def latents_of(generator: Generator, count: int) -> torch.Tensor:
+    return generator.spread(generator.sample(normal(count, generator.z_size, seed=1)))
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "mobile_stylegan"])
+def test_the_trunk_knows_only_its_own_layers(kind: str) -> None:
+    generator = large(kind)
+    latents = latents_of(generator, 2)
+    used = sum(layer.size for layer in generator.layers[: generator.trunk_layers(TRUNK)])
+    assert 0 < used < generator.latent_size
+    trunk = generator.trunk(latents, TRUNK)
+    assert trunk.shape[2:] == (TRUNK, TRUNK)
+    later, last = latents.clone(), latents.clone()
+    later[:, used:] += 1
+    assert torch.equal(generator.trunk(later, TRUNK), trunk)
+    last[:, used - 1] += 1
+    assert not torch.equal(generator.trunk(last, TRUNK), trunk)
+
+
+@pytest.mark.parametrize("kind", ["stylegan2", "mobile_stylegan"])
+def test_a_short_cut_makes_the_small_picture(kind: str) -> None:
+    generator = large(kind)
+    shortcut = Shortcut.of(generator)
+    latents = latents_of(generator, 2)
+    assert shortcut.picture(generator, latents).shape == (2, 3, 256, 256)
+    again = Shortcut(**shortcut.options())
+    again.load_state_dict(shortcut.state_dict())
+    assert torch.equal(again.picture(generator, latents), shortcut.picture(generator, latents))
+
+
+@pytest.mark.parametrize(
+    "generator", [MobileStyleGAN(8, (8,) * 5), StyleGAN2((8,) * 5, 8, 8, 2)], ids=["mobile", "two"]
+)
+def test_small_generators_need_none(generator: Generator) -> None:
+    assert not Shortcut.fits(generator)
+    with pytest.raises(OptionError, match="no use for a short cut"):
+        Shortcut.of(generator)
+
+
+@torch.no_grad()
+def test_the_correction_is_exact_where_it_was_taken() -> None:
+    generator = large("mobile_stylegan")
+    features = PerceptualFeatures(0.5)
+    full = Distortion(generator, features, mixed=False, compiled=False)
+    quick = Distortion(generator, features, False, False, Shortcut.of(generator))
+    here, there, photograph = latents_of(generator, 3)[:, None]
+    wanted = full.target(generator(photograph))
+    target = Target(wanted, full, quick)
+    with torch.enable_grad():
+        corrected = target.distance(here, quickly=True)
+    truth = full(here, wanted)
+    assert float(corrected) == pytest.approx(float(truth), rel=1e-4)
+    assert float(quick(here, wanted)) != pytest.approx(float(truth), rel=0.05)
+    assert torch.equal(target.distance(here), truth)  # not quickly: the generator itself
+    for _ in range(CORRECT_EVERY - 1):  # elsewhere the correction is old until it is taken anew
+        with torch.enable_grad():
+            old = target.distance(there, quickly=True)
+    with torch.enable_grad():
+        new = target.distance(there, quickly=True)
+    truth = full(there, wanted)
+    assert abs(new - truth) < abs(old - truth)
+    assert float(new) == pytest.approx(float(truth), rel=1e-4)

@@ -202,13 +202,13 @@ def train_aids(
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
     encoder, explained = train_encoder(
-        bundle, pairs, Place(folder / "encoder.training", device, progress)
+        bundle, pairs, Place(folder / "encoder.training", device, progress), ENCODER
     )
     quality = {"energy of coordinates that the encoder explains": explained}
     shortcut = None
     if Shortcut.fits(bundle.generator):
         place = Place(folder / "shortcut.training", device, progress)
-        shortcut, distortion = train_shortcut(bundle, pairs, place)
+        shortcut, distortion = train_shortcut(bundle, pairs, place, SHORTCUT)
         quality["distortion of the short cut"] = distortion
     del pairs  # its files are open
     shutil.rmtree(folder)
@@ -328,9 +328,11 @@ def distill(
         BundleError: the folder is of another bundle.
         OutputError: something cannot be written.
     """
-    channels = proxy_channels(resolution)
+    channels, largest = proxy_channels(resolution), bundle.generator.resolution
+    if resolution > largest:
+        raise OptionError(f"a proxy of {resolution} px: at most the model's {largest} px")
     folder = work or output.with_name(output.name + ".pairs")
-    seen = min(max(resolution, SEEN), bundle.generator.resolution)
+    seen = min(max(resolution, SEEN), largest)
     pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
     options = PROXY if steps is None else replace(PROXY, steps=steps)
     place = Place(folder / "proxy.training", device, progress)

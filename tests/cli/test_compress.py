@@ -175,3 +175,13 @@ def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
     assert "a.ivc: cannot be written" in line
     assert "Traceback" not in outcome.err
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.jpg", "c.webp"]
+
+
+def test_by_the_clock(invcomp: Invcomp, tiny_model: Path, photographs: list[Path]) -> None:
+    common = ("compress", photographs[0], "--model", tiny_model, "--no-compile", "--force")
+    outcome = invcomp(*common, "--time", "1.5")
+    assert outcome.code == 0, outcome.err
+    seconds = float(outcome.out.split()[-2])
+    assert seconds >= 1.5  # that it is hardly more no test can assert: machines stall
+    refused = invcomp(*common, "--time", "0")
+    assert refused.errors == ["error: a time of 0.0 s: it must be above 0"]

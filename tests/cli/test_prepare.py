@@ -4,6 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from invcomp.training.students import FitOptions
+
 from .conftest import FAST, Invcomp
 
 SMALL = ("--draws", "12", "--coordinates", "10", "--batch", "4", "--device", "cpu")
@@ -57,3 +61,34 @@ def test_bad_input_is_refused_before_work_begins(
     output.write_bytes(b"precious")
     assert "--force" in invcomp("prepare", tiny_model, "-o", output).errors[0]
     assert output.read_bytes() == b"precious"
+
+
+def test_an_encoder_is_added_and_used(
+    invcomp: Invcomp,
+    tiny_model: Path,
+    photographs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = FitOptions(steps=3, batch=4, learning_rate=1e-3)
+    monkeypatch.setattr("invcomp.training.students.ENCODER", short)
+    new, kept = tmp_path / "new.ivm", tmp_path / "kept.ivm"
+    outcome = invcomp("prepare", tiny_model, "-o", new, *SMALL, "--encoder", "--pairs", "30")
+    assert outcome.code == 0, outcome.err
+    assert "energy of coordinates that the encoder explains" in outcome.out
+    outcome = invcomp("prepare", new, "-o", kept, "--keep", "--encoder", "--pairs", "30")
+    assert outcome.code == 0, outcome.err
+    assert "metric" not in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.ivm", "new.ivm"]
+    files = []
+    for more in ((), ("--no-warm-start",)):
+        files.append(tmp_path / f"{len(files)}.ivc")
+        arguments = ("--model", kept, "-o", files[-1], *FAST, *more)
+        assert invcomp("compress", photographs[0], *arguments).code == 0
+    assert files[0].read_bytes() != files[1].read_bytes()
+    assert invcomp("decompress", files[0], "--model", new, "-o", tmp_path / "a.png").code == 0
+
+
+def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
+    outcome = invcomp("prepare", tiny_model, "-o", tmp_path / "x.ivm", "--keep")
+    assert outcome.errors == ["error: --keep leaves nothing to do without --encoder"]

@@ -85,6 +85,12 @@ KNOWN_MODELS = {
             read=read_random_face,
         ),
         KnownModel(
+            name="avatars-64",
+            description="Open Peeps avatars, 64 px: our own training, ships whole",
+            licence="CC0 1.0, as the avatars are",
+            example="avatar.png",
+        ),
+        KnownModel(
             name="dcgan-faces-64",
             description="faces, 64 px, rough: the DCGAN of `gan-face-generate`",
             licence="MIT; trained on DigiFace-1M, which has terms of its own: see NOTICE",

@@ -1,5 +1,7 @@
 """invcomp demo: its four files and its table."""
 
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,22 @@ def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_
     outcome = invcomp("demo", tmp_path / "no.jpg", "--model", tiny_model)
     assert outcome.code == 1
     assert "no.jpg" in outcome.errors[0]
+
+
+def test_the_avatars_need_no_network(
+    invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*arguments: object) -> None:
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
+    outcome = invcomp("demo", "--model", "avatars-64", "-o", tmp_path / "demo")
+    assert outcome.code == 0, outcome.err
+    with Image.open(tmp_path / "demo" / "decoded.png") as decoded:
+        assert decoded.size == (64, 64)
+    sizes = re.findall(r"(?:invcomp|at \d+ px) +(\d+) ", outcome.out)  # the column of bytes
+    ours, *others = map(int, sizes)
+    assert ours == (tmp_path / "demo" / "avatar.ivc").stat().st_size
+    assert others
+    assert min(others) > 2 * ours

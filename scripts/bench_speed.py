@@ -1,0 +1,328 @@
+"""Where the time of compressing goes, and how soon each way of searching is how near.
+
+    python scripts/bench_speed.py a.jpg b.jpg -o runs/speed
+    python scripts/bench_speed.py a.jpg -o runs/speed --only stages
+
+Three parts, each in this one run, side by side:
+
+stages: seconds and peak memory of loading, compiling, warm start, a step of the short cut, of the
+generator, coding, decoding (beside the bare forward pass), and decoding of many files.
+curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised picture, for the
+1,000-step StyleGAN2 projector, the plain search, the warm start, and the warm start with the short
+cut. Measuring is not counted.
+files: whole files of both searches: seconds, bytes, and every metric.
+
+The projector is that of Karras et al. 2020 (arXiv:1912.04958, appendix D) in its published setting:
+one w for all layers, 1,000 steps of Adam, learning rate 0.1 with a ramp over the first 5% and a
+cosine over the last 25%, from mean w, noise on w that decays over the first 75%. Its loss here is
+ours, LPIPS-Alex + beta * MSE, for the same graph; its noise maps are the generator's own, fixed.
+
+Writes tables (speed.md), results.jsonl and a plot (curves.png) to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from invcomp.bitstream import encode
+from invcomp.codec import Codec
+from invcomp.evaluation.metrics import NAMES, Metrics
+from invcomp.frame import fit
+from invcomp.inversion.descent import Descent, Schedule
+from invcomp.inversion.distortion import Target
+from invcomp.inversion.options import SearchOptions
+
+MODEL = "faces-1024"
+WAYS = ("projector", "plain", "warm", "warm + short cut")
+LOOKS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 400, 500, 650, 800, 1000)
+PROJECTOR_STEPS = 1000
+
+
+def tensor_of(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def peak() -> int:
+    """Megabytes that the process held at most, until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+# Stages ------------------------------------------------------------------------------------------
+
+
+def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, int]], Codec]:
+    """Name, seconds and peak of memory until then, in the order in which a process meets them."""
+    rows: list[tuple[str, float, int]] = []
+
+    def measure(name: str, call: Callable[[], Any], repeats: int = 1) -> None:
+        rows.append((name, median(seconds(call) for _ in range(repeats)), peak()))
+        print(rows[-1], flush=True)
+
+    measure("import", lambda: __import__("invcomp.codec"))
+    codecs: list[Codec] = []
+    measure("load", lambda: codecs.append(Codec.load(model, compiled=True)))
+    codec = codecs[0]
+    measure("perceptual features", lambda: codec.features)
+    search = codec.searcher(SearchOptions(), 100)
+    picture = fit(Image.open(photographs[0]), codec.bundle.resolution)[0]
+    measure("features of the photograph", lambda: search.distortion.target(picture), 3)
+    if search.encoder is not None:
+        measure("warm start", lambda: search.guess(picture), 3)
+    start = search.start(picture, 82, SearchOptions(starts=1))
+    target = Target(search.distortion.target(picture), search.distortion, search.quick)
+
+    def step(quickly: bool) -> None:
+        descent = Descent(
+            search.space, target, start.coordinates, start.classes, 82, SearchOptions()
+        )
+        descent.step(0.1, quickly=quickly)
+
+    measure("first step of the generator: compiling", lambda: step(False))
+    measure("step of the generator", lambda: step(False), 7)
+    if search.quick is not None:
+        measure("first step of the short cut: compiling", lambda: step(True))
+        measure("step of the short cut", lambda: step(True), 21)
+    found = search.run(picture, 82, SearchOptions(steps=6, starts=1))
+    integers = found.coordinates[0].numpy()
+
+    def code() -> bytes:
+        return encode(integers, 82, codec.tables, codec.fingerprint, None, 0)
+
+    measure("code", code, 5)
+    latents = search.space.latents(found.coordinates.float())
+    with torch.inference_mode():
+        measure("forward pass alone, float32", lambda: codec.generator(latents), 7)
+    data = code()
+    measure("decode", lambda: codec.decompress(data), 7)
+    measure("decode 40 files, four at a time", lambda: decode_all(codec, [data] * 40))
+    return rows, codec
+
+
+def decode_all(codec: Codec, files: list[bytes]) -> None:
+    for first in range(0, len(files), 4):
+        codec.decompress_batch(files[first : first + 4])
+
+
+# Curves ------------------------------------------------------------------------------------------
+
+
+def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
+    """Flat latents at the start and after every step of the 1,000-step projection."""
+    generator = codec.generator
+    distortion = codec.searcher(SearchOptions(), 100).distortion
+    target = distortion.target(photograph)
+    z = torch.randn(10_000, generator.z_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        samples = generator.sample(z)
+    mean_w, deviation = samples.mean(0, keepdim=True), float(samples.std(0).norm())
+    w, source = mean_w.clone().requires_grad_(), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam([w], betas=(0.9, 0.999))
+    yield generator.spread(w.detach())
+    for step in range(PROJECTOR_STEPS):
+        fraction = step / PROJECTOR_STEPS
+        ramp = min(1.0, (1 - fraction) / 0.25)
+        rate = 0.5 - 0.5 * math.cos(ramp * math.pi)
+        optimiser.param_groups[0]["lr"] = 0.1 * rate * min(1.0, fraction / 0.05)
+        strength = deviation * 0.05 * max(0.0, 1 - fraction / 0.75) ** 2
+        noise = strength * torch.randn(w.shape, generator=source)
+        loss = distortion(generator.spread(w + noise), target).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        yield generator.spread(w.detach())
+
+
+def ours(codec: Codec, photograph: Tensor, warm: bool, quick: bool) -> Iterator[Tensor]:
+    """Flat latents at the one start of a search and after every step, rounded once it rounds."""
+    search = codec.searcher(SearchOptions(), 100)
+    options = SearchOptions(starts=1, warm_start=warm, full_part=0.15 if quick else 1.0)
+    index = codec.step_index()
+    start = search.start(photograph, index, options)
+    target = Target(search.distortion.target(photograph), search.distortion, search.quick)
+    descent = Descent(search.space, target, start.coordinates, start.classes, index, options)
+    schedule = Schedule(options)
+    yield search.space.latents(start.coordinates)
+    while schedule.fraction < 1:
+        descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
+        schedule.advance(descent.loss)
+        coordinates = descent.integers().float() * descent.delta
+        if schedule.mode == "free":
+            coordinates = descent.coordinates().detach()
+        yield search.space.latents(coordinates)
+
+
+def curve(
+    codec: Codec, photograph: Tensor, steps: Iterator[Tensor], metrics: Metrics
+) -> list[dict[str, float]]:
+    """Seconds, step, and both LPIPS at 256 px of the pictures at some steps."""
+    rows, spent, count = [], 0.0, -1
+    original = (photograph + 1) / 2
+    while True:
+        started = time.perf_counter()
+        latents = next(steps, None)
+        spent += time.perf_counter() - started
+        if latents is None:
+            return rows
+        count += 1
+        if count in LOOKS:
+            with torch.inference_mode():
+                picture = (codec.generator(latents).clamp(-1, 1) + 1) / 2
+            found = {
+                name: float(metrics.distances(name, original, picture))
+                for name in ("lpips_alex", "lpips_vgg")
+            }
+            rows.append({"step": count, "seconds": spent, **found})
+
+
+def curves(codec: Codec, photographs: list[Path], metrics: Metrics) -> list[dict[str, Any]]:
+    search = codec.searcher(SearchOptions(), 100)
+    rows = []
+    for path in photographs:
+        picture = fit(Image.open(path), codec.bundle.resolution)[0]
+        for way in WAYS:
+            if "warm" in way and search.encoder is None:
+                continue
+            steps = (
+                projector(codec, picture)
+                if way == "projector"
+                else ours(codec, picture, "warm" in way, "short cut" in way)
+            )
+            for point in curve(codec, picture, steps, metrics):
+                rows.append({"photograph": path.stem, "way": way, **point})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for axis, metric, name in zip(
+        axes, ("lpips_alex", "lpips_vgg"), ("LPIPS-Alex", "LPIPS-VGG"), strict=True
+    ):
+        for way in WAYS:
+            points = mean_curve(rows, way, metric)
+            if points:
+                axis.plot(*zip(*points, strict=True), marker=".", label=way)
+        axis.set(xscale="symlog", xlabel="seconds of search", ylabel=f"{name}, 256 px")
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def mean_curve(rows: list[dict[str, Any]], way: str, metric: str) -> list[tuple[float, float]]:
+    """Mean seconds and mean distance at every step that all photographs reached."""
+    of_way = [row for row in rows if row["way"] == way]
+    photographs = {row["photograph"] for row in of_way}
+    points = []
+    for step in LOOKS:
+        at = [row for row in of_way if row["step"] == step]
+        if at and len(at) == len(photographs):
+            points.append((mean(row["seconds"] for row in at), mean(row[metric] for row in at)))
+    return points
+
+
+def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
+    """For every photograph and metric: how much sooner ours is as near as the projector ends."""
+    lines = ["| photograph | metric | projector's end | after | fastest way | after | times |"]
+    lines += ["|---" * 7 + "|"]
+    for photograph in sorted({row["photograph"] for row in rows}):
+        of_one = [row for row in rows if row["photograph"] == photograph]
+        for metric in ("lpips_alex", "lpips_vgg"):
+            end = [row for row in of_one if row["way"] == "projector"][-1]
+            others = [
+                row for row in of_one if row["way"] != "projector" and row[metric] <= end[metric]
+            ]
+            first = min(others, key=lambda row: row["seconds"], default=None)
+            cells = [photograph, metric, f"{end[metric]:.3f}", f"{end['seconds']:.0f} s"]
+            if first is not None:
+                times = end["seconds"] / first["seconds"]
+                cells += [first["way"], f"{first['seconds']:.1f} s", f"{times:.0f}"]
+            lines.append("| " + " | ".join([*cells, "-", "-", "-"][:7]) + " |")
+    return lines
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+def files(
+    codec: Codec, photographs: list[Path], variants: dict[str, SearchOptions], metrics: Metrics
+) -> list[dict[str, Any]]:
+    rows = []
+    for path in photographs:
+        original = Image.open(path).convert("RGB")
+        for name, options in variants.items():
+            encoded = next(codec.encode([original], search=options, total=100))
+            measured = metrics.measure(tensor_of(original), tensor_of(encoded.decoded))
+            row = {"photograph": path.stem, "search": name, "bytes": len(encoded.data)}
+            rows.append({**row, "seconds": encoded.seconds, **measured})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]], variants: dict[str, SearchOptions]) -> list[str]:
+    columns = ("seconds", "bytes", *NAMES)
+    lines = [f"| search | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for name in variants:
+        of_one = [row for row in rows if row["search"] == name]
+        means = [f"{mean(row[column] for row in of_one):.4g}" for column in columns]
+        lines.append(f"| {name} | {' | '.join(means)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photographs", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--only", choices=("stages", "curves", "files"))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    wanted = [arguments.only] if arguments.only else ["stages", "curves", "files"]
+    lines: list[str] = []
+    rows, codec = stages(arguments.photographs, arguments.model)
+    if "stages" in wanted:
+        lines += ["| stage | seconds | peak memory until then |", "|---|---|---|"]
+        lines += [f"| {name} | {value:.3g} | {memory} MB |" for name, value, memory in rows]
+    metrics, results = Metrics(), arguments.output / "results.jsonl"
+    if "curves" in wanted:
+        points = curves(codec, arguments.photographs, metrics)
+        plot(points, arguments.output / "curves.png")
+        lines += ["", *times_shorter(points)]
+        results.write_text("".join(json.dumps(point) + "\n" for point in points))
+    if "files" in wanted:
+        variants = {
+            "plain": SearchOptions(warm_start=False, full_part=1.0),
+            "fast (the default)": SearchOptions(),
+        }
+        found = files(codec, arguments.photographs, variants, metrics)
+        lines += ["", *table(found, variants)]
+        with results.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in found)
+    (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

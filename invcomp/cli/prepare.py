@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,6 +114,7 @@ def prepare(
             folder = output.with_name(output.name + ".pairs")
             bundle, quality = train_aids(bundle, folder, pairs, device, compiled, progress)
             bundle.save(output)
+            shutil.rmtree(folder)
             for name, value in quality.items():
                 show.result(f"{name}: {value:.3f}")
     show.result(

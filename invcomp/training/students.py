@@ -26,7 +26,7 @@ from ..generators.base import reduce_picture
 from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
 from ..inversion.aids import SearchAids
-from ..inversion.encoder import LEADING, SEEN, Encoder, see
+from ..inversion.encoder import LEADING, Encoder, see
 from ..inversion.shortcut import Shortcut
 from ..latents.coordinates import Coordinates
 from ..latents.features import RESOLUTION, PerceptualFeatures
@@ -187,7 +187,7 @@ def train_aids(
 
     Args:
         bundle: without classes.
-        folder: for the pairs and checkpoints; it goes when all is done.
+        folder: for the pairs and checkpoints; checkpoints go when all is done.
         count: pairs.
         device: where it runs.
         compiled: whether the generator is compiled to make the pairs.
@@ -210,8 +210,6 @@ def train_aids(
         place = Place(folder / "shortcut.training", device, progress)
         shortcut, distortion = train_shortcut(bundle, pairs, place, SHORTCUT)
         quality["distortion of the short cut"] = distortion
-    del pairs  # its files are open
-    shutil.rmtree(folder)
     return replace(bundle, aids=SearchAids(encoder, shortcut)), quality
 
 
@@ -332,7 +330,7 @@ def distill(
     if resolution > largest:
         raise OptionError(f"a proxy of {resolution} px: at most the model's {largest} px")
     folder = work or output.with_name(output.name + ".pairs")
-    seen = min(max(resolution, SEEN), largest)
+    seen = min(max(resolution, RESOLUTION), largest)  # those that an encoder learns from, too
     pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
     options = PROXY if steps is None else replace(PROXY, steps=steps)
     place = Place(folder / "proxy.training", device, progress)

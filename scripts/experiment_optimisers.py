@@ -1,7 +1,7 @@
 """Compares optimisers of the search's free phase at equal numbers of gradients, in one run.
 
     python scripts/experiment_optimisers.py a.jpg b.jpg -o runs/optimisers
-    python scripts/experiment_optimisers.py a.jpg -o runs/optimisers --gradients 40 --only adam lbfgs
+    python scripts/experiment_optimisers.py a.jpg -o runs/optimisers --only adam lbfgs
 
 All start alike (the encoder's guess, or the mean) and minimise the search's own loss without
 rounding: LPIPS + beta * MSE + lambda * bits. Afterwards, at 10, 20, 40 ... gradients: that loss,

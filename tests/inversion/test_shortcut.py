@@ -6,6 +6,7 @@ import torch
 from invcomp.errors import OptionError
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import Generator, normal
+from invcomp.generators.proxy import Proxy
 from invcomp.inversion.distortion import CORRECT_EVERY, Distortion, Target
 from invcomp.inversion.shortcut import TRUNK, Shortcut
 from invcomp.latents.features import PerceptualFeatures
@@ -83,3 +84,10 @@ def test_the_correction_is_exact_where_it_was_taken() -> None:
     truth = full(there, wanted)
     assert abs(new - truth) < abs(old - truth)
     assert float(new) == pytest.approx(float(truth), rel=1e-4)
+
+
+def test_other_kinds_have_no_trunk() -> None:
+    generator = Proxy(4, (8, 8))
+    assert generator.trunk_layers(TRUNK) == 0
+    with pytest.raises(OptionError, match="Proxy has no inner layer"):
+        generator.trunk(torch.zeros(1, 4), TRUNK)

@@ -158,9 +158,11 @@ def ours(codec: Codec, photograph: Tensor, warm: bool, quick: bool) -> Iterator[
     options = SearchOptions(starts=1, warm_start=warm, full_part=0.15 if quick else 1.0)
     index = codec.step_index()
     start = search.start(photograph, index, options)
-    target = Target(search.distortion.target(photograph), search.distortion, search.quick)
+    target = Target(
+        search.distortion.target(photograph), search.distortion, search.quick if quick else None
+    )
     descent = Descent(search.space, target, start.coordinates, start.classes, index, options)
-    schedule = Schedule(options)
+    schedule = Schedule(options, quick=quick)
     yield search.space.latents(start.coordinates)
     while schedule.fraction < 1:
         descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)

@@ -27,7 +27,7 @@ def distill(
         int, typer.Option(metavar="N", help="Pictures of the model that the proxy learns from.")
     ] = 8000,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the training.", show_default="8000")
+        int | None, typer.Option(metavar="N", help="Of the training.", show_default="3600")
     ] = None,
     work: Annotated[
         Path | None,

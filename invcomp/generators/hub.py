@@ -26,6 +26,7 @@ class KnownModel:
         weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
         example: the picture of pretrained/ that shows it.
+        search: the file of pretrained/ that has its search aids, if any.
     """
 
     name: str
@@ -34,6 +35,7 @@ class KnownModel:
     example: str
     weights: PinnedFile | None = None
     read: Callable[[Path], Generator] | None = None
+    search: str | None = None
 
     @property
     def prepared(self) -> Path:
@@ -42,9 +44,9 @@ class KnownModel:
 
     @property
     def aids(self) -> Path | None:
-        """Its search aids, where some ship in pretrained/."""
+        """Its search aids, where they ship in pretrained/: the search does without, if slowly."""
         try:
-            return pretrained_path(f"{self.name}-search.safetensors")
+            return None if self.search is None else pretrained_path(self.search)
         except BundleError:
             return None
 
@@ -83,6 +85,14 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
+            search="faces-1024-search.safetensors",
+        ),
+        KnownModel(
+            name="faces-128",
+            description="the small proxy of faces-1024, 128 px: same files, ships whole",
+            licence="Apache-2.0, as its teacher faces-1024, whose limits it has: see NOTICE",
+            example="portrait.jpg",
+            search="faces-1024-search.safetensors",
         ),
         KnownModel(
             name="avatars-64",

@@ -20,8 +20,9 @@ ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
 PIVOT = 0.3  # the deviation at which `whitening` makes no difference
 PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # and the fraction at which each ends
 WINDOW = 12  # losses whose mean is compared with that of as many before them
+RESTART = 0.3  # of the learning rate, where the generator takes over from its short cut
 FLAT = 0.001  # a loss that falls by less than this part from window to window is flat
-QUICKER = 6  # how many steps of a short cut take as long as one of the generator
+QUICKER = 4  # how many steps of a short cut take as long as one of the generator
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,14 @@ class Schedule:
     Args:
         options: of the search.
         seconds: in place of a number of steps.
+        quick: whether there is a short cut, for all but the last steps.
     """
 
-    def __init__(self, options: SearchOptions, seconds: float | None = None) -> None:
+    def __init__(
+        self, options: SearchOptions, seconds: float | None = None, quick: bool = False
+    ) -> None:
         self.options, self.seconds = options, seconds
+        self.full_part = options.full_part if quick else 1.0
         self.fraction, self.step, self._started = 0.0, 0, time.monotonic()
         self._losses: list[float] = []  # of this phase
 
@@ -75,14 +80,20 @@ class Schedule:
     @property
     def quickly(self) -> bool:
         """Whether a short cut will do."""
-        return self.fraction < 1 - self.options.full_part
+        return self.fraction < 1 - self.full_part
 
     @property
     def learning_rate(self) -> float:
-        """Eight steps of ramp, then a cosine down to 2%."""
+        """Eight steps of ramp, then a cosine down to 2%.
+
+        The generator's own steps after those of a short cut begin higher than the cosine is there.
+        """
         ramp = min(1.0, (len(self._losses) + 1) / 8) if self.mode == "free" else 1.0
-        cosine = 0.51 + 0.49 * math.cos(math.pi * self.fraction)
-        return self.options.learning_rate * ramp * cosine
+        factor = ramp * (0.51 + 0.49 * math.cos(math.pi * self.fraction))
+        if not self.quickly and self.full_part < 1:
+            left = (1 - self.fraction) / self.full_part
+            factor = max(factor, 0.02 + (RESTART - 0.02) * left)
+        return self.options.learning_rate * factor
 
     def advance(self, loss: float) -> None:
         """After a step that saw this loss."""
@@ -101,7 +112,7 @@ class Schedule:
 
     def _by_time(self, elapsed: float) -> float:
         """The fraction of steps of a fraction of time, the last steps taking longer."""
-        full = self.options.full_part
+        full = self.full_part
         quick = 1 - full
         switch = quick / (quick + QUICKER * full)
         if elapsed < switch:

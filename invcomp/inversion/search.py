@@ -140,7 +140,7 @@ class Search:
         features = torch.cat([features, *[features[-1:]] * copies])
         target = Target(features, self.distortion, self.quick)
         descent = Descent(self.space, target, start.coordinates, start.classes, step_index, options)
-        schedule = Schedule(options, work.seconds_left())
+        schedule = Schedule(options, work.seconds_left(), self.quick is not None)
         while schedule.fraction < 1:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
             schedule.advance(descent.loss)

@@ -2,7 +2,8 @@
 
 Most of the time of a 1024-px generator goes into layers that draw what the distortion, taken at
 256 px, hardly sees. The generator's own first layers, and a few light ones in place of the rest,
-make the small picture in a sixth of the time; what they get wrong the search corrects (search.py).
+make the small picture in a quarter of the time; what they get wrong the search corrects
+(distortion.py).
 """
 
 from __future__ import annotations
@@ -15,34 +16,31 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from ..generators.base import Generator
-from ..generators.mobile_stylegan import inverse_haar
 
-TRUNK = 64  # px of the generator's last own feature maps
-PICTURE = 4 * TRUNK
+TRUNK = 128  # px of the generator's last own feature maps
+TIMES = 2  # the picture is so many times as large
+PICTURE = TIMES * TRUNK
 LEAST = 512  # px of a generator that repays a short cut
-STYLE = 96  # the latents of the layers passed by are squeezed into so many numbers
+STYLE = 128  # the latents of the layers passed by are squeezed into so many numbers
 
 
 class Shortcut(nn.Module):
-    """The generator's trunk at 64 px to the picture at 256 px.
+    """The generator's trunk at 128 px to the picture at 256 px.
 
     Args:
         inputs: channels of the trunk.
         skipped: values of a flat latent that belong to the layers passed by.
-        width: channels at 64 px; half of them at 128 px.
+        width: channels.
     """
 
-    def __init__(self, inputs: int, skipped: int, width: int = 64) -> None:
+    def __init__(self, inputs: int, skipped: int, width: int = 48) -> None:
         super().__init__()
         self.inputs, self.skipped, self.width = inputs, skipped, width
-        half = width // 2
         self.style = nn.Linear(skipped, STYLE)
-        self.modulation = nn.Linear(STYLE, width + half)
+        self.modulation = nn.Linear(STYLE, 2 * width)
         self.conv1 = nn.Conv2d(inputs, width, 1)
-        self.conv2 = nn.Conv2d(width, 4 * half, 3, padding=1)
-        self.conv3 = nn.Conv2d(half, half, 3, padding=1)
-        self.conv4 = nn.Conv2d(half, half, 3, padding=1)
-        self.to_image = nn.Conv2d(half, 12, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.to_image = nn.Conv2d(width, 3 * TIMES**2, 3, padding=1)
 
     @staticmethod
     def fits(generator: Generator) -> bool:
@@ -70,15 +68,12 @@ class Shortcut(nn.Module):
         return {"inputs": self.inputs, "skipped": self.skipped, "width": self.width}
 
     def forward(self, features: Tensor, latents: Tensor) -> Tensor:
-        """Trunk [N, inputs, 64, 64] and flat latents [N, D] to pictures [N, 3, 256, 256]."""
+        """Trunk [N, inputs, 128, 128] and flat latents [N, D] to pictures [N, 3, 256, 256]."""
         style = F.leaky_relu(self.style(latents[:, -self.skipped :]), 0.2)  # [N, STYLE]
-        scale = 1 + self.modulation(style)[:, :, None, None]
-        scale1, scale2 = scale.split([self.width, self.width // 2], 1)
-        x = F.leaky_relu(self.conv1(features) * scale1, 0.2)  # [N, width, 64, 64]
-        x = inverse_haar(F.leaky_relu(self.conv2(x), 0.2))  # [N, width / 2, 128, 128]
-        x = F.leaky_relu(self.conv3(x) * scale2, 0.2)
-        x = F.leaky_relu(self.conv4(x), 0.2)
-        return inverse_haar(self.to_image(x))
+        scale1, scale2 = (1 + self.modulation(style))[:, :, None, None].chunk(2, 1)
+        x = F.leaky_relu(self.conv1(features) * scale1, 0.2)  # [N, width, 128, 128]
+        x = x + F.leaky_relu(self.conv2(x) * scale2, 0.2)
+        return F.pixel_shuffle(self.to_image(x), TIMES)
 
     def picture(self, generator: Generator, latents: Tensor) -> Tensor:
         """What stands for `generator.forward_reduced(latents, 256)`: [N, 3, 256, 256]."""

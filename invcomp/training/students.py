@@ -62,9 +62,9 @@ class FitOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
 
 
-ENCODER = FitOptions(steps=6000, batch=64, learning_rate=1e-3, weight_decay=0.02)
-SHORTCUT = FitOptions(steps=2500, batch=8, learning_rate=2e-3)
-PROXY = FitOptions(steps=8000, batch=16, learning_rate=2e-3)
+ENCODER = FitOptions(steps=4000, batch=48, learning_rate=1e-3, weight_decay=0.02)
+SHORTCUT = FitOptions(steps=1200, batch=8, learning_rate=3e-3)
+PROXY = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,13 @@ class Place:
         device: "cpu", "cuda", "mps" or "auto".
         checkpoint: file that a stopped training goes on from; it is deleted at the end.
         progress: called with stage, done and total.
+        compiled: whether lessons of pictures go through torch.compile.
     """
 
     checkpoint: Path
     device: str = "auto"
     progress: Progress = lambda stage, done, total: None
+    compiled: bool = False
 
 
 def fit(
@@ -190,7 +192,7 @@ def train_aids(
         folder: for the pairs and checkpoints; checkpoints go when all is done.
         count: pairs.
         device: where it runs.
-        compiled: whether the generator is compiled to make the pairs.
+        compiled: through torch.compile.
         progress: called with stage, done and total.
 
     Raises:
@@ -207,7 +209,7 @@ def train_aids(
     quality = {"energy of coordinates that the encoder explains": explained}
     shortcut = None
     if Shortcut.fits(bundle.generator):
-        place = Place(folder / "shortcut.training", device, progress)
+        place = Place(folder / "shortcut.training", device, progress, compiled)
         shortcut, distortion = train_shortcut(bundle, pairs, place, SHORTCUT)
         quality["distortion of the short cut"] = distortion
     return replace(bundle, aids=SearchAids(encoder, shortcut)), quality
@@ -288,7 +290,7 @@ def train_shortcut(
             latents = coordinates.means(classes) + found @ basis
         return shortcut.picture(generator, latents)
 
-    lesson = _Pictures(bundle, pairs, picture, device)
+    lesson = _Pictures(bundle, pairs, picture, device, place.compiled)
     fit("short cut", shortcut, lesson.loss, lesson.learned, options, place)
     return shortcut, lesson.distortion()
 
@@ -315,7 +317,7 @@ def distill(
         work: folder of pairs and checkpoints, which is kept; None: one beside the output, until
             it is written.
         device: where it runs.
-        compiled: whether the generator is compiled to make the pairs.
+        compiled: through torch.compile.
         progress: called with stage, done and total.
 
     Returns:
@@ -333,7 +335,7 @@ def distill(
     seen = min(max(resolution, RESOLUTION), largest)  # those that an encoder learns from, too
     pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
     options = PROXY if steps is None else replace(PROXY, steps=steps)
-    place = Place(folder / "proxy.training", device, progress)
+    place = Place(folder / "proxy.training", device, progress, compiled)
     proxy, lpips = train_proxy(bundle, pairs, place, options, channels)
     proxy = replace(proxy, settings=replace(proxy.settings, name=output.stem))
     proxy.save(output)
@@ -375,7 +377,7 @@ def train_proxy(
     def picture(found: Tensor, classes: Tensor) -> Tensor:
         return proxy(coordinates.latents(found, classes))  # type: ignore[no-any-return]
 
-    lesson = _Pictures(bundle, pairs, picture, device)
+    lesson = _Pictures(bundle, pairs, picture, device, place.compiled)
     fit("proxy", proxy, lesson.loss, lesson.learned, options, place)
     round_to_half(proxy)
     settings = replace(
@@ -412,24 +414,31 @@ class _Pictures:
         pairs: Pairs,
         picture: Callable[[Tensor, Tensor], Tensor],
         device: torch.device,
+        compiled: bool,
     ) -> None:
         self.features = PerceptualFeatures(bundle.settings.beta).to(device)
         self.pairs, self.picture, self.device = pairs, picture, device
         self.learned, self.mixed = _learned_from(pairs), has_fast_bfloat16(device)
+        self._mean = torch.compile(self._lesson, dynamic=False) if compiled else self._lesson
+
+    def loss(self, indices: Indices) -> Tensor:
+        """See the class."""
+        batch = (part.to(self.device) for part in self.pairs.batch(indices))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            return self._mean(*batch)
+
+    def _lesson(self, coordinates: Tensor, classes: Tensor, real: Tensor) -> Tensor:
+        made = self.picture(coordinates, classes)
+        real = reduce_picture(real, made.shape[-1])
+        with torch.no_grad():
+            target = self.features(real).float()
+        difference: Tensor = self.features(made).float() - target
+        return difference.square().sum(1).mean() + (made.float() - real).abs().mean()
 
     def _both(self, indices: Indices) -> tuple[Tensor, Tensor]:
         coordinates, classes, real = (part.to(self.device) for part in self.pairs.batch(indices))
         made = self.picture(coordinates, classes)
         return made, reduce_picture(real, made.shape[-1])
-
-    def loss(self, indices: Indices) -> Tensor:
-        """See the class."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            made, real = self._both(indices)
-            with torch.no_grad():
-                target = self.features(real).float()
-            difference: Tensor = self.features(made).float() - target
-        return difference.square().sum(1).mean() + (made.float() - real).abs().mean()
 
     @torch.no_grad()
     def distortion(self) -> float:

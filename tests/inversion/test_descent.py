@@ -43,7 +43,7 @@ def test_a_falling_loss_is_not_flat() -> None:
 
 
 def test_the_last_steps_are_not_quick() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=100, full_part=0.2)), []
+    schedule, quick = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
     while schedule.fraction < 1:
         quick.append(schedule.quickly)
         schedule.advance(1e6 * 0.9 ** len(quick))
@@ -64,11 +64,13 @@ def test_by_the_clock() -> None:
 
 
 def test_the_clock_leaves_the_last_steps_more_time() -> None:
-    schedule = Schedule(SearchOptions(full_part=0.15), seconds=1.0)
+    schedule = Schedule(SearchOptions(full_part=0.15), seconds=1.0, quick=True)
     assert schedule._by_time(0.0) == 0
     assert schedule._by_time(1.0) == pytest.approx(1)
-    # 0.85 quick steps and 0.15 of six times their cost: the switch is at 0.85 / 1.75
-    assert schedule._by_time(0.85 / 1.75) == pytest.approx(0.85)
+    # 0.85 quick steps and 0.15 of four times their cost: the switch is at 0.85 / 1.45
+    assert schedule._by_time(0.85 / 1.45) == pytest.approx(0.85)
+    plain = Schedule(SearchOptions(full_part=0.15), seconds=1.0)
+    assert plain._by_time(0.4) == pytest.approx(0.4)
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
@@ -80,3 +82,13 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert rates[7:] == sorted(rates[7:], reverse=True)
     assert max(rates) == pytest.approx(0.2, rel=0.05)
     assert torch.tensor(rates[-1]) < 0.01
+
+
+def test_the_generator_takes_over_at_a_higher_rate() -> None:
+    schedule, rates = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
+    while schedule.fraction < 1:
+        rates.append(schedule.learning_rate)
+        schedule.advance(1e6 * 0.9 ** len(rates))
+    assert rates[80] > 1.5 * rates[79]
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert rates[-1] < 0.2 * rates[80]

@@ -318,8 +318,12 @@ class Codec:
         A step at 1024 px saves most of a second, one of a smaller picture less, as it has fewer
         pixels.
         """
-        steps = options.gradient_steps(len(self.coordinates.mean)) * images
-        return steps * self.generator.resolution**2 >= 100 * 1024**2
+        aids, classes = self.bundle.aids, len(self.coordinates.mean)
+        warm = aids.encoder is not None and options.warm_start
+        quick = aids.shortcut is not None
+        options = options.settled(warm and quick)
+        steps = options.starts_cost(classes, warm, quick) + options.descent_cost(quick)
+        return steps * images * self.generator.resolution**2 >= 100 * 1024**2
 
 
 def choose_device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from invcomp.errors import ImageError, MissingBundleError, OptionError
 from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
-from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search, Starts
 from invcomp.latents.features import PerceptualFeatures
 
@@ -121,7 +121,8 @@ def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> Non
     stages = [progress.stage for progress in seen]
     assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
     assert seen[-1].step == seen[-1].steps == 5
-    assert options.gradient_steps() == 5 + 12
+    assert options.starts_cost() == pytest.approx(12 + 6 * SCREENING_COST)
+    assert options.descent_cost() == 5
 
 
 def test_the_same_seed_gives_the_same_file(codec: Codec, photograph: Image.Image) -> None:

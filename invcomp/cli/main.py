@@ -68,7 +68,9 @@ app.command(
     )
 )(decompress)
 app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
-app.command(epilog=examples("invcomp demo", "invcomp demo portrait.jpg --model faces-1024 -o here/"))(demo)
+app.command(
+    epilog=examples("invcomp demo", "invcomp demo portrait.jpg --model faces-1024 -o here/")
+)(demo)
 app.command(
     epilog=examples(
         "invcomp prepare faces-1024 -o mine.ivm --photos portraits/",

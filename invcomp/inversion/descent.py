@@ -14,7 +14,7 @@ from torch import Tensor
 from ..latents.coordinates import Coordinates
 from ..latents.rate import PriorShape, step_of
 from .distortion import Target
-from .options import SearchOptions
+from .options import QUICKER, SearchOptions
 
 ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
 PIVOT = 0.3  # the deviation at which `whitening` makes no difference
@@ -22,7 +22,6 @@ PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # and the fraction at 
 WINDOW = 12  # losses whose mean is compared with that of as many before them
 RESTART = 0.3  # of the learning rate, where the generator takes over from its short cut
 FLAT = 0.001  # a loss that falls by less than this part from window to window is flat
-QUICKER = 4  # how many steps of a short cut take as long as one of the generator
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ class Schedule:
         else:
             self.step += 1
             if self._flat():
-                self.step = math.ceil(dict(PHASES)[before] * self.options.steps)
-            self.fraction = self.step / self.options.steps
+                self.step = math.ceil(dict(PHASES)[before] * self.options.step_count)
+            self.fraction = self.step / self.options.step_count
         self.fraction = min(self.fraction, 1.0)
         if self.mode != before:
             self._losses = []

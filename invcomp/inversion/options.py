@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import OptionError
 
+STEPS = 120
+AIDED_STEPS = 60  # from an encoder's start, most of them through a short cut
+QUICKER = 4  # how many steps of a short cut take as long as one of the generator
+SCREENING_COST = 0.3  # of a forward pass against a whole step
 FOLLOWED_CLASSES = 8
 MEANS = 64  # classes whose means are all screened; of more, those of the candidates
 
@@ -16,7 +20,7 @@ class SearchOptions:
 
     Attributes:
         steps: gradient steps from the chosen start to the file; fewer where the loss is flat
-            before.
+            before. None: 60 where the bundle has an encoder and a short cut, else 120.
         seconds: for each photograph, in place of a number of steps: the best in that time.
         full_part: part of the steps, the last, that run the generator itself where the bundle has
             a short cut for the others.
@@ -36,7 +40,7 @@ class SearchOptions:
             classes are followed in place of other starts, and the one that is chosen has the class.
     """
 
-    steps: int = 120
+    steps: int | None = None
     seconds: float | None = None
     full_part: float = 0.15
     warm_start: bool = True
@@ -50,7 +54,7 @@ class SearchOptions:
     class_index: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
+        if self.steps is not None and self.steps < 1:
             raise OptionError(f"steps is {self.steps}: at least 1 is needed")
         if self.starts is not None and self.starts < 1:
             raise OptionError(f"starts is {self.starts}: at least 1 is needed")
@@ -59,9 +63,30 @@ class SearchOptions:
         if not 0 < self.full_part <= 1:
             raise OptionError(f"full_part is {self.full_part}: it must be above 0, 1 at most")
 
-    def gradient_steps(self, classes: int = 1, warm: bool = False) -> int:
-        """Gradient steps for one photograph of a model with so many classes, trials included."""
-        return self.steps + self.trial_steps * sum(rounds(self.followed(classes, warm)))
+    @property
+    def step_count(self) -> int:
+        """`steps`, or how many there are without encoder and short cut."""
+        return self.steps or STEPS
+
+    def settled(self, aided: bool) -> SearchOptions:
+        """The same with a number of steps, by whether there are an encoder and a short cut."""
+        return replace(self, steps=self.steps or (AIDED_STEPS if aided else STEPS))
+
+    def starts_cost(self, classes: int = 1, warm: bool = False, quick: bool = False) -> float:
+        """Of finding the start of one photograph, in steps of the generator.
+
+        Args:
+            classes, warm: as of `followed`.
+            quick: whether there is a short cut.
+        """
+        trials = self.trial_steps * sum(rounds(self.followed(classes, warm)))
+        steps = trials + SCREENING_COST * self.screened(classes, warm)
+        return steps / QUICKER if quick else steps
+
+    def descent_cost(self, quick: bool = False) -> float:
+        """Of the descent from there, in steps of the generator."""
+        full = self.full_part if quick else 1.0
+        return self.step_count * (full + (1 - full) / QUICKER)
 
     def followed(self, classes: int = 1, warm: bool = False) -> int:
         """How many starts are followed before one is chosen.

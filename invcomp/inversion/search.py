@@ -19,12 +19,10 @@ from ..errors import OptionError
 from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
 from ..latents.rate import PriorShape
-from .descent import QUICKER, Descent, Schedule, Space
+from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
 from .encoder import Encoder, see
-from .options import MEANS, SearchOptions, rounds
-
-SCREENING_COST = 0.3  # of a forward pass against a whole step
+from .options import MEANS, QUICKER, SCREENING_COST, SearchOptions, rounds
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,7 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
+        options = options.settled(self.warm(options) and self.quick is not None)
         work = _Work(self, options, len(photographs), progress)
         start = self.start(photographs, step_index, options, work)
         copies = max(places - len(photographs), 0)
@@ -265,12 +264,10 @@ class _Work:
         self.seconds = None if options.seconds is None else options.seconds * photographs
         self.started, self.done, self.tries = time.monotonic(), 0.0, 0
         self.quick = 1 / QUICKER if search.quick else 1.0
-        warm, classes = search.warm(options), search.classes
-        trials = options.gradient_steps(classes, warm) - options.steps
-        screened = options.screened(classes, warm)
-        self.starts = photographs * self.quick * (trials + screened * SCREENING_COST)
-        full = options.full_part + (1 - options.full_part) * self.quick
-        self.descent = photographs * options.steps * (full if search.quick else 1.0)
+        quick = search.quick is not None
+        cost = options.starts_cost(search.classes, search.warm(options), quick)
+        self.starts = photographs * cost
+        self.descent = photographs * options.descent_cost(quick)
 
     def seconds_left(self) -> float | None:
         """For the descent, where there is a limit: a tenth of a second at least."""
@@ -294,7 +291,7 @@ class _Work:
         """A step of the descent was done."""
         ahead = self.starts + self.descent * self._share(schedule.fraction)
         self.done = max(self.done, ahead)
-        steps = self.options.steps
+        steps = self.options.step_count
         step = max(round(schedule.fraction * steps), 1)  # by the clock: as of so many
         self._say("search", step, steps, descent.loss, descent.bits / 8)
 

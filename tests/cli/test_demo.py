@@ -43,20 +43,30 @@ def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_
     assert "no.jpg" in outcome.errors[0]
 
 
-def test_the_avatars_need_no_network(
-    invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("arguments", "name", "resolution"),
+    [((), "portrait", 128), (("--model", "avatars-64"), "avatar", 64)],
+    ids=["faces-128", "avatars-64"],
+)
+def test_what_ships_needs_no_network(
+    invcomp: Invcomp,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    name: str,
+    resolution: int,
 ) -> None:
     def no_network(*arguments: object) -> None:
         raise OSError("there is no network")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
-    outcome = invcomp("demo", "--model", "avatars-64", "-o", tmp_path / "demo")
+    outcome = invcomp("demo", *arguments, "-o", tmp_path / "demo")
     assert outcome.code == 0, outcome.err
     with Image.open(tmp_path / "demo" / "decoded.png") as decoded:
-        assert decoded.size == (64, 64)
+        assert decoded.size == (resolution, resolution)
     sizes = re.findall(r"(?:invcomp|at \d+ px) +(\d+) ", outcome.out)  # the column of bytes
     ours, *others = map(int, sizes)
-    assert ours == (tmp_path / "demo" / "avatar.ivc").stat().st_size
+    assert ours == (tmp_path / "demo" / f"{name}.ivc").stat().st_size
     assert others
     assert min(others) > 2 * ours

@@ -7,7 +7,7 @@ import torch
 
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
-from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
 from invcomp.latents.features import PerceptualFeatures
 from invcomp.latents.rate import PriorShape, step_of
@@ -167,7 +167,7 @@ def test_following_the_classes_finds_the_one(conditional: Search, class_index: i
     assert found.classes.tolist() == [class_index]
     stages = ["screening"] * 3 + ["starts"] * (3 * 4) + ["search"] * 2
     assert [progress.stage for progress in seen] == stages
-    assert options.gradient_steps(classes=3) == 3 * 4 + 2
+    assert options.starts_cost(classes=3) == pytest.approx(3 * 4 + 3 * SCREENING_COST)
 
 
 def test_the_likeliest_classes_are_followed(

@@ -53,7 +53,13 @@ class Problem:
         start = search.start(photograph, index, self.options)
         self.target = Target(search.distortion.target(photograph), search.distortion)
         self.descent = Descent(
-            self.space, self.target, start.coordinates, start.classes, index, self.options
+            self.space,
+            self.target,
+            start.coordinates,
+            start.classes,
+            index,
+            self.options,
+            search.spread(self.options),
         )
         self.units = self.descent.units
         self.start = self.descent.coordinates().detach()

@@ -78,7 +78,7 @@ class Schedule:
 
     @property
     def quickly(self) -> bool:
-        """Whether a short cut will do."""
+        """Whether a short cut will do: its losses jump where it is corrected, so none is flat."""
         return self.fraction < 1 - self.full_part
 
     @property
@@ -97,16 +97,16 @@ class Schedule:
     def advance(self, loss: float) -> None:
         """After a step that saw this loss."""
         self._losses.append(loss)
-        before = self.mode
+        before = self.mode, self.quickly
         if self.seconds is not None:
             self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
         else:
             self.step += 1
             if self._flat():
-                self.step = math.ceil(dict(PHASES)[before] * self.options.step_count)
+                self.step = math.ceil(dict(PHASES)[self.mode] * self.options.step_count)
             self.fraction = self.step / self.options.step_count
         self.fraction = min(self.fraction, 1.0)
-        if self.mode != before:
+        if (self.mode, self.quickly) != before:
             self._losses = []
 
     def _by_time(self, elapsed: float) -> float:
@@ -119,7 +119,7 @@ class Schedule:
         return quick + (elapsed - switch) / (1 - switch) * full
 
     def _flat(self) -> bool:
-        if len(self._losses) < 2 * WINDOW:
+        if self.quickly or len(self._losses) < 2 * WINDOW:
             return False
         earlier, later = self._losses[-2 * WINDOW : -WINDOW], self._losses[-WINDOW:]
         return sum(later) > (1 - FLAT) * sum(earlier)
@@ -135,6 +135,7 @@ class Descent:
         classes: of each, int64 [N].
         step_index: of the quantiser's step.
         options: of the search.
+        spread: how far each coordinate may be from its start, [K].
     """
 
     def __init__(
@@ -145,12 +146,12 @@ class Descent:
         classes: Tensor,
         step_index: int,
         options: SearchOptions,
+        spread: Tensor,
     ) -> None:
         self.space, self.target, self.classes = space, target, classes
         self.delta = step_of(step_index)
         active = space.active(self.delta)
-        deviations = space.coordinates.deviations[:active]
-        self.units = deviations**options.whitening * PIVOT ** (1 - options.whitening)
+        self.units = spread[:active] ** options.whitening * PIVOT ** (1 - options.whitening)
         self.scales = space.scales[:active] / self.delta
         self.variables = (start[:, :active] / self.units).requires_grad_()
         self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))

@@ -31,6 +31,7 @@ class Encoder(nn.Module):
     """
 
     units: Tensor
+    errors: Tensor
 
     def __init__(self, count: int, width: int = 160, hidden: int = 384) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class Encoder(nn.Module):
         self.linear1 = nn.Linear(40 * PLACES**2, hidden)
         self.linear2 = nn.Linear(hidden, count)
         self.register_buffer("units", torch.ones(count))  # deviations of the coordinates
+        self.register_buffer("errors", torch.ones(count))  # of what is predicted, on held-out pairs
 
     def options(self) -> dict[str, Any]:
         """The constructor's arguments as JSON values."""

@@ -138,7 +138,15 @@ class Search:
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
         target = Target(features, self.distortion, self.quick)
-        descent = Descent(self.space, target, start.coordinates, start.classes, step_index, options)
+        descent = Descent(
+            self.space,
+            target,
+            start.coordinates,
+            start.classes,
+            step_index,
+            options,
+            self.spread(options),
+        )
         schedule = Schedule(options, work.seconds_left(), self.quick is not None)
         while schedule.fraction < 1:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
@@ -181,6 +189,18 @@ class Search:
         """Whether the encoder says where to start."""
         return self.encoder is not None and options.warm_start and self.classes == 1
 
+    def spread(self, options: SearchOptions) -> Tensor:
+        """How far what is sought may be from the start, by coordinate: [K].
+
+        An encoder knows the leading coordinates well: steps as wide as the prior would lose that.
+        """
+        deviations = self.space.coordinates.deviations
+        if not self.warm(options):
+            return deviations
+        assert self.encoder is not None
+        errors = self.encoder.errors
+        return torch.cat([errors.minimum(deviations[: len(errors)]), deviations[len(errors) :]])
+
     def _start_of_one(
         self, photograph: Tensor, step_index: int, options: SearchOptions, work: _Work
     ) -> Starts:
@@ -206,6 +226,7 @@ class Search:
                 starts.classes[index : index + 1],
                 step_index,
                 options,
+                self.spread(options),
             )
             for index in range(len(starts))
         ]

@@ -253,6 +253,7 @@ def train_encoder(
     with torch.no_grad():
         truth = torch.from_numpy(pairs.coordinates[learned:]).to(device)
         guess = encoder(seen[learned:].float().to(device))
+        encoder.errors.copy_((guess - truth[:, :count]).square().mean(0).sqrt())
         missed = (guess - truth[:, :count]).square().sum() + truth[:, count:].square().sum()
     return encoder, float(1 - missed / truth.square().sum())
 

@@ -92,3 +92,12 @@ def test_the_generator_takes_over_at_a_higher_rate() -> None:
     assert rates[80] > 1.5 * rates[79]
     assert rates[80:] == sorted(rates[80:], reverse=True)
     assert rates[-1] < 0.2 * rates[80]
+
+
+def test_a_short_cut_is_never_flat() -> None:
+    schedule, quick = Schedule(SearchOptions(steps=200, full_part=0.3), quick=True), 0
+    while schedule.fraction < 1:
+        quick += schedule.quickly
+        schedule.advance(1.0)  # the generator's own steps end early, those before do not
+    assert quick == 140
+    assert schedule.step == 200

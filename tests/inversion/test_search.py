@@ -7,6 +7,7 @@ import torch
 
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
+from invcomp.inversion.encoder import Encoder
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
 from invcomp.latents.features import PerceptualFeatures
@@ -213,3 +214,21 @@ def test_classes_that_are_not_there(conditional: Search, search: Search) -> None
         conditional.start(torch.zeros(1, 1), STEP_INDEX, SearchOptions(class_index=3))
     with pytest.raises(OptionError, match="no classes"):
         search.start(torch.zeros(1, 1), STEP_INDEX, SearchOptions(class_index=0))
+
+
+def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
+    deviations = search.space.coordinates.deviations
+    assert torch.equal(search.spread(SearchOptions()), deviations)
+    encoder = Encoder(6)
+    encoder.errors.copy_(torch.tensor([0.1, 9.0, 0.1, 0.1, 0.1, 0.1]) * deviations[:6])
+    warm = Search(
+        search.distortion,
+        search.space.coordinates,
+        search.space.scales,
+        PriorShape(),
+        search.candidates,
+        encoder=encoder,
+    )
+    spread = warm.spread(SearchOptions()) / deviations
+    assert spread[:7].tolist() == pytest.approx([0.1, 1.0, 0.1, 0.1, 0.1, 0.1, 1.0])
+    assert torch.equal(warm.spread(SearchOptions(warm_start=False)), deviations)

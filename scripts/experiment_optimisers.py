@@ -89,7 +89,7 @@ def adam(problem: Problem, total: int, start: Tensor | None = None) -> Iterator[
     while problem.gradients < total:
         part = (problem.gradients - first) / (total - first)
         ramp = min(1.0, (problem.gradients - first + 1) / 8)
-        rate = problem.options.learning_rate * ramp * (0.51 + 0.49 * np.cos(np.pi * part))
+        rate = problem.options.rate * ramp * (0.51 + 0.49 * np.cos(np.pi * part))
         optimiser.param_groups[0]["lr"] = rate
         optimiser.zero_grad()
         problem.loss(problem.units * variables).backward()

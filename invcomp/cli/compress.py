@@ -41,6 +41,10 @@ def compress(
         int | None,
         typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Several times faster, and not quite as near."),
+    ] = False,
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -99,6 +103,7 @@ def compress(
     if jobs:
         options = search_options(
             steps=steps,
+            fast=fast,
             seconds=seconds,
             starts=starts,
             seed=seed,

@@ -55,6 +55,7 @@ app.command(
     epilog=examples(
         "invcomp compress portrait.jpg",
         "invcomp compress portraits/ -o compressed/ --quality 70",
+        "invcomp compress portraits/ -o compressed/ --fast",
         "invcomp compress portrait.jpg --time 10",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )

@@ -92,7 +92,7 @@ class Schedule:
         if not self.quickly and self.full_part < 1:
             left = (1 - self.fraction) / self.full_part
             factor = max(factor, 0.02 + (RESTART - 0.02) * left)
-        return self.options.learning_rate * factor
+        return self.options.rate * factor
 
     def advance(self, loss: float) -> None:
         """After a step that saw this loss."""
@@ -154,7 +154,11 @@ class Descent:
         self.units = spread[:active] ** options.whitening * PIVOT ** (1 - options.whitening)
         self.scales = space.scales[:active] / self.delta
         self.variables = (start[:, :active] / self.units).requires_grad_()
-        self.optimiser = torch.optim.Adam([self.variables], betas=(0.9, 0.99))
+        self.optimiser: torch.optim.Optimizer = (
+            torch.optim.NAdam([self.variables], betas=(0.8, 0.99))
+            if options.hurried
+            else torch.optim.Adam([self.variables], betas=(0.9, 0.99))
+        )
         self.generator = torch.Generator().manual_seed(options.seed)
         self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
         self.taken, self.loss, self.bits = 0, math.inf, 0.0

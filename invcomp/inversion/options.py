@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import OptionError
 
 STEPS = 120
-AIDED_STEPS = 60  # from an encoder's start, most of them through a short cut
+FAST_STEPS = 60
+LEARNING_RATE = 0.2
+FAST_LEARNING_RATE = 0.4
 QUICKER = 4  # how many steps of a short cut take as long as one of the generator
 SCREENING_COST = 0.3  # of a forward pass against a whole step
 FOLLOWED_CLASSES = 8
@@ -20,17 +22,20 @@ class SearchOptions:
 
     Attributes:
         steps: gradient steps from the chosen start to the file; fewer where the loss is flat
-            before. None: 60 where the bundle has an encoder and a short cut, else 120.
+            before. None: STEPS, or FAST_STEPS.
         seconds: for each photograph, in place of a number of steps: the best in that time.
-        full_part: part of the steps, the last, that run the generator itself where the bundle has
-            a short cut for the others.
+        fast: half as many steps, and most of them through the bundle's short cut, if it has one:
+            some eight times faster, and not quite as near (docs/benchmarks.md). A limit of time
+            takes the short cut, too.
+        full_part: of a fast search: part of the steps, the last, that run the generator itself.
         warm_start: whether the search starts where the bundle's encoder says, if it has one.
         starts: how many starts, the encoder's or the mean among them, are followed for
             `trial_steps` before one is chosen. None: one with an encoder or a limit of time, else
             two. Four are better still and take half as long again.
         candidates: prior samples screened for those starts.
         trial_steps: gradient steps in each of the two rounds of trials; each round drops half.
-        learning_rate: Adam's, on the variables.
+        learning_rate: the optimiser's, on the variables. None: LEARNING_RATE, or
+            FAST_LEARNING_RATE, with NAdam in place of Adam, where the search is to be fast.
         whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. 1: whitened variables, 0:
             coordinates themselves. Between them strong coordinates move less in a step and weak
             ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
@@ -42,12 +47,13 @@ class SearchOptions:
 
     steps: int | None = None
     seconds: float | None = None
+    fast: bool = False
     full_part: float = 0.15
     warm_start: bool = True
     starts: int | None = None
     candidates: int = 64
     trial_steps: int = 12
-    learning_rate: float = 0.2
+    learning_rate: float | None = None
     whitening: float = 0.6
     rate_weight: float = 0.5
     seed: int = 0
@@ -64,20 +70,26 @@ class SearchOptions:
             raise OptionError(f"full_part is {self.full_part}: it must be above 0, 1 at most")
 
     @property
-    def step_count(self) -> int:
-        """`steps`, or how many there are without encoder and short cut."""
-        return self.steps or STEPS
+    def hurried(self) -> bool:
+        """Whether time matters more than the last bit of likeness."""
+        return self.fast or self.seconds is not None
 
-    def settled(self, aided: bool) -> SearchOptions:
-        """The same with a number of steps, by whether there are an encoder and a short cut."""
-        return replace(self, steps=self.steps or (AIDED_STEPS if aided else STEPS))
+    @property
+    def step_count(self) -> int:
+        """`steps`, or what stands for it."""
+        return self.steps or (FAST_STEPS if self.hurried else STEPS)
+
+    @property
+    def rate(self) -> float:
+        """`learning_rate`, or what stands for it."""
+        return self.learning_rate or (FAST_LEARNING_RATE if self.hurried else LEARNING_RATE)
 
     def starts_cost(self, classes: int = 1, warm: bool = False, quick: bool = False) -> float:
         """Of finding the start of one photograph, in steps of the generator.
 
         Args:
             classes, warm: as of `followed`.
-            quick: whether there is a short cut.
+            quick: whether it goes through a short cut.
         """
         trials = self.trial_steps * sum(rounds(self.followed(classes, warm)))
         steps = trials + SCREENING_COST * self.screened(classes, warm)

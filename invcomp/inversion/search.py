@@ -130,14 +130,14 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
-        options = options.settled(self.warm(options) and self.quick is not None)
         work = _Work(self, options, len(photographs), progress)
         start = self.start(photographs, step_index, options, work)
         copies = max(places - len(photographs), 0)
         start = Starts.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
-        target = Target(features, self.distortion, self.quick)
+        quick = self.quick_for(options)
+        target = Target(features, self.distortion, quick)
         descent = Descent(
             self.space,
             target,
@@ -147,7 +147,7 @@ class Search:
             options,
             self.spread(options),
         )
-        schedule = Schedule(options, work.seconds_left(), self.quick is not None)
+        schedule = Schedule(options, work.seconds_left(), quick is not None)
         while schedule.fraction < 1:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
             schedule.advance(descent.loss)
@@ -189,6 +189,10 @@ class Search:
         """Whether the encoder says where to start."""
         return self.encoder is not None and options.warm_start and self.classes == 1
 
+    def quick_for(self, options: SearchOptions) -> Distortion | None:
+        """The distortion of the short cut, where the search takes it."""
+        return self.quick if options.hurried else None
+
     def spread(self, options: SearchOptions) -> Tensor:
         """How far what is sought may be from the start, by coordinate: [K].
 
@@ -210,7 +214,8 @@ class Search:
         followed = options.followed(self.classes, self.warm(options))
         if followed == 1 and len(first) == 1:
             return first
-        target = Target(self.distortion.target(photograph), self.distortion, self.quick)
+        quick = self.quick_for(options)
+        target = Target(self.distortion.target(photograph), self.distortion, quick)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
@@ -221,7 +226,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
-                Target(target.features, self.distortion, self.quick),
+                Target(target.features, self.distortion, quick),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],
                 step_index,
@@ -234,7 +239,7 @@ class Search:
         while len(descents) > 1:
             for descent in descents:
                 for _ in range(options.trial_steps):
-                    rate = options.learning_rate * min(1.0, (descent.taken + 1) / 8)
+                    rate = options.rate * min(1.0, (descent.taken + 1) / 8)
                     descent.step(rate, quickly=True)
                     work.tried(descent, steps)
             descents = sorted(descents, key=lambda descent: descent.loss)[: len(descents) // 2]
@@ -284,8 +289,8 @@ class _Work:
         self.options, self.photographs, self.progress = options, photographs, progress
         self.seconds = None if options.seconds is None else options.seconds * photographs
         self.started, self.done, self.tries = time.monotonic(), 0.0, 0
-        self.quick = 1 / QUICKER if search.quick else 1.0
-        quick = search.quick is not None
+        quick = search.quick_for(options) is not None
+        self.quick = 1 / QUICKER if quick else 1.0
         cost = options.starts_cost(search.classes, search.warm(options), quick)
         self.starts = photographs * cost
         self.descent = photographs * options.descent_cost(quick)

@@ -3,13 +3,23 @@
 import pytest
 
 from invcomp.errors import OptionError
-from invcomp.inversion.options import AIDED_STEPS, QUICKER, STEPS, SearchOptions
+from invcomp.inversion.options import (
+    FAST_LEARNING_RATE,
+    FAST_STEPS,
+    LEARNING_RATE,
+    QUICKER,
+    STEPS,
+    SearchOptions,
+)
 
 
-def test_aids_halve_the_steps_unless_they_are_given() -> None:
-    assert SearchOptions().settled(aided=True).steps == AIDED_STEPS < STEPS
-    assert SearchOptions().settled(aided=False).steps == STEPS
-    assert SearchOptions(steps=7).settled(aided=True).steps == 7
+@pytest.mark.parametrize("hurried", [{"fast": True}, {"seconds": 3.0}])
+def test_what_is_left_open_depends_on_hurry(hurried: dict[str, float]) -> None:
+    fast, plain = SearchOptions(**hurried), SearchOptions()  # type: ignore[arg-type]
+    assert (fast.step_count, fast.rate) == (FAST_STEPS, FAST_LEARNING_RATE)
+    assert (plain.step_count, plain.rate) == (STEPS, LEARNING_RATE)
+    given = SearchOptions(steps=7, learning_rate=0.1, fast=True)
+    assert (given.step_count, given.rate) == (7, 0.1)
 
 
 def test_steps_of_a_short_cut_cost_less() -> None:

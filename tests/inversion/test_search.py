@@ -232,3 +232,19 @@ def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
     spread = warm.spread(SearchOptions()) / deviations
     assert spread[:7].tolist() == pytest.approx([0.1, 1.0, 0.1, 0.1, 0.1, 0.1, 1.0])
     assert torch.equal(warm.spread(SearchOptions(warm_start=False)), deviations)
+
+
+def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
+    quick = Distortion(search.distortion.generator, search.distortion.features, False, False)
+    aided = Search(
+        search.distortion,
+        search.space.coordinates,
+        search.space.scales,
+        PriorShape(),
+        search.candidates,
+        quick=quick,
+    )
+    assert aided.quick_for(SearchOptions()) is None
+    assert aided.quick_for(SearchOptions(fast=True)) is quick
+    assert aided.quick_for(SearchOptions(seconds=2.0)) is quick
+    assert search.quick_for(SearchOptions(fast=True)) is None

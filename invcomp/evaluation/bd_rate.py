@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .curves import Point, loss
+from .curves import NAMES, Point, loss
 
 METHOD = "pchip"  # as in the common test conditions of JVET; it never overshoots
 
@@ -39,8 +39,10 @@ def bd_rate(ours: Sequence[Point], theirs: Sequence[Point], metric: str) -> BdRa
     from bjontegaard import bd_rate as bjontegaard  # imports matplotlib: only where it is needed
 
     codec = theirs[0].codec
-    if min(len(ours), len(theirs)) < 2:
-        return BdRate(codec, metric, None, 0.0, "a curve has one point only")
+    for curve in (ours, theirs):
+        if len(curve) < 2:
+            reason = f"the curve of {NAMES[curve[0].codec]} has one point only"
+            return BdRate(codec, metric, None, 0.0, reason)
     distortions = [[loss(point, metric) for point in reversed(curve)] for curve in (ours, theirs)]
     rates = [[point.bytes for point in reversed(curve)] for curve in (ours, theirs)]
     low = max(values[0] for values in distortions)

@@ -131,7 +131,7 @@ def _label(file: Measured) -> str:
 
 
 def _figures(file: Measured) -> str:
-    return ", ".join(f"{METRIC_NAMES[name]} {value:.4g}" for name, value in file.values.items())
+    return "; ".join(f"{METRIC_NAMES[name]}: {value:.4g}" for name, value in file.values.items())
 
 
 def preview(picture: Image.Image) -> str:

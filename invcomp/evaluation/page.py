@@ -58,7 +58,6 @@ def render(report: Report, pictures: list[dict[str, Any]]) -> str:
         pictures: as `_picture` gives them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("invcomp.evaluation"), autoescape=True, undefined=StrictUndefined
@@ -77,8 +76,8 @@ def render(report: Report, pictures: list[dict[str, Any]]) -> str:
         bd_rates={(rate.codec, rate.metric): rate for rate in report.bd_rates},
         plots={metric: _plots(report, metric) for metric in report.metrics},
         data={"pictures": pictures},
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
     )

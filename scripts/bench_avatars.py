@@ -29,7 +29,7 @@ from PIL import Image
 
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import (
-    ALL_CODECS,
+    CODECS,
     available_codecs,
     sizes_for,
     smallest_possible,
@@ -40,6 +40,7 @@ from invcomp.evaluation.metrics import Metrics
 METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
 EQUAL = ("lpips_alex", "lpips_vgg")
 SHOWN = 12  # pictures in the sheet
+RIVALS = (*CODECS, "jxl", "webp-lossless")
 
 
 def tensor_of(image: Image.Image) -> torch.Tensor:
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="for few pictures")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    results, names = arguments.output / "results.jsonl", available_codecs(ALL_CODECS)
+    results, names = arguments.output / "results.jsonl", available_codecs(RIVALS)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
     )

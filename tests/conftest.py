@@ -1,11 +1,14 @@
-"""What tests need from outside: PyPI, VGG16's trunk, portraits. Where it is not there they skip."""
+"""What tests need from outside: PyPI, VGG16, portraits, Chromium. Without it they skip."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from invcomp.errors import DownloadError, MissingBundleError
 from invcomp.generators.download import PinnedFile, fetch
+
+from .chromium import Visit, find_chromium, visiting
 
 LPIPS_WHEEL = PinnedFile(
     project="lpips",
@@ -91,3 +94,14 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for path, picture, size in zip(paths, pictures, (64, 90, 64), strict=True):
         from_picture(picture[None], (size, size)).save(path)
     return paths
+
+
+@pytest.fixture
+def visit() -> Iterator[Visit]:
+    """Opens pages in a headless Chromium."""
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("needs Chromium: apt-get install chromium, or playwright install chromium")
+    with visiting(executable) as visit:
+        yield visit

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from .. import InvcompError
 from . import show
+from .compare import compare
 from .compress import compress
 from .decompress import decompress
 from .demo import demo
@@ -72,6 +73,13 @@ app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compresse
 app.command(
     epilog=examples("invcomp demo", "invcomp demo portrait.jpg --model faces-1024 -o here/")
 )(demo)
+app.command(
+    epilog=examples(
+        "invcomp compare portraits/ -o report/",
+        "invcomp compare portraits/ -o report/ --codecs avif,jxl --qualities 34,50,66",
+        "invcomp compare avatars/ -o report/ --model avatars-64 --metrics lpips_alex,psnr",
+    )
+)(compare)
 app.command(
     epilog=examples(
         "invcomp prepare faces-1024 -o mine.ivm --photos portraits/",

@@ -1,4 +1,4 @@
-"""Conventional codecs through Pillow, each at its best: AVIF, WebP, JPEG, JPEG XL at reduced sizes.
+"""Conventional codecs through Pillow and its plug-ins, each at its best, at reduced sizes too.
 
 At a few hundred bytes a codec does best on a small version of the picture, so every codec is tried
 at several sizes, scaled down and back up by Lanczos, and at the quality that just reaches a target.
@@ -23,10 +23,30 @@ SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
 SMALL_SIZES = (16, 24, 32, 48, 64)  # for small pictures, too
 SMALL = 256
 MAX_QUALITY = 100
-LEAST_QUALITY = {"avif": 0, "webp": 0, "jpeg": 1, "jxl": 1, "webp-lossless": MAX_QUALITY}
+LEAST_QUALITY = {
+    "avif": 0,
+    "webp": 0,
+    "jpeg": 1,
+    "jxl": 1,
+    "heic": 0,
+    "jp2": 1,
+    "webp-lossless": MAX_QUALITY,
+}
 NEIGHBOURS = 3  # qualities below the bisection's that are tried too, as it is not quite monotone
 CODECS = ("avif", "webp", "jpeg")  # what Pillow's own wheels have
-ALL_CODECS = (*CODECS, "jxl", "webp-lossless")
+ALL_CODECS = (*CODECS, "jxl", "heic", "jp2", "webp-lossless")
+LABELS = {
+    "avif": "AVIF",
+    "webp": "WebP",
+    "jpeg": "JPEG",
+    "jxl": "JPEG XL",
+    "heic": "HEIC",
+    "jp2": "JPEG 2000",
+    "webp-lossless": "WebP, lossless",
+}
+KINDS = {"heic": "HEIF", "jp2": "JPEG2000", "webp-lossless": "WEBP"}  # where Pillow's name differs
+# modules that register with Pillow
+PLUGINS = {"jxl": "pillow_jxl", "heic": "pillow_heif.HeifImagePlugin"}
 
 Metric = Callable[[Tensor], float]
 
@@ -39,7 +59,7 @@ class CodecResult:
         codec: one of ALL_CODECS.
         bytes: size of the whole file.
         size: longer side in pixels at which it was encoded.
-        quality: Pillow's quality setting, 0 to 100.
+        quality: Pillow's quality setting, 0 to 100; of JPEG 2000 the PSNR in dB that it aims at.
         value: the metric of the decoded picture.
         decoded: the picture, scaled back up to the original's size.
     """
@@ -63,16 +83,24 @@ def sizes_for(side: int) -> list[int]:
 
 
 def available_codecs(names: Sequence[str] = CODECS) -> tuple[str, ...]:
-    """Those of the codecs that Pillow can write here; JPEG XL needs pillow-jxl-plugin."""
+    """Those of the codecs that Pillow can write here.
+
+    JPEG XL needs pillow-jxl-plugin, HEIC pillow-heif.
+    """
     return tuple(name for name in names if _is_available(name))
 
 
 def _is_available(codec: str) -> bool:
-    if codec == "jxl":
+    if codec in PLUGINS:
         with suppress(ImportError):
-            importlib.import_module("pillow_jxl")  # registers itself with Pillow
-        return "JXL" in Image.SAVE
-    return bool(features.check({"jpeg": "jpg", "webp-lossless": "webp"}.get(codec, codec)))
+            importlib.import_module(PLUGINS[codec])
+        return _kind(codec) in Image.SAVE
+    names = {"jpeg": "jpg", "jp2": "jpg_2000", "webp-lossless": "webp"}
+    return bool(features.check(names.get(codec, codec)))
+
+
+def _kind(codec: str) -> str:
+    return KINDS.get(codec, codec.upper())
 
 
 def smallest_reaching(
@@ -142,11 +170,17 @@ def _search(
     return best
 
 
-class _Trial:
-    """One codec at one size; every quality is encoded and measured once at most."""
+class Reduced:
+    """One picture for one codec at one size; every quality is encoded once at most.
 
-    def __init__(self, codec: str, image: Image.Image, size: int, metric: Metric) -> None:
-        self.codec, self.size, self.metric = codec, size, metric
+    Args:
+        codec: one of ALL_CODECS, which is available.
+        image: the original.
+        size: longer side in pixels at which it is encoded.
+    """
+
+    def __init__(self, codec: str, image: Image.Image, size: int) -> None:
+        self.codec, self.size = codec, size
         self.original_size = image.size
         picture = image.convert("RGB")
         picture.info.clear()  # no metadata in the file
@@ -154,21 +188,35 @@ class _Trial:
         width, height = (max(1, round(side * scale)) for side in image.size)
         self.reduced = picture.resize((width, height), Image.Resampling.LANCZOS)
         self.encode = cache(self._encode)
-        self.value = cache(self._value)
 
     def _encode(self, quality: int) -> bytes:
         buffer = io.BytesIO()
-        kind = self.codec.split("-")[0]
-        options = _options(self.codec, self.size, quality)
-        self.reduced.save(buffer, kind, quality=quality, **options)
+        options = _options(self.codec, self.reduced.size, quality)
+        self.reduced.save(buffer, _kind(self.codec), **options)
         return buffer.getvalue()
 
     def length(self, quality: int) -> int:
+        """Bytes of the file of a quality."""
         return len(self.encode(quality))
 
     def decode(self, quality: int) -> Image.Image:
-        picture = Image.open(io.BytesIO(self.encode(quality))).convert("RGB")
-        return picture.resize(self.original_size, Image.Resampling.LANCZOS)
+        """The picture of that file, scaled back up to the original's size."""
+        return decode(self.encode(quality), self.original_size)
+
+
+def decode(data: bytes, size: tuple[int, int]) -> Image.Image:
+    """The RGB picture of a conventional file, scaled to `size` (width, height) by Lanczos."""
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+class _Trial(Reduced):
+    """With a metric, every quality being measured once at most."""
+
+    def __init__(self, codec: str, image: Image.Image, size: int, metric: Metric) -> None:
+        super().__init__(codec, image, size)
+        self.metric = metric
+        self.value = cache(self._value)
 
     def _value(self, quality: int) -> float:
         pixels = torch.from_numpy(np.array(self.decode(quality)))
@@ -179,14 +227,23 @@ class _Trial:
         return CodecResult(self.codec, length, self.size, quality, value, self.decode(quality))
 
 
-def _options(codec: str, size: int, quality: int) -> dict[str, Any]:
+def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
     """Pillow's options, for small files; AVIF's speed (0 to 10) gives way at the larger sizes."""
-    if codec == "avif":
-        return {"speed": 4 if size <= 384 else 6, "subsampling": "4:2:0"}
-    if codec == "webp":
-        return {"method": 6}
-    if codec == "webp-lossless":
-        return {"method": 6, "lossless": True}
-    if codec == "jxl":
-        return {"effort": 9, "lossless": quality == MAX_QUALITY}  # which is no lossy quality
-    return {"optimize": True, "progressive": True, "subsampling": "4:2:0"}
+    if codec == "jp2":  # a bare codestream, as the boxes around it are 85 bytes of nothing
+        levels = min(6, min(size).bit_length())
+        return {
+            "quality_mode": "dB",
+            "quality_layers": [quality],
+            "irreversible": True,
+            "no_jp2": True,
+            "num_resolutions": levels,
+        }
+    own: dict[str, dict[str, Any]] = {
+        "avif": {"speed": 4 if max(size) <= 384 else 6, "subsampling": "4:2:0"},
+        "webp": {"method": 6},
+        "webp-lossless": {"method": 6, "lossless": True},
+        "jxl": {"effort": 9, "lossless": quality == MAX_QUALITY},  # which is no lossy quality
+        "heic": {"chroma": "420", "save_nclx_profile": False},
+        "jpeg": {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
+    }
+    return {"quality": quality, **own[codec]}

@@ -69,7 +69,7 @@ class Kid:
 
     def __init__(self, real: Iterable[Tensor], device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.features = "inception" if _inception_weights() else "lpips-alex"
+        self.features = features_here()
         feature = 2048 if self.features == "inception" else AlexNetFeatures()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchmetrics', on the memory that features take
@@ -97,6 +97,11 @@ class Kid:
         with torch.random.fork_rng(devices=[]):  # the same subsets each time
             torch.manual_seed(0)
             return float(self._metric.compute()[0])
+
+
+def features_here() -> str:
+    """Which network gives the features on this machine, "inception" or "lpips-alex"."""
+    return "inception" if _inception_weights() else "lpips-alex"
 
 
 def _inception_weights() -> bool:

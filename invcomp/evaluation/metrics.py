@@ -17,6 +17,7 @@ from ..latents.lpips_network import load_lpips
 from .dists import Dists
 
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")
+NEED_VGG = frozenset({"lpips_vgg", "dists"})
 MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need a picture of this size
 
 

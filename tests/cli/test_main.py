@@ -10,7 +10,7 @@ import invcomp as package
 
 from .conftest import Invcomp, finish, start
 
-VERBS = ("compress", "decompress", "info", "demo", "prepare")
+VERBS = ("compress", "decompress", "info", "demo", "compare", "prepare")
 
 
 def test_help_imports_nothing_heavy() -> None:

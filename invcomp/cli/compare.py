@@ -1,0 +1,276 @@
+"""invcomp compare: rate-distortion curves beside conventional codecs, as tables, plots, a page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import show
+from .compress import open_codec, search_options
+from .jobs import find_sources, obstacle
+from .models import LPIPS_VGG, download_progress
+from .options import DEFAULT_MODEL, Compile, Device, Model
+
+if TYPE_CHECKING:
+    from ..codec import Codec
+    from ..evaluation.comparison import Subject
+    from ..evaluation.plan import Plan
+    from ..evaluation.report import Report
+    from ..inversion.options import SearchOptions
+
+
+def compare(
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Pictures, or folders of them.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The report's folder.")
+    ],
+    model: Model = DEFAULT_MODEL,
+    codecs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Of avif, webp, jpeg, jxl, heic, jp2.",
+            show_default="those that Pillow can write here",
+        ),
+    ] = None,
+    qualities: Annotated[
+        str | None,
+        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="34,50,66,82"),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,...",
+            help="Parts of the full side at which the other codecs encode.",
+            show_default="1,0.5,0.25,0.125",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Of lpips_alex, lpips_vgg, dists, ms_ssim, psnr.",
+            show_default="all that can measure pictures of this size",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
+    ] = None,
+    starts: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
+    ] = None,
+    shown: Annotated[int, typer.Option(metavar="N", help="Pictures in the page.")] = 12,
+    device: Device = "auto",
+    compiled: Compile = None,
+) -> None:
+    """Compare with AVIF, WebP, JPEG, JPEG XL, HEIC and JPEG 2000 by real files.
+
+    Writes every file, tables (CSV, JSON), plots (SVG, PNG) and index.html, a page that needs no
+    network.
+
+    Takes minutes for every picture. Stopped and started again, it goes on where it was.
+    """
+    show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
+    plan = make_plan(codecs, qualities, sizes, metrics, search_options(steps=steps, starts=starts))
+    check_folder(output)
+    report = show.Report()
+    subjects = find_subjects(images, report)
+    if subjects:
+        with show.Meter() as meter:
+            codec = open_codec(model, device, compiled, meter)
+            if metrics is None:
+                plan = with_fitting_metrics(plan, codec.bundle.resolution)
+            fetch_networks(plan, meter)
+            found = run(codec, subjects, plan, output, shown, meter)
+        print_bd_rates(found)
+        show.result(f"{len(found.files)} files measured: {output / 'index.html'}")
+    report.finish()
+
+
+def make_plan(
+    codecs: str | None,
+    qualities: str | None,
+    sizes: str | None,
+    metrics: str | None,
+    search: SearchOptions,
+) -> Plan:
+    """What the options say, with defaults for what is None.
+
+    Raises:
+        OptionError: an option that cannot be read, out of range, or of no use here.
+    """
+    from ..evaluation.plan import Plan
+
+    given: dict[str, Any] = {
+        "codecs": available_here() if codecs is None else names_of("codecs", codecs),
+        "qualities": qualities and numbers_of("qualities", qualities),
+        "shares": sizes and numbers_of("sizes", sizes),
+        "metrics": metrics and names_of("metrics", metrics),
+    }
+    return Plan(search=search, **{k: value for k, value in given.items() if value is not None})
+
+
+def available_here() -> tuple[str, ...]:
+    """The codecs that Pillow can write, having said which it cannot."""
+    from ..evaluation.codecs import LABELS, available_codecs
+    from ..evaluation.curves import COMPARED
+
+    names = available_codecs(COMPARED)
+    if missing := [LABELS[name] for name in COMPARED if name not in names]:
+        show.note(f"left out, as Pillow cannot write it here: {', '.join(missing)}")
+    return names
+
+
+def names_of(option: str, text: str) -> tuple[str, ...]:
+    """The parts of a list with commas, each once.
+
+    Raises:
+        OptionError: there are none.
+    """
+    from ..errors import OptionError
+
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise OptionError(f"--{option} names none")
+    return names
+
+
+def numbers_of(option: str, text: str) -> tuple[float, ...]:
+    """The numbers of a list with commas, each once.
+
+    Raises:
+        OptionError: one is no number.
+    """
+    from ..errors import OptionError
+
+    try:
+        return tuple(dict.fromkeys(float(part) for part in names_of(option, text)))
+    except ValueError as error:
+        raise OptionError(f"--{option} {text}: numbers with commas between them") from error
+
+
+def check_folder(output: Path) -> None:
+    """That the report may go there, before any long work begins.
+
+    Raises:
+        OutputError: it may not.
+    """
+    from ..errors import OutputError
+
+    if reason := obstacle(output / "results.jsonl", force=True):
+        raise OutputError(reason)
+
+
+def find_subjects(images: list[Path], report: show.Report) -> list[Subject]:
+    """The pictures that can be read, each under a name of its own."""
+    from ..errors import ImageError
+    from ..evaluation.comparison import Subject
+    from .pictures import read_photograph, readable_suffixes
+
+    found: dict[str, Path] = {}
+    for path in find_sources(images, readable_suffixes() - {".ivc"}, report):
+        try:
+            read_photograph(path)
+        except ImageError as error:
+            report.failed(str(error))
+            continue
+        if (other := found.setdefault(path.name, path)) != path:
+            report.failed(f"{path}: has the name of {other}: give each a name of its own")
+    return [Subject(name, partial(read_photograph, path)) for name, path in found.items()]
+
+
+def with_fitting_metrics(plan: Plan, resolution: int) -> Plan:
+    """The plan less the metrics that need larger pictures, having said so."""
+    from ..evaluation.plan import metrics_for
+
+    metrics = metrics_for(resolution)
+    if left_out := [name for name in plan.metrics if name not in metrics]:
+        show.note(f"left out, as it needs larger pictures than {resolution} px: {left_out[0]}")
+    return replace(plan, metrics=metrics)
+
+
+def fetch_networks(plan: Plan, meter: show.Meter) -> None:
+    """Puts VGG16 into the cache where a metric needs it and it is not on this machine.
+
+    Raises:
+        DownloadError: it could not be fetched.
+    """
+    from ..errors import MissingBundleError
+    from ..evaluation.metrics import NEED_VGG
+    from ..latents.lpips_network import fetch_vgg, trunk_path
+
+    if NEED_VGG.isdisjoint(plan.metrics):
+        return
+    try:
+        trunk_path("vgg")
+    except MissingBundleError:
+        fetch_vgg(download_progress(meter, LPIPS_VGG))
+        meter.drop(f"fetching {LPIPS_VGG}")
+
+
+def run(
+    codec: Codec,
+    subjects: list[Subject],
+    plan: Plan,
+    output: Path,
+    shown: int,
+    meter: show.Meter,
+) -> Report:
+    """Measures what is not measured yet, and writes the report."""
+    from ..evaluation.comparison import Comparison
+    from ..evaluation.page import write_page
+    from ..evaluation.plots import write_plots
+    from ..evaluation.report import Report, write_tables
+
+    def moved(stage: str, done: float, total: int, note: str) -> None:
+        meter.show(stage, done, total, f"{int(done)} of {total}  {note}")
+        if done == total and stage == "codecs":
+            meter.drop(stage)  # the next picture's begins anew
+
+    comparison = Comparison(codec, subjects, plan, output, moved)
+    comparison.run()
+    found = Report(
+        comparison.settings,
+        comparison.resolution,
+        comparison.files(),
+        comparison.points(),
+        comparison.kid_features,
+    )
+    write_tables(found, output)
+    write_plots(found, output / "plots")
+    frames = {subject.name: subject for subject in subjects}
+    write_page(
+        found, output, lambda name: comparison.frame(frames[name]), comparison.decoded, shown
+    )
+    return found
+
+
+def print_bd_rates(found: Report) -> None:
+    """BD-rates as a table: codecs by metrics."""
+    from rich import box
+    from rich.table import Table
+
+    from ..evaluation.curves import METRIC_NAMES, NAMES
+
+    if not found.bd_rates:
+        return
+    table = Table(title="bytes of invcomp at equal distortion (BD-rate)", box=box.SIMPLE)
+    table.add_column("against", no_wrap=True)
+    metrics = list(dict.fromkeys(rate.metric for rate in found.bd_rates))
+    for metric in metrics:
+        table.add_column(METRIC_NAMES[metric], justify="right")
+    cells = {
+        (rate.codec, rate.metric): rate.reason if rate.percent is None else f"{rate.percent:+.1f} %"
+        for rate in found.bd_rates
+    }
+    for codec in found.codecs[1:]:
+        table.add_row(NAMES[codec], *(cells[codec, metric] for metric in metrics))
+    show.table(table)

@@ -1,0 +1,292 @@
+"""Codes a set of pictures by our codec and by conventional ones, and measures every file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..codec import Codec
+from ..errors import OptionError
+from ..files import atomic_write
+from ..frame import fit, from_picture
+from ..inversion.search import Progress
+from .codecs import Reduced, decode
+from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
+from .kid import Kid, features_here
+from .metrics import MS_SSIM_LEAST, Metrics
+from .plan import Plan, metrics_for
+from .results import Key, Measured, MeasuredSet, Results, Setting, picture_key
+
+MOST_PSNR = 100.0  # dB: what equal pictures count as, whose PSNR is infinite
+SUFFIXES = {OURS: "ivc", "jpeg": "jpg", "jp2": "j2k"}  # where a codec's name is not its suffix
+LEAST_OF_SET = 2  # pictures that KID needs
+
+# what is being done, how much of it is done, of how much, and a note
+Moved = Callable[[str, float, int, str], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One picture to code.
+
+    Attributes:
+        name: of its own; a folder of the report has it.
+        load: reads the picture; it is called several times, so that not all are held.
+    """
+
+    name: str
+    load: Callable[[], Image.Image]
+
+
+class Comparison:
+    """A comparison in a folder: its files, and a line for each in results.jsonl.
+
+    All codecs get the same pictures: the largest centred squares, resized to the model's frame.
+
+    Args:
+        codec: ours.
+        subjects: the pictures, each of a name of its own.
+        plan: what is tried.
+        folder: where files and results are kept; what it has already is not made anew.
+        moved: hears of the progress.
+
+    Raises:
+        OptionError: a metric that cannot measure pictures of this size.
+        MissingBundleError: a metric needs VGG16, which is not on this machine.
+        OutputError: the folder holds a comparison that was made otherwise.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        subjects: Sequence[Subject],
+        plan: Plan,
+        folder: Path,
+        moved: Moved = lambda stage, done, total, note: None,
+    ) -> None:
+        self.codec, self.subjects, self.plan, self.folder = codec, subjects, plan, folder
+        self.moved = moved
+        self.resolution = codec.bundle.resolution
+        if unfit := set(plan.metrics) - set(metrics_for(self.resolution)):
+            raise OptionError(
+                f"{', '.join(unfit)} cannot measure pictures of {self.resolution} px: at least "
+                f"{MS_SSIM_LEAST} are needed"
+            )
+        self.metrics = Metrics(codec.device, plan.metrics)
+        self.results = Results(folder, self.settings)
+        self.kid_features = features_here() if len(subjects) >= LEAST_OF_SET else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the figures of every file, besides the picture and the codec's setting."""
+        import PIL
+
+        from .. import __version__
+
+        return {
+            "model": self.codec.bundle.settings.name,
+            "bundle": self.codec.bundle.digest.hex()[:16],
+            "search": asdict(self.plan.search),
+            "metrics": list(self.plan.metrics),
+            "versions": {"invcomp": __version__, "pillow": PIL.__version__},
+        }
+
+    def run(self) -> None:
+        """Makes and measures whatever is not there yet.
+
+        Raises:
+            ImageError: a picture cannot be read any more.
+            OutputError: a file cannot be written.
+        """
+        self._code_ours()
+        self._code_others()
+        if self.kid_features is not None:
+            self._measure_sets()
+
+    @property
+    def rivals(self) -> list[Setting]:
+        """Codec, size and quality of everything that is tried beside ours."""
+        sizes = sizes_of(self.resolution, self.plan.shares)
+        return [(c, s, float(q)) for c in self.plan.codecs for s in sizes for q in QUALITIES[c]]
+
+    @property
+    def all_settings(self) -> list[Setting]:
+        """The same with ours, which come first."""
+        ours = [(OURS, self.resolution, quality) for quality in self.plan.qualities]
+        return [*ours, *self.rivals]
+
+    def frame(self, subject: Subject) -> Image.Image:
+        """A picture as all codecs get it: RGB, square, of the model's resolution."""
+        return from_picture(fit(subject.load(), self.resolution)[0])
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """A digest of the pixels of every picture, by name."""
+        return {
+            subject.name: hashlib.sha256(self.frame(subject).tobytes()).hexdigest()[:16]
+            for subject in self.subjects
+        }
+
+    def path(self, name: str, codec: str, size: int, quality: float) -> Path:
+        """Where a picture's file lies."""
+        suffix = SUFFIXES.get(codec, codec)
+        return self.folder / "files" / name / f"{codec}-{size}-{quality:g}.{suffix}"
+
+    def measured(self, subject: Subject, setting: Setting) -> Measured | None:
+        """The measurement of one file, where both are there."""
+        there = self.path(subject.name, *setting).is_file()
+        key = picture_key(subject.name, self.digests[subject.name])
+        return self.results.file((key, *setting)) if there else None
+
+    def files(self) -> list[Measured]:
+        """Every measurement of this comparison."""
+        found = [self.measured(s, setting) for setting in self.all_settings for s in self.subjects]
+        return [measured for measured in found if measured is not None]
+
+    def points(self) -> list[Point]:
+        """The means at every setting, KID among them where there are enough pictures."""
+        found = [self.results.set(self._set_key(setting)) for setting in self.all_settings]
+        kids = {(k.codec, k.size, k.quality): k.kid for k in found if k is not None}
+        return mean_points(self.files(), kids)
+
+    def decoded(self, name: str, codec: str, size: int, quality: float) -> Image.Image:
+        """What a file decodes to, RGB at the model's resolution."""
+        data = self.path(name, codec, size, quality).read_bytes()
+        whole = (self.resolution, self.resolution)
+        if codec != OURS:
+            return decode(data, whole)
+        return self._whole(self.codec.decompress(data))
+
+    def _whole(self, picture: Image.Image) -> Image.Image:
+        """Our picture at the resolution that is compared at: a proxy's own is smaller."""
+        whole = (self.resolution, self.resolution)
+        return picture if picture.size == whole else picture.resize(whole, Image.Resampling.LANCZOS)
+
+    def _code_ours(self) -> None:
+        missing = [
+            (subject, quality)
+            for quality in self.plan.qualities
+            for subject in self.subjects
+            if self.measured(subject, (OURS, self.resolution, quality)) is None
+        ]
+        if not missing:
+            return
+        batch = self.codec.batch_for(len(missing))
+        done = 0
+        for quality in self.plan.qualities:
+            subjects = [subject for subject, wanted in missing if wanted == quality]
+            for first in range(0, len(subjects), batch):
+                some = subjects[first : first + batch]
+                self._code_batch(some, quality, batch, done, len(missing))
+                done += len(some)
+        self.moved("invcomp", done, len(missing), "")
+
+    def _code_batch(
+        self, subjects: Sequence[Subject], quality: float, batch: int, done: int, total: int
+    ) -> None:
+        names = f"{', '.join(subject.name for subject in subjects)}, quality {quality:g}"
+
+        def searching(state: Progress) -> None:
+            note = f"{names}: {state.stage} {state.step}/{state.steps}"
+            self.moved("invcomp", done + state.fraction * len(subjects), total, note)
+
+        self.moved("invcomp", done, total, names)
+        frames = [self.frame(subject) for subject in subjects]
+        encoded = self.codec.encode(
+            frames,
+            quality=quality,
+            search=self.plan.search,
+            batch=batch,
+            total=total,
+            progress=searching,
+        )
+        for subject, frame, file in zip(subjects, frames, encoded, strict=True):
+            setting = (OURS, self.resolution, quality)
+            decoded = self._whole(file.decoded)
+            self._keep(subject, setting, file.data, file.seconds, tensor_of(frame), decoded)
+
+    def _code_others(self) -> None:
+        for done, subject in enumerate(self.subjects):
+            self.moved("pictures", done, len(self.subjects), subject.name)
+            missing = [s for s in self.rivals if self.measured(subject, s) is None]
+            if missing:
+                self._code_one_by(subject, missing)
+        self.moved("pictures", len(self.subjects), len(self.subjects), "")
+
+    def _code_one_by(self, subject: Subject, settings: list[Setting]) -> None:
+        """One picture by conventional codecs at these settings."""
+        frame = self.frame(subject)
+        original = tensor_of(frame)
+        for done, (codec, size, quality) in enumerate(settings):
+            note = f"{codec} at {size} px, quality {quality:g}"
+            self.moved("codecs", done, len(settings), note)
+            started = time.perf_counter()
+            data = Reduced(codec, frame, size).encode(int(quality))
+            seconds = time.perf_counter() - started
+            decoded = decode(data, frame.size)
+            self._keep(subject, (codec, size, quality), data, seconds, original, decoded)
+        self.moved("codecs", len(settings), len(settings), "")
+
+    def _keep(
+        self,
+        subject: Subject,
+        setting: Setting,
+        data: bytes,
+        seconds: float,
+        original: Tensor,
+        decoded: Image.Image,
+    ) -> None:
+        """Measures a file and keeps both."""
+        values = self.metrics.measure(original, tensor_of(decoded))
+        if "psnr" in values:
+            values["psnr"] = min(values["psnr"], MOST_PSNR)
+        with atomic_write(self.path(subject.name, *setting), force=True) as temporary:
+            temporary.write_bytes(data)
+        digest = self.digests[subject.name]
+        self.results.add(Measured(subject.name, digest, *setting, len(data), seconds, values))
+
+    def _set_key(self, setting: Setting) -> Key:
+        return (f"{self._set_digest} {self.kid_features}", *setting)
+
+    @cached_property
+    def _set_digest(self) -> str:
+        return hashlib.sha256(" ".join(sorted(self.digests.values())).encode()).hexdigest()[:16]
+
+    def _measure_sets(self) -> None:
+        """KID at every setting, from the decoded files."""
+        every = self.all_settings
+        missing = [s for s in every if self.results.set(self._set_key(s)) is None]
+        if not missing:
+            return
+        kid = Kid(map(bytes_of, map(self.frame, self.subjects)), self.codec.device)
+        for done, (codec, size, quality) in enumerate(missing):
+            note = f"{codec} at {size} px, quality {quality:g}"
+            self.moved("KID", done, len(missing), note)
+            value = kid(map(bytes_of, self._decoded_set(codec, size, quality)))
+            found = MeasuredSet(self._set_digest, codec, size, quality, kid.features, value)
+            self.results.add(found)
+        self.moved("KID", len(missing), len(missing), "")
+
+    def _decoded_set(self, codec: str, size: int, quality: float) -> Iterator[Image.Image]:
+        for subject in self.subjects:
+            yield self.decoded(subject.name, codec, size, quality)
+
+
+def bytes_of(picture: Image.Image) -> Tensor:
+    """An RGB picture as uint8 [1, 3, H, W]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+
+
+def tensor_of(picture: Image.Image) -> Tensor:
+    """An RGB picture as a tensor [1, 3, H, W] in [0, 1]."""
+    return bytes_of(picture).float() / 255

@@ -1,0 +1,114 @@
+"""Rate-distortion curves over a set of pictures: what is tried, its means, and the hull of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from .codecs import LABELS
+from .results import Measured, Setting
+
+OURS = "invcomp"
+NAMES = {OURS: OURS, **LABELS}
+SHARES = (1.0, 0.5, 0.25, 0.125)
+LEAST_SIZE = 16  # pixels: below it nothing can be seen
+# few, and rather low ones: that is where the curves meet ours
+QUALITIES: dict[str, tuple[int, ...]] = {
+    "avif": (0, 10, 20, 35, 50, 70),
+    "webp": (0, 10, 25, 45, 65, 85),
+    "jpeg": (2, 8, 16, 30, 50, 75),
+    "jxl": (1, 8, 20, 40, 60, 80),
+    "heic": (0, 10, 20, 35, 50, 70),
+    "jp2": (20, 23, 26, 29, 33, 38),  # dB
+}
+COMPARED = tuple(QUALITIES)
+METRIC_NAMES = {
+    "lpips_alex": "LPIPS-Alex",
+    "lpips_vgg": "LPIPS-VGG",
+    "dists": "DISTS",
+    "ms_ssim": "MS-SSIM",
+    "psnr": "PSNR, dB",
+    "kid": "KID",
+}
+MORE_IS_BETTER = frozenset({"ms_ssim", "psnr"})
+
+
+@dataclass(frozen=True)
+class Point:
+    """Means over all pictures of one codec at one setting.
+
+    Attributes:
+        codec: "invcomp", or one of COMPARED.
+        size: side in pixels at which it encoded.
+        quality: that it was given.
+        bytes: of a file, in the mean.
+        seconds: that encoding one took, in the mean.
+        values: of the metrics, in the mean, by name; "kid" is of the set.
+    """
+
+    codec: str
+    size: int
+    quality: float
+    bytes: float
+    seconds: float
+    values: dict[str, float]
+
+
+def sizes_of(resolution: int, shares: Sequence[float] = SHARES) -> list[int]:
+    """The sides in pixels at which a picture of `resolution` px is encoded, the largest first."""
+    sizes = {max(round(resolution * share), min(LEAST_SIZE, resolution)) for share in shares}
+    return sorted(sizes, reverse=True)
+
+
+def mean_points(files: Iterable[Measured], kids: dict[Setting, float]) -> list[Point]:
+    """The mean of every setting.
+
+    Args:
+        files: of the same pictures at every setting.
+        kids: by codec, size and quality.
+    """
+    groups: dict[Setting, list[Measured]] = defaultdict(list)
+    for file in files:
+        groups[file.codec, file.size, file.quality].append(file)
+    points = []
+    for setting, group in groups.items():
+        values = {name: fmean(file.values[name] for file in group) for name in group[0].values}
+        if setting in kids:
+            values["kid"] = kids[setting]
+        rate = fmean(file.bytes for file in group)
+        points.append(Point(*setting, rate, fmean(file.seconds for file in group), values))
+    return points
+
+
+def loss(point: Point, metric: str) -> float:
+    """A metric's value so that less is better."""
+    value = point.values[metric]
+    return -value if metric in MORE_IS_BETTER else value
+
+
+def hull(points: Iterable[Point], metric: str) -> list[Point]:
+    """The best of one codec's points: the lower convex hull of distortion over bytes.
+
+    What lies between two neighbours can be had in the mean, by coding part of the pictures at one
+    and part at the other; whatever lies above is no point that anybody would choose.
+
+    Returns:
+        Points with ever more bytes and ever better values of the metric.
+    """
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.bytes, loss(point, metric))):
+        if best and loss(point, metric) >= loss(best[-1], metric):
+            continue  # more bytes for nothing
+        while len(best) > 1 and _is_above(best[-2], best[-1], point, metric):
+            best.pop()
+        best.append(point)
+    return best
+
+
+def _is_above(left: Point, middle: Point, right: Point, metric: str) -> bool:
+    """Whether the middle one of three lies on or above the line through the others."""
+    rise = loss(right, metric) - loss(left, metric)
+    line = loss(left, metric) + rise * (middle.bytes - left.bytes) / (right.bytes - left.bytes)
+    return loss(middle, metric) >= line

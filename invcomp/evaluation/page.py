@@ -1,0 +1,150 @@
+"""One self-contained page of a comparison: pictures under a slider, curves, tables; no network.
+
+The page's own policy (Content-Security-Policy) lets it load nothing and run no script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .curves import METRIC_NAMES, MORE_IS_BETTER, NAMES, OURS
+from .plots import draw
+from .report import Report, write_text
+from .results import Measured
+
+NAME = "index.html"
+PREVIEW = 512  # px: pictures are reduced to this in the page
+LOSSLESS = 128  # px: up to this they are kept as they are
+SHOWN = 12  # pictures in the page, by default
+
+Original = Callable[[str], Image.Image]  # a picture by its name
+Decoded = Callable[[str, str, int, float], Image.Image]  # by name, codec, size, quality
+
+
+def write_page(
+    report: Report, folder: Path, original: Original, decoded: Decoded, shown: int = SHOWN
+) -> Path:
+    """Writes index.html, replacing the one of before, and gives its path.
+
+    Args:
+        report: what was found.
+        folder: where the page goes.
+        original: gives a picture as all codecs got it.
+        decoded: gives what a file decodes to, of the same size.
+        shown: pictures in the page, from the first.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    pictures = [
+        _picture(report, name, original, decoded) for name in report.images[: max(shown, 0)]
+    ]
+    write_text(render(report, pictures), folder / NAME)
+    return folder / NAME
+
+
+def render(report: Report, pictures: list[dict[str, Any]]) -> str:
+    """The page.
+
+    Args:
+        report: what was found.
+        pictures: as `_picture` gives them.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("invcomp.evaluation"), autoescape=True, undefined=StrictUndefined
+    )
+    style, script = (
+        Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8")
+        for name in ("page.css", "page.js")
+    )
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        ours=OURS,
+        rivals=", ".join(NAMES[codec] for codec in report.codecs[1:]),
+        names=NAMES,
+        metric_names=METRIC_NAMES,
+        more_is_better=[METRIC_NAMES[m] for m in report.metrics if m in MORE_IS_BETTER],
+        bd_rates={(rate.codec, rate.metric): rate for rate in report.bd_rates},
+        plots={metric: _plots(report, metric) for metric in report.metrics},
+        data={"pictures": pictures},
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _digest(text: str) -> str:
+    """A script's or style's name in the policy."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _plots(report: Report, metric: str) -> dict[str, str]:
+    """The plot of a metric as addresses, for light and for dark."""
+    return {
+        ground: data_address(draw(report, metric, "svg", ground == "dark"), "image/svg+xml")
+        for ground in ("light", "dark")
+    }
+
+
+def _picture(report: Report, name: str, original: Original, decoded: Decoded) -> dict[str, Any]:
+    """One picture and its files, as the page's script takes them.
+
+    Of ours all files are shown, of the others those on the hull by the first metric.
+    """
+    hulls = report.curves[report.metrics[0]]
+    shown = {(p.codec, p.size, p.quality) for hull in hulls.values() for p in hull}
+    files = [
+        file
+        for file in report.files
+        if file.image == name
+        and (file.codec == OURS or (file.codec, file.size, file.quality) in shown)
+    ]
+    files.sort(key=lambda file: (report.codecs.index(file.codec), file.bytes))
+    return {
+        "name": name,
+        "original": preview(original(name)),
+        "files": [
+            {
+                "codec": NAMES[file.codec],
+                "label": _label(file),
+                "figures": _figures(file),
+                "picture": preview(decoded(name, file.codec, file.size, file.quality)),
+            }
+            for file in files
+        ],
+    }
+
+
+def _label(file: Measured) -> str:
+    return f"{file.bytes} bytes: {file.size} px, quality {file.quality:g}"
+
+
+def _figures(file: Measured) -> str:
+    return "; ".join(f"{METRIC_NAMES[name]}: {value:.4g}" for name, value in file.values.items())
+
+
+def preview(picture: Image.Image) -> str:
+    """A picture as an address of WebP, reduced to PREVIEW px; small ones as they are."""
+    picture = picture.copy()
+    picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    if max(picture.size) <= LOSSLESS:
+        picture.save(buffer, "WEBP", lossless=True)
+    else:
+        picture.save(buffer, "WEBP", quality=90)
+    return data_address(buffer.getvalue(), "image/webp")
+
+
+def data_address(data: bytes, kind: str) -> str:
+    """Bytes as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,63 @@
+"""What a comparison tries, checked before any long work begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import OptionError
+from ..inversion.options import SearchOptions
+from .codecs import available_codecs
+from .curves import COMPARED, SHARES
+from .metrics import MS_SSIM_LEAST, NAMES
+
+OUR_QUALITIES = (34.0, 50.0, 66.0, 82.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried.
+
+    Attributes:
+        codecs: conventional ones, of `curves.COMPARED`.
+        qualities: of ours, 0 to 100.
+        shares: of the full side at which conventional codecs encode, above 0 and at most 1.
+        metrics: of `metrics.NAMES`.
+        search: how much ours tries.
+
+    Raises:
+        OptionError: an option out of range, or a codec that cannot be written here.
+    """
+
+    codecs: tuple[str, ...]
+    qualities: tuple[float, ...] = OUR_QUALITIES
+    shares: tuple[float, ...] = SHARES
+    metrics: tuple[str, ...] = NAMES
+    search: SearchOptions = field(default_factory=SearchOptions)
+
+    def __post_init__(self) -> None:
+        for codec in self.codecs:
+            if codec not in COMPARED:
+                raise OptionError(f"no codec is called {codec!r}; there are {', '.join(COMPARED)}")
+            if not available_codecs([codec]):
+                raise OptionError(
+                    f'Pillow cannot write {codec} here: pip install "invcomp[compare]", or leave '
+                    "it out of --codecs"
+                )
+        for share in self.shares:
+            if not 0 < share <= 1:
+                raise OptionError(
+                    f"a size of {share:g}: it is a part of the side, above 0, 1 at most"
+                )
+        for name in self.metrics:
+            if name not in NAMES:
+                raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
+        for quality in self.qualities:
+            if not 0 <= quality <= 100:
+                raise OptionError(f"quality {quality:g} is not in 0..100")
+        if not self.qualities or not self.metrics or not self.shares:
+            raise OptionError("a comparison needs a quality, a size and a metric at least")
+
+
+def metrics_for(resolution: int) -> tuple[str, ...]:
+    """The metrics that pictures of so many pixels can be measured by."""
+    return tuple(name for name in NAMES if name != "ms_ssim" or resolution >= MS_SSIM_LEAST)

@@ -230,33 +230,41 @@ class Codec:
         free, _ = torch.cuda.mem_get_info(self.device)
         return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
 
-    def decompress(self, data: bytes, segments: int | None = None) -> Image.Image:
+    def decompress(
+        self, data: bytes, segments: int | None = None, first_bytes: int | None = None
+    ) -> Image.Image:
         """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
 
         Args:
             data: the file.
             segments: how many of its segments to use, from the first: a coarser picture.
+            first_bytes: use only so many bytes, that is the segments that lie whole in them. The
+                data may then be the mere beginning of a file, which no checksum verifies.
 
         Raises:
-            BitstreamError: not an .ivc file, truncated, altered.
+            BitstreamError: not an .ivc file, truncated, altered; or no segment is whole.
+            OptionError: there are not so many segments.
             VersionError: of a newer version.
             MissingBundleError: made with another bundle.
         """
-        return self.decompress_batch([data], segments)[0]
+        return self.decompress_batch([data], segments, first_bytes)[0]
 
     def decompress_batch(
-        self, files: Sequence[bytes], segments: int | None = None
+        self,
+        files: Sequence[bytes],
+        segments: int | None = None,
+        first_bytes: int | None = None,
     ) -> list[Image.Image]:
         """Several files in one pass of the generator; see `decompress`."""
-        unpacked = [self._unpack(data) for data in files]
+        unpacked = [self._unpack(data, first_bytes) for data in files]
         pictures = self._pictures(unpacked, segments)
         return [
             from_picture(picture[None], file.original_size)
             for picture, file in zip(pictures, unpacked, strict=True)
         ]
 
-    def _unpack(self, data: bytes) -> IvcFile:
-        file = IvcFile.unpack(data)
+    def _unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
+        file = IvcFile.unpack(data, first_bytes)
         if file.fingerprint != self.fingerprint:
             raise MissingBundleError(
                 f"the file was made with bundle {file.fingerprint.hex()}, this is "

@@ -214,7 +214,8 @@ class Codec:
         photographs = reduce_picture(photographs, self.generator.resolution)
         # a smaller batch would be compiled for anew
         places = batch if self.compiled and batch < total else len(fitted)
-        sizes, limits = [size for _, size in fitted], [None] * len(fitted)
+        sizes = [size for _, size in fitted]
+        limits: list[int | None] = [None] * len(fitted)
         if isinstance(aim, Goal):
             control = RateControl(searcher, self.step_index(), options, progress)
             limits = [aim.limit(self._pixels(size)) for size in sizes]

@@ -55,6 +55,8 @@ app.command(
     epilog=examples(
         "invcomp compress portrait.jpg",
         "invcomp compress portraits/ -o compressed/ --quality 70",
+        "invcomp compress portrait.jpg --bytes 150",
+        "invcomp compress portrait.jpg --max-lpips 0.08",
         "invcomp compress portrait.jpg --time 10",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )

@@ -130,7 +130,7 @@ class Goal:
             raise OptionError(f"a goal of {value} {name.replace('_', ' ')}: it must be above 0")
 
     def limit(self, pixels: int) -> int | None:
-        """Bytes that the file of a picture of so many pixels may take; None: as many as it needs."""
+        """Bytes that the file of so many pixels may take; None: as many as it needs."""
         if self.bits_per_pixel is not None:
             return int(self.bits_per_pixel * pixels / 8)
         return self.bytes

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from ..bitstream import PriorTables, encode
 from ..latents.rate import step_of
 
-FINEST = (
-    176  # step index: at 2^-11 the rounding of all coordinates adds some 1e-5 to the distortion
-)
+FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
 FILL = 0.93  # of the bytes that a file may take shall be used
 
 
@@ -70,24 +68,30 @@ class Quantiser:
         return low
 
     def filling(self, place: Place, step_index: int, limit: int) -> bytes:
-        """A file of at most `limit` bytes, of a finer step where much would be left of them.
+        """A file of at most `limit` bytes, and of FILL of them where any step can use them.
+
+        That of the given step, if it is such; else the one nearest to the place among those of
+        coarser and finer steps, trimmed.
 
         Args:
             place: of the photograph.
-            step_index: the coarsest step.
+            step_index: that the search adapted to.
             limit: in bytes, `least` or more.
         """
-        largest = b""
-        for index in range(step_index, FINEST + 1):
+        given = self.file(place, step_index)
+        if FILL * limit <= len(given) <= limit:
+            return given
+        found: list[tuple[bool, float, bytes]] = []
+        for index in range(min(step_index, self.index_for(place, limit)), FINEST + 1):
             plain = len(self.file(place, index))
             if plain < FILL * limit and index < FINEST:
                 continue
-            data = self.trimmed(place, index, limit)
-            largest = max(largest, data, key=len)
-            # past twice the limit, trimming leaves less and less of what was found
-            if len(largest) >= FILL * limit or plain > 2 * limit:
+            data, distance = self._trimmed(place, index, limit)
+            found.append((len(data) < FILL * limit, distance, data))
+            # trimming so much costs more than a coarser step does
+            if plain > (2 * limit if found[-1][0] else (2 - FILL) * limit):
                 break
-        return largest
+        return min(found)[2]
 
     def trimmed(self, place: Place, step_index: int, limit: int) -> bytes:
         """The file, its least valuable integers brought nearer to zero until it fits in `limit`.
@@ -95,14 +99,21 @@ class Quantiser:
         Distance in coordinates is distortion to first order, so what a move costs is known
         without the generator: those go first that cost the least for every bit they save.
         """
-        steps = place.coordinates / step_of(step_index)
+        return self._trimmed(place, step_index, limit)[0]
+
+    def _trimmed(self, place: Place, step_index: int, limit: int) -> tuple[bytes, float]:
+        """The trimmed file, and the squared distance of its coordinates from the place."""
+        step = step_of(step_index)
+        steps = place.coordinates / step
         integers = np.rint(steps).astype(np.int64)
         while len(data := self._encode(integers, step_index, place.class_index)) > limit:
             if not integers.any():
-                return self._encode(integers, 0, place.class_index)
-            # the last byte of what is too much may hold a single bit
-            self._trim(steps, integers, step_index, 8 * (len(data) - limit) - 7)
-        return data
+                data = self._encode(integers, 0, place.class_index)
+                break
+            # a few at a time, as each changes what the next one is worth; and no more than is
+            # sure, as the last byte of what is too much may hold a single bit
+            self._trim(steps, integers, step_index, min(8 * (len(data) - limit) - 7, 9))
+        return data, step**2 * float(np.square(steps - integers).sum())
 
     def _trim(
         self,

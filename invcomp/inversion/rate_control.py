@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -140,7 +141,7 @@ class RateControl:
                 break
             self._settle(descent, indices, LPIPS_SHARE, count, PROBES - 1)
         return [
-            _smallest(trial, quantiser, limit, lambda data, row=row: lpips_of(row, data))
+            _smallest(trial, quantiser, partial(lpips_of, row))
             for row, (trial, quantiser) in enumerate(zip(trials, quantisers, strict=True))
         ]
 
@@ -263,9 +264,7 @@ class _Trials:
         return (low.index + min(trial.index for trial in self.passed)) // 2
 
 
-def _smallest(
-    trials: _Trials, quantiser: Quantiser, limit: float, lpips_of: Callable[[bytes], float]
-) -> bytes:
+def _smallest(trials: _Trials, quantiser: Quantiser, lpips_of: Callable[[bytes], float]) -> bytes:
     """The smallest file that passed, and trimmed as far as it still passes.
 
     Raises:
@@ -274,7 +273,7 @@ def _smallest(
     if not trials.passed:
         best = min(trials.failed, key=lambda trial: trial.lpips)
         raise GoalError(
-            f"LPIPS {limit:g} is out of reach: the best reached is {best.lpips:.4f}, "
+            f"LPIPS {trials.limit:g} is out of reach: the best reached is {best.lpips:.4f}, "
             f"with {len(best.data)} bytes"
         )
     best = min(trials.passed, key=lambda trial: len(trial.data))
@@ -284,7 +283,7 @@ def _smallest(
         if middle <= failed:
             break
         smaller = quantiser.trimmed(best.place, best.index, middle)
-        if lpips_of(smaller) <= limit:
+        if lpips_of(smaller) <= trials.limit:
             data = smaller
         else:
             failed = middle

@@ -114,10 +114,10 @@ def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, fol
 
 
 def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) -> None:
-    outcome = compress(folder / "a.png", "--max-lpips", "0.1")
+    outcome = compress(folder / "a.png", "--max-lpips", "0.2")
     assert outcome.code == 0, outcome.err
     words = outcome.out.split()
-    assert float(words[words.index("LPIPS") + 1]) <= 0.1
+    assert float(words[words.index("LPIPS") + 1]) <= 0.2
     assert "%" not in outcome.out
 
 

@@ -17,16 +17,17 @@ from .errors import InvcompError
 
 if TYPE_CHECKING:
     from .codec import Codec, Encoded
-    from .inversion.options import SearchOptions
+    from .inversion.options import Goal, SearchOptions
     from .inversion.search import Progress
 
     __version__: str
 
-__all__ = ["Codec", "Encoded", "InvcompError", "Progress", "SearchOptions", "__version__"]
+__all__ = ["Codec", "Encoded", "Goal", "InvcompError", "Progress", "SearchOptions", "__version__"]
 
 HOMES = {
     "Codec": ".codec",
     "Encoded": ".codec",
+    "Goal": ".inversion.options",
     "Progress": ".inversion.search",
     "SearchOptions": ".inversion.options",
 }

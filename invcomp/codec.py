@@ -22,7 +22,9 @@ from .errors import MissingBundleError, OptionError
 from .frame import fit, from_picture, to_picture
 from .generators.base import reduce_picture
 from .inversion.distortion import Distortion
-from .inversion.options import SearchOptions
+from .inversion.options import Goal, SearchOptions
+from .inversion.quantiser import Quantiser
+from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
 from .latents.features import PerceptualFeatures
 from .latents.rate import step_index_of, step_of
@@ -41,6 +43,7 @@ class Encoded:
             256 px.
         psnr: in dB, in the generator's frame.
         seconds: encoding time of this picture (its share of its batch), without loading.
+        limit: bytes that a goal allowed the file; None where there was no such goal.
     """
 
     data: bytes
@@ -48,6 +51,12 @@ class Encoded:
     lpips: float
     psnr: float
     seconds: float
+    limit: int | None = None
+
+    @property
+    def fill(self) -> float | None:
+        """The part of the allowed bytes that the file uses, where a goal set their number."""
+        return None if self.limit is None else len(self.data) / self.limit
 
     @property
     def bits_per_pixel(self) -> float:
@@ -138,6 +147,7 @@ class Codec:
         *,
         quality: float | None = None,
         step: float | None = None,
+        goal: Goal | None = None,
         search: SearchOptions | None = None,
         batch: int | None = None,
         total: int | None = None,
@@ -149,6 +159,7 @@ class Codec:
             images: as `compress` takes them.
             quality: 0 to 100, the bundle's default where neither it nor a step is given.
             step: the quantiser's step instead, 2^(-16) to 1.
+            goal: a size or an LPIPS that the file shall have instead.
             search: how much to try.
             batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
                 holds. Where memory runs out half as many go on.
@@ -159,7 +170,10 @@ class Codec:
         Raises:
             ImageError: not a picture of that kind.
             OptionError: an option out of range, or the batch is too large for the GPU's memory.
+            GoalError: no file of a picture meets the goal; those after it are not begun.
         """
+        if goal is not None and (quality is not None or step is not None):
+            raise OptionError("quality, step and a goal exclude each other")
         index, options = self.step_index(quality, step), search or SearchOptions()
         total = len(images) if total is None else total
         searcher = self.searcher(options, total) if len(images) else None
@@ -170,7 +184,9 @@ class Codec:
         while searcher is not None and first < len(images):
             some = images[first : first + batch]
             try:
-                found = self._encode_batch(searcher, some, index, options, progress, batch, total)
+                found = self._encode_batch(
+                    searcher, some, goal or index, options, progress, batch, total
+                )
             except torch.cuda.OutOfMemoryError as error:
                 if batch == 1:
                     raise OptionError(
@@ -186,7 +202,7 @@ class Codec:
         self,
         searcher: Search,
         images: Sequence[ImageLike],
-        index: int,
+        aim: Goal | int,
         options: SearchOptions,
         progress: ProgressCallback | None,
         batch: int,
@@ -198,18 +214,52 @@ class Codec:
         photographs = reduce_picture(photographs, self.generator.resolution)
         # a smaller batch would be compiled for anew
         places = batch if self.compiled and batch < total else len(fitted)
-        found = searcher.run(photographs, index, options, progress, places)
-        files = [
-            encode(integers, index, self.tables, self.fingerprint, size, class_index)
-            for integers, class_index, (_, size) in zip(
-                found.coordinates.cpu().numpy(), found.classes.tolist(), fitted, strict=True
-            )
-        ]
+        sizes = [size for _, size in fitted]
+        limits: list[int | None] = [None] * len(fitted)
+        if isinstance(aim, Goal):
+            control = RateControl(searcher, self.step_index(), options, progress)
+            limits = [aim.limit(self._pixels(size)) for size in sizes]
+            files = self._reach(aim, limits, control, photographs, sizes, places)
+        else:
+            found = searcher.run(photographs, aim, options, progress, places)
+            files = [
+                encode(integers, aim, self.tables, self.fingerprint, size, class_index)
+                for integers, class_index, size in zip(
+                    found.coordinates.cpu().numpy(), found.classes.tolist(), sizes, strict=True
+                )
+            ]
         seconds = (time.perf_counter() - started) / len(files)
         return [
-            self._measured(photograph[None], data, seconds)
-            for photograph, data in zip(photographs, files, strict=True)
+            self._measured(photograph[None], data, seconds, limit)
+            for photograph, data, limit in zip(photographs, files, limits, strict=True)
         ]
+
+    def _reach(
+        self,
+        goal: Goal,
+        limits: list[int | None],
+        control: RateControl,
+        photographs: Tensor,
+        sizes: list[tuple[int, int] | None],
+        places: int,
+    ) -> list[bytes]:
+        """Files of photographs [N, 3, R, R] of such original sizes that meet a goal."""
+        quantisers = [Quantiser(self.tables, self.fingerprint, size) for size in sizes]
+        if goal.lpips is not None:
+            return control.within_lpips(
+                photographs,
+                quantisers,
+                goal.lpips,
+                lambda row, data: self._measured(photographs[row : row + 1], data, 0.0).lpips,
+                places,
+            )
+        within = [limit for limit in limits if limit is not None]
+        return control.within_bytes(photographs, quantisers, within, places)
+
+    def _pixels(self, size: tuple[int, int] | None) -> int:
+        """Of a decoded picture of an original size."""
+        width, height = size or (self.bundle.resolution,) * 2
+        return width * height
 
     def batch_for(self, images: int) -> int:
         """How many of so many pictures one graph takes: on a CPU one, where more gain nothing.
@@ -230,33 +280,41 @@ class Codec:
         free, _ = torch.cuda.mem_get_info(self.device)
         return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
 
-    def decompress(self, data: bytes, segments: int | None = None) -> Image.Image:
+    def decompress(
+        self, data: bytes, segments: int | None = None, first_bytes: int | None = None
+    ) -> Image.Image:
         """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
 
         Args:
             data: the file.
             segments: how many of its segments to use, from the first: a coarser picture.
+            first_bytes: use only so many bytes, that is the segments that lie whole in them. The
+                data may then be the mere beginning of a file, which no checksum verifies.
 
         Raises:
-            BitstreamError: not an .ivc file, truncated, altered.
+            BitstreamError: not an .ivc file, truncated, altered; or no segment is whole.
+            OptionError: there are not so many segments.
             VersionError: of a newer version.
             MissingBundleError: made with another bundle.
         """
-        return self.decompress_batch([data], segments)[0]
+        return self.decompress_batch([data], segments, first_bytes)[0]
 
     def decompress_batch(
-        self, files: Sequence[bytes], segments: int | None = None
+        self,
+        files: Sequence[bytes],
+        segments: int | None = None,
+        first_bytes: int | None = None,
     ) -> list[Image.Image]:
         """Several files in one pass of the generator; see `decompress`."""
-        unpacked = [self._unpack(data) for data in files]
+        unpacked = [self._unpack(data, first_bytes) for data in files]
         pictures = self._pictures(unpacked, segments)
         return [
             from_picture(picture[None], file.original_size)
             for picture, file in zip(pictures, unpacked, strict=True)
         ]
 
-    def _unpack(self, data: bytes) -> IvcFile:
-        file = IvcFile.unpack(data)
+    def _unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
+        file = IvcFile.unpack(data, first_bytes)
         if file.fingerprint != self.fingerprint:
             raise MissingBundleError(
                 f"the file was made with bundle {file.fingerprint.hex()}, this is "
@@ -279,13 +337,15 @@ class Codec:
         return self.generator(latents)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def _measured(self, photograph: Tensor, data: bytes, seconds: float) -> Encoded:
+    def _measured(
+        self, photograph: Tensor, data: bytes, seconds: float, limit: int | None = None
+    ) -> Encoded:
         file = self._unpack(data)
         decoded = from_picture(self._pictures([file]), file.original_size)
         shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
         lpips = self.features.lpips_distance(photograph, shown)
         error = ((photograph - shown) / 2).square().mean()
-        return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds)
+        return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds, limit)
 
     @cached_property
     def features(self) -> PerceptualFeatures:

@@ -37,5 +37,9 @@ class OptionError(InvcompError):
     """An option whose value makes no sense."""
 
 
+class GoalError(InvcompError):
+    """A size or a distance that was asked for, and that no file of the picture has."""
+
+
 class DatasetError(InvcompError):
     """Pictures to train on that cannot be used: no such folder, too few, a damaged archive."""

@@ -12,11 +12,17 @@ from PIL import Image
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
-from invcomp.errors import ImageError, MissingBundleError, OptionError
+from invcomp.errors import (
+    BitstreamError,
+    GoalError,
+    ImageError,
+    MissingBundleError,
+    OptionError,
+)
 from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
-from invcomp.inversion.options import SCREENING_COST, SearchOptions
+from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
 from invcomp.inversion.search import Progress, Search, Starts
 from invcomp.latents.features import PerceptualFeatures
 
@@ -138,6 +144,50 @@ def test_options_out_of_range(codec: Codec, photograph: Image.Image) -> None:
         Codec(tiny_bundle(), "tpu")
     with pytest.raises(ImageError):
         codec.compress("portrait.png")  # type: ignore[arg-type]
+
+
+def test_goals(codec: Codec, photograph: Image.Image) -> None:
+    small = photograph.resize((50, 50))
+    for image, goal, limit in (
+        (photograph, Goal(bytes=40), 40),
+        (small, Goal(bytes=40), 40),
+        (photograph, Goal(bits_per_pixel=0.08), 40),
+        (small, Goal(bits_per_pixel=0.08), 25),
+    ):
+        encoded = next(codec.encode([image], goal=goal, search=SHORT))
+        assert encoded.limit == limit
+        assert 0.93 * limit <= len(encoded.data) <= limit
+        assert encoded.fill == len(encoded.data) / limit
+        assert codec.decompress(encoded.data).size == image.size
+    near = next(codec.encode([photograph], goal=Goal(lpips=0.05), search=SHORT))
+    assert near.lpips <= 0.05
+    assert near.fill is None
+
+
+def test_goals_that_make_no_sense(codec: Codec, photograph: Image.Image) -> None:
+    for given in ({}, {"bytes": 0}, {"lpips": -0.1}, {"bytes": 40, "lpips": 0.1},
+                  {"bits_per_pixel": float("nan")}):  # fmt: skip
+        with pytest.raises(OptionError, match="goal"):
+            Goal(**given)
+    for option in ({"quality": 50}, {"step": 0.02}):
+        with pytest.raises(OptionError, match="exclude"):
+            codec.compress(photograph, goal=Goal(bytes=40), **option)
+    with pytest.raises(GoalError, match="takes 19"):
+        codec.compress(photograph.resize((50, 50)), goal=Goal(bytes=18))
+
+
+def test_the_beginning_of_a_file(codec: Codec, photograph: Image.Image) -> None:
+    data = codec.compress(photograph, search=SHORT)
+    end = 12 + len(IvcFile.unpack(data).segments[0])
+    coarse = np.array(codec.decompress(data, segments=1))
+    for some in (data, data[:end], data[: end + 1]):
+        assert np.array_equal(np.array(codec.decompress(some, first_bytes=end + 1)), coarse)
+    with pytest.raises(BitstreamError, match="no whole segment"):
+        codec.decompress(data, first_bytes=end - 1)
+    with pytest.raises(BitstreamError, match=r"truncated|cut short"):
+        codec.decompress(data[:end])
+    with pytest.raises(OptionError, match="2 segments"):
+        codec.decompress(data, segments=2, first_bytes=end)
 
 
 class Recorded(Distortion):

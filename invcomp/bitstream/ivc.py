@@ -2,6 +2,7 @@
 
 from binascii import crc_hqx
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class IvcFile:
         original_size: (width, height) of the picture in pixels, 1 to 65535 each, or None where
             it is the generator's own.
         version: of the format.
+        missing: how many more segments the whole file has, where only its beginning was read.
 
     Raises:
         ImageError: the original size does not fit the format.
@@ -54,6 +56,7 @@ class IvcFile:
     segments: tuple[bytes, ...]
     original_size: tuple[int, int] | None = None
     version: int = VERSION
+    missing: int = 0
 
     def __post_init__(self) -> None:
         if self.version != VERSION or len(self.fingerprint) != 4:
@@ -65,7 +68,13 @@ class IvcFile:
             raise ImageError(f"{width} x {height} pixels: an .ivc file can say 1 to 65535 a side")
 
     def pack(self) -> bytes:
-        """The file's bytes."""
+        """The file's bytes.
+
+        Raises:
+            ValueError: segments are missing.
+        """
+        if self.missing:
+            raise ValueError(f"{self.missing} segments of the file are missing")
         options = b""
         if self.original_size:
             value = b"".join(side.to_bytes(2, "big") for side in self.original_size)
@@ -77,13 +86,23 @@ class IvcFile:
         return fixed + _checksum(fixed + rest) + rest
 
     @classmethod
-    def unpack(cls, data: bytes) -> "IvcFile":
-        """Read a file's bytes.
+    def unpack(cls, data: bytes, first: int | None = None) -> "IvcFile":
+        """Read a file's bytes, or so many from its beginning.
+
+        Args:
+            data: the file.
+            first: read the first so many bytes alone, as if no more had come: those segments that
+                lie whole in them. The data itself may then be cut short, as a download that broke
+                off: what there is of it cannot be verified, as the checksum is that of the whole.
 
         Raises:
             VersionError: a newer format version, or an option this program must know and does not.
-            BitstreamError: not an .ivc file, truncated, or altered.
+            BitstreamError: not an .ivc file, truncated, or altered; or no segment is whole.
+            OptionError: `first` is negative.
         """
+        if first is not None and first < 0:
+            raise OptionError(f"the first {first} bytes: at least 0 are needed")
+        whole, data = data, data[:first]
         if not MAGIC.startswith(data[: len(MAGIC)]):
             raise BitstreamError("not an .ivc file")
         if len(data) < _FIXED:
@@ -99,15 +118,16 @@ class IvcFile:
             length, at = _unpack_length(data, at)
             lengths.append(length)
         options, at = _unpack_options(data, at) if layout & _HAS_OPTIONS else ({}, at)
-        segments = []
-        for length in lengths:
-            segments.append(_take(data, at, length))
-            at += length
-        if _checksum(data[: _FIXED - 2] + data[_FIXED:]) != data[_FIXED - 2 : _FIXED]:
+        verified = _checksum(whole[: _FIXED - 2] + whole[_FIXED:]) == whole[_FIXED - 2 : _FIXED]
+        if first is None or verified:
+            _take(whole, at, sum(lengths))
+        if first is None and not verified:
             raise BitstreamError("altered, or cut short: its checksum does not match")
         if version < VERSION:
             raise BitstreamError(f"altered: there is no format version {version}")
-        return cls(data[3:7], data[7], (*segments, data[at:]), _read_options(options))
+        segments = _whole_segments(data, at, lengths, len(whole) if verified else None)
+        missing = len(lengths) + 1 - len(segments)
+        return cls(data[3:7], data[7], segments, _read_options(options), missing=missing)
 
 
 def encode(
@@ -167,15 +187,14 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> D
         BitstreamError: a segment is altered, or the file has other segments than the tables.
         OptionError: the file has no such number of segments.
     """
-    if len(file.segments) != len(tables.segments):
-        raise BitstreamError(
-            f"altered: {len(file.segments)} segments, its bundle has {len(tables.segments)}"
-        )
+    count = len(file.segments) + file.missing
+    if count != len(tables.segments):
+        raise BitstreamError(f"altered: {count} segments, its bundle has {len(tables.segments)}")
     if segments is not None and not 0 <= segments <= len(file.segments):
         raise OptionError(f"{segments} segments asked for, the file has {len(file.segments)}")
     rows = tables.rows(file.step_index)
     integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
-    for data, part in list(zip(file.segments, tables.segments, strict=True))[:segments]:
+    for data, part in list(zip(file.segments, tables.segments, strict=False))[:segments]:
         if part.start == 0 and tables.classes > 1:
             class_index, integers[part] = decode_class_and_segment(data, rows[part], tables)
         else:
@@ -191,6 +210,28 @@ def _take(data: bytes, at: int, length: int) -> bytes:
     if at + length > len(data):
         raise BitstreamError(f"truncated: {len(data)} bytes of at least {at + length}")
     return data[at : at + length]
+
+
+def _whole_segments(
+    data: bytes, at: int, lengths: list[int], size: int | None
+) -> tuple[bytes, ...]:
+    """The segments that lie whole in a file's beginning.
+
+    Args:
+        data: the beginning.
+        at: where the first segment begins.
+        lengths: of all but the last.
+        size: of the whole file, where the last ends; None: nobody knows.
+
+    Raises:
+        BitstreamError: there is none.
+    """
+    bounds = [*accumulate(lengths, initial=at), *([] if size is None else [size])]
+    found = tuple(data[a:b] for a, b in pairwise(bounds) if b <= len(data))
+    if not found:
+        where = f": the first ends at byte {bounds[1]}" if len(bounds) > 1 else ""
+        raise BitstreamError(f"truncated: {len(data)} bytes hold no whole segment{where}")
+    return found
 
 
 def _pack_length(length: int) -> bytes:

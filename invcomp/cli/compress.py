@@ -37,6 +37,31 @@ def compress(
             metavar="D", help="The quantiser's step, instead of a quality.", show_default=False
         ),
     ] = None,
+    most_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--bytes",
+            metavar="N",
+            help="A file of at most N bytes, instead of a quality.",
+            show_default=False,
+        ),
+    ] = None,
+    bpp: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="At most X bits for each pixel, instead of a quality.",
+            show_default=False,
+        ),
+    ] = None,
+    max_lpips: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="The smallest file whose LPIPS is at most X, instead of a quality.",
+            show_default=False,
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
@@ -101,6 +126,9 @@ def compress(
     into_folder = len(photos) > 1 or photos[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, report)
     if jobs:
+        aim = aim_of(
+            quality=quality, step=step, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips
+        )
         options = search_options(
             steps=steps,
             fast=fast,
@@ -112,9 +140,26 @@ def compress(
         )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            run = _Run(codec, quality, step, options, batch, force, report, meter)
+            run = _Run(codec, aim, options, batch, force, report, meter)
             run.compress_all(jobs)
     report.finish()
+
+
+def aim_of(**given: Any) -> dict[str, Any]:
+    """What says how large or good a file shall be, as `Codec.encode` takes it.
+
+    Raises:
+        OptionError: more than one is given, or a goal out of range.
+    """
+    from ..errors import OptionError
+    from ..inversion.options import Goal
+
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        raise OptionError("--quality, --step, --bytes, --bpp and --max-lpips exclude each other")
+    if given.keys() <= {"quality", "step"}:
+        return given
+    return {"goal": Goal(**given)}
 
 
 def search_options(**given: Any) -> SearchOptions:
@@ -146,8 +191,7 @@ class _Run:
     """One call of the verb: its settings, and what it has done."""
 
     codec: Codec
-    quality: float | None
-    step: float | None
+    aim: dict[str, Any]
     options: SearchOptions
     batch: int | None
     force: bool
@@ -161,7 +205,8 @@ class _Run:
         from ..errors import OptionError
         from ..generators.base import check_class
 
-        self.codec.step_index(self.quality, self.step)
+        if "goal" not in self.aim:
+            self.codec.step_index(**self.aim)
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
@@ -175,22 +220,26 @@ class _Run:
             show.result(f"{self.written} photographs, {mean:.1f} bytes in the mean")
 
     def _compress_batch(self, jobs: list[Job], first: int, of: int) -> None:
-        from ..errors import ImageError
-
         read = self._read(jobs)
-        if not read:
-            return
+        if read:
+            self._compress_read(read, first, len(jobs), of)
+
+    def _compress_read(
+        self, read: list[tuple[Job, Image.Image]], first: int, count: int, of: int
+    ) -> None:
+        """The pictures of one batch, of which so many were read."""
+        from ..errors import GoalError, ImageError
+
         names = ", ".join(job.source.name for job, _ in read)
-        several = of > len(jobs)
+        several = of > count
         progress = show.search_progress(
             self.meter,
             names,
-            lambda fraction: self._show_overall(first + fraction * len(jobs), of, several),
+            lambda fraction: self._show_overall(first + fraction * count, of, several),
         )
         encoded = self.codec.encode(
             [photograph for _, photograph in read],
-            quality=self.quality,
-            step=self.step,
+            **self.aim,
             search=self.options,
             batch=self.batch or len(read),
             total=of,
@@ -203,6 +252,12 @@ class _Run:
         except ImageError as error:
             for job in left:
                 self.report.failed(f"{job.source}: {error}")
+        except GoalError as error:
+            if len(read) == 1:
+                self.report.failed(f"{read[0][0].source}: {error}")
+            else:  # one of them cannot have it: the others do not suffer
+                for one in read[-len(left) :]:
+                    self._compress_read([one], first, count, of)
         self.meter.drop(names)
 
     def _show_overall(self, done: float, of: int, several: bool) -> None:
@@ -232,8 +287,9 @@ class _Run:
             return
         self.written += 1
         self.bytes += len(encoded.data)
+        fill = "" if encoded.fill is None else f" ({encoded.fill:.0%} of {encoded.limit})"
         show.result(
-            f"{job.source} -> {job.target}  {len(encoded.data)} bytes  "
+            f"{job.source} -> {job.target}  {len(encoded.data)} bytes{fill}  "
             f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  "
             f"PSNR {encoded.psnr:.1f} dB  {encoded.seconds:.1f} s"
         )

@@ -24,10 +24,11 @@ BATCH = 4  # files decoded in one pass of the generator
 
 @dataclass(frozen=True)
 class _Task:
-    """A job with the file that was read for it."""
+    """A job with the file that was read for it, and what to say of it when it is done."""
 
     job: Job
     data: bytes
+    note: str
 
 
 def decompress(
@@ -40,6 +41,15 @@ def decompress(
         typer.Option(
             metavar="K",
             help="Use only the first K segments: a coarser picture.",
+            show_default="all",
+        ),
+    ] = None,
+    first_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--bytes",
+            metavar="N",
+            help="Use only the first N bytes, and a file that is cut short if need be.",
             show_default="all",
         ),
     ] = None,
@@ -66,13 +76,17 @@ def decompress(
     for job in jobs:
         picture_format(job.target)  # refuses a suffix that means nothing
     with show.Meter() as meter:
-        for name, tasks in _read(jobs, model, proxy, report).items():
-            _decompress_all(name, tasks, segments, device, force, report, meter)
+        for name, tasks in _read(jobs, first_bytes, model, proxy, report).items():
+            _decompress_all(name, tasks, segments, first_bytes, device, force, report, meter)
     report.finish()
 
 
 def _read(
-    jobs: list[Job], model: str | None, proxy: bool, report: show.Report
+    jobs: list[Job],
+    first_bytes: int | None,
+    model: str | None,
+    proxy: bool,
+    report: show.Report,
 ) -> dict[str, list[_Task]]:
     """The files by the model that decodes them."""
     from ..bitstream import IvcFile
@@ -83,9 +97,13 @@ def _read(
     for job in jobs:
         try:
             data = job.source.read_bytes()
-            fingerprint = IvcFile.unpack(data).fingerprint
-            name = model or find_bundle(fingerprint, proxy)
-            groups.setdefault(name, []).append(_Task(job, data))
+            file = IvcFile.unpack(data, first_bytes)
+            name = model or find_bundle(file.fingerprint, proxy)
+            if first_bytes is not None:
+                _warn_of_damage(job.source, data)
+            have = len(file.segments)
+            note = f"  {have} of {have + file.missing} segments" if file.missing else ""
+            groups.setdefault(name, []).append(_Task(job, data, note))
         except InvcompError as error:
             report.failed(f"{job.source}: {error}")
         except OSError as error:
@@ -93,10 +111,22 @@ def _read(
     return groups
 
 
+def _warn_of_damage(path: Path, data: bytes) -> None:
+    """Says so where the whole file does not match its checksum, though its beginning is used."""
+    from ..bitstream import IvcFile
+    from ..errors import BitstreamError
+
+    try:
+        IvcFile.unpack(data)
+    except BitstreamError as error:
+        show.warning(f"{path}: {error}; what there is of it is used unverified, as --bytes asks")
+
+
 def _decompress_all(
     model: str,
     tasks: list[_Task],
     segments: int | None,
+    first_bytes: int | None,
     device: str,
     force: bool,
     report: show.Report,
@@ -111,27 +141,30 @@ def _decompress_all(
     for first in range(0, len(tasks), BATCH):
         batch = tasks[first : first + BATCH]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
-        for task, picture in zip(batch, _decode(codec, batch, segments), strict=True):
+        pictures = _decode(codec, batch, segments, first_bytes)
+        for task, picture in zip(batch, pictures, strict=True):
             source, target = task.job.source, task.job.target
             try:
                 if isinstance(picture, InvcompError):
                     raise picture
                 write_picture(picture, target, force)
-                show.result(f"{source} -> {target}  {picture.width} x {picture.height}")
+                show.result(f"{source} -> {target}  {picture.width} x {picture.height}{task.note}")
             except InvcompError as error:
                 report.failed(f"{source}: {error}")
     meter.drop(name)
 
 
 def _decode(
-    codec: Codec, tasks: list[_Task], segments: int | None
+    codec: Codec, tasks: list[_Task], segments: int | None, first_bytes: int | None
 ) -> list[Image.Image | InvcompError]:
     """Every task's picture, or why there is none."""
     from ..errors import InvcompError
 
     try:
-        return [*codec.decompress_batch([task.data for task in tasks], segments)]
+        return [*codec.decompress_batch([task.data for task in tasks], segments, first_bytes)]
     except InvcompError as error:
         if len(tasks) == 1:
             return [error]
-        return [outcome for task in tasks for outcome in _decode(codec, [task], segments)]
+        return [
+            outcome for task in tasks for outcome in _decode(codec, [task], segments, first_bytes)
+        ]

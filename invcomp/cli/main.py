@@ -57,6 +57,8 @@ app.command(
         "invcomp compress portrait.jpg",
         "invcomp compress portraits/ -o compressed/ --quality 70",
         "invcomp compress portraits/ -o compressed/ --fast",
+        "invcomp compress portrait.jpg --bytes 150",
+        "invcomp compress portrait.jpg --max-lpips 0.08",
         "invcomp compress portrait.jpg --time 10",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )
@@ -65,6 +67,7 @@ app.command(
     epilog=examples(
         "invcomp decompress portrait.ivc",
         "invcomp decompress portrait.ivc -o coarse.jpg --segments 1",
+        "invcomp decompress portrait.ivc -o coarse.jpg --bytes 100",
         "invcomp decompress compressed/ -o pictures/",
         "invcomp decompress compressed/ -o previews/ --proxy",
     )

@@ -70,6 +70,7 @@ class Schedule:
         self.full_part = options.full_part if quick else 1.0
         self.fraction, self.step, self._started = 0.0, 0, time.monotonic()
         self._losses: list[float] = []  # of this phase
+        self._comparable = 0  # index of the first of them that is of the present loss
 
     @property
     def mode(self) -> str:
@@ -107,7 +108,11 @@ class Schedule:
             self.fraction = self.step / self.options.step_count
         self.fraction = min(self.fraction, 1.0)
         if (self.mode, self.quickly) != before:
-            self._losses = []
+            self._losses, self._comparable = [], 0
+
+    def loss_changes(self) -> None:
+        """The loss is another one from here on: what it was before says nothing of its slope."""
+        self._comparable = len(self._losses)
 
     def _by_time(self, elapsed: float) -> float:
         """The fraction of steps of a fraction of time, the last steps taking longer."""
@@ -119,9 +124,10 @@ class Schedule:
         return quick + (elapsed - switch) / (1 - switch) * full
 
     def _flat(self) -> bool:
-        if self.quickly or len(self._losses) < 2 * WINDOW:
+        losses = self._losses[self._comparable :]
+        if self.quickly or len(losses) < 2 * WINDOW:
             return False
-        earlier, later = self._losses[-2 * WINDOW : -WINDOW], self._losses[-WINDOW:]
+        earlier, later = losses[-2 * WINDOW : -WINDOW], losses[-WINDOW:]
         return sum(later) > (1 - FLAT) * sum(earlier)
 
 
@@ -133,7 +139,7 @@ class Descent:
         target: what is to be reached.
         start: coordinates [N, k] to start from.
         classes: of each, int64 [N].
-        step_index: of the quantiser's step.
+        step_index: of the quantiser's step; `aim` changes it.
         options: of the search.
         spread: how far each coordinate may be from its start, [K].
     """
@@ -148,24 +154,31 @@ class Descent:
         options: SearchOptions,
         spread: Tensor,
     ) -> None:
-        self.space, self.target, self.classes = space, target, classes
-        self.delta = step_of(step_index)
-        active = space.active(self.delta)
-        self.units = spread[:active] ** options.whitening * PIVOT ** (1 - options.whitening)
-        self.scales = space.scales[:active] / self.delta
-        self.variables = (start[:, :active] / self.units).requires_grad_()
+        self.space, self.target, self.classes, self.options = space, target, classes, options
+        self.units = spread**options.whitening * PIVOT ** (1 - options.whitening)
+        start = F.pad(start, (0, len(self.units) - start.shape[1]))
+        self.variables = (start / self.units).requires_grad_()
+        self.aim([step_index] * len(start))
         self.optimiser: torch.optim.Optimizer = (
             torch.optim.NAdam([self.variables], betas=(0.8, 0.99))
             if options.hurried
             else torch.optim.Adam([self.variables], betas=(0.9, 0.99))
         )
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.rate_weight = options.rate_weight * math.log(2) / 6 * self.delta**2
         self.taken, self.loss, self.bits = 0, math.inf, 0.0
+
+    def aim(self, step_indices: list[int]) -> None:
+        """Sets the quantiser's step of each photograph; the coordinates stay where they are."""
+        self.step_indices = step_indices
+        self.delta = self.variables.new_tensor([[step_of(index)] for index in step_indices])
+        self.active = self.space.active(float(self.delta.min()))
+        self.scales = self.space.scales[: self.active] / self.delta  # [N, active]
+        weight = self.options.rate_weight * math.log(2) / 6
+        self.rate_weight = weight * self.delta[:, 0] ** 2  # [N]
 
     def coordinates(self) -> Tensor:
         """[N, active]."""
-        coordinates: Tensor = self.units * self.variables
+        coordinates: Tensor = (self.units * self.variables)[:, : self.active]
         return coordinates
 
     def integers(self) -> Tensor:

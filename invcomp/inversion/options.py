@@ -119,6 +119,35 @@ class SearchOptions:
         return self.candidates if self.followed(classes, warm) > 1 else 0
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What a file shall be, in place of a quality or a step: just one of these.
+
+    Attributes:
+        bytes: of the whole file, at most; of them 93% are used where the picture can use them.
+        bits_per_pixel: the same as bits of the file over pixels of the decoded picture.
+        lpips: LPIPS-Alex at most, as `Encoded` has it, with as few bytes as the search finds.
+    """
+
+    bytes: int | None = None
+    bits_per_pixel: float | None = None
+    lpips: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise OptionError("a goal is one of bytes, bits per pixel and LPIPS")
+        ((name, value),) = given.items()
+        if not 0 < value < float("inf"):
+            raise OptionError(f"a goal of {value} {name.replace('_', ' ')}: it must be above 0")
+
+    def limit(self, pixels: int) -> int | None:
+        """Bytes that the file of so many pixels may take; None: as many as it needs."""
+        if self.bits_per_pixel is not None:
+            return int(self.bits_per_pixel * pixels / 8)
+        return self.bytes
+
+
 def rounds(runs: int) -> list[int]:
     """Numbers of runs in each round of halving until one is left."""
     return [] if runs <= 1 else [runs, *rounds(runs // 2)]

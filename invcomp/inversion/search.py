@@ -8,7 +8,7 @@ to the step, so the step is the only knob of quality.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +30,7 @@ class Progress:
     """Where a search stands.
 
     Attributes:
-        stage: "screening", "starts" or "search".
+        stage: "screening", "starts" or "search"; with a goal "settling" too.
         step, steps: within the stage.
         loss: mean over the batch.
         bytes: of payload, mean over the batch, an estimate.
@@ -130,6 +130,19 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
+        for descent, _ in self.descend(photographs, step_index, options, progress, places):
+            last = descent
+        return Starts(last.integers(), last.classes)[: len(photographs)]
+
+    def descend(
+        self,
+        photographs: Tensor,
+        step_index: int,
+        options: SearchOptions,
+        progress: ProgressCallback | None = None,
+        places: int = 1,
+    ) -> Iterator[tuple[Descent, Schedule]]:
+        """The descent of `run` after each of its steps; whoever watches may change its aim."""
         work = _Work(self, options, len(photographs), progress)
         start = self.start(photographs, step_index, options, work)
         copies = max(places - len(photographs), 0)
@@ -152,7 +165,7 @@ class Search:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
             schedule.advance(descent.loss)
             work.searched(descent, schedule)
-        return Starts(descent.integers(), start.classes)[: len(photographs)]
+            yield descent, schedule
 
     def guess(self, photographs: Tensor) -> Tensor:
         """What the encoder says: coordinates [N, K] of photographs [N, 3, H, W] in [-1, 1]."""

@@ -148,6 +148,51 @@ def test_leading_segments_alone() -> None:
             decode(file, prior, segments=count)
 
 
+def test_the_beginning_of_a_file() -> None:
+    prior, data = realistic_tables(), realistic_file(80, 1)
+    file = IvcFile.unpack(data)
+    ends = np.cumsum([len(data) - sum(map(len, file.segments)), *map(len, file.segments)])
+    for first in range(ends[1], len(data) + 1):
+        whole = sum(end <= first for end in ends[1:])
+        assert (IvcFile.unpack(data, first).segments) == file.segments[:whole]
+        # what is really cut cannot know where its last segment ends, nor be verified
+        cut = IvcFile.unpack(data[:first], first) if first < len(data) else file
+        assert cut.segments == file.segments[:whole]
+        assert len(cut.segments) + cut.missing == 3
+        assert (decode(cut, prior).integers == decode(file, prior, segments=whole).integers).all()
+        with pytest.raises(BitstreamError, match=r"truncated|cut short"):
+            IvcFile.unpack(data[:first] if first < len(data) else data[:-1])
+    assert IvcFile.unpack(data, len(data) + 9) == file
+
+
+def test_too_little_of_a_file() -> None:
+    data = realistic_file(80, 1)
+    first_end = 12 + len(IvcFile.unpack(data).segments[0])
+    for first in range(first_end):
+        for some in (data, data[:first]):
+            with pytest.raises(BitstreamError, match=f"truncated: {first} bytes"):
+                IvcFile.unpack(some, first)
+    with pytest.raises(BitstreamError, match=f"the first ends at byte {first_end}"):
+        IvcFile.unpack(data, first_end - 1)
+    with pytest.raises(BitstreamError, match="not an"):
+        IvcFile.unpack(b"GIF89a" + data, 40)
+    with pytest.raises(OptionError, match="-1"):
+        IvcFile.unpack(data, -1)
+
+
+def test_what_is_missing_is_not_packed() -> None:
+    data = realistic_file(80, 1)
+    with pytest.raises(ValueError, match="1 segments"):
+        IvcFile.unpack(data, len(data) - 1).pack()
+
+
+def test_a_beginning_of_another_number_of_segments() -> None:
+    part = IvcFile.unpack(realistic_file(80, 1), 100)
+    assert part.missing
+    with pytest.raises(BitstreamError, match="4 segments, its bundle has 3"):
+        decode(dataclasses.replace(part, missing=part.missing + 1), realistic_tables())
+
+
 def test_a_class_costs_its_bits_and_the_first_segment_holds_it() -> None:
     plain = realistic_tables()
     prior = dataclasses.replace(plain, classes=1000)

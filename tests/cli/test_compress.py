@@ -93,12 +93,46 @@ def test_finer_steps_make_larger_files(compress: Invcomp, folder: Path) -> None:
     assert sizes[0] < sizes[1]
 
 
+def test_files_of_at_most_so_many_bytes(compress: Invcomp, folder: Path) -> None:
+    outcome = compress(folder, "-o", folder / "out", "--bytes", "40", "--batch", "2")
+    assert outcome.code == 0, outcome.err
+    for name in ("a.ivc", "b.ivc", "c.ivc"):
+        size = (folder / "out" / name).stat().st_size
+        assert 0.93 * 40 <= size <= 40
+        (line,) = (line for line in outcome.out.splitlines() if name in line)
+        assert f"{size} bytes ({size / 40:.0%} of 40)" in line
+
+
+def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:
+    """The second picture's size of its own takes 7 bytes more."""
+    outcome = compress(folder, "-o", folder / "out", "--bytes", "15", "--batch", "3")
+    assert outcome.code == 1
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.ivc", "c.ivc"]
+    (line,) = outcome.errors
+    assert "b.jpg: 15 bytes are too few" in line
+    assert "takes 19" in line
+
+
+def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) -> None:
+    outcome = compress(folder / "a.png", "--max-lpips", "0.2")
+    assert outcome.code == 0, outcome.err
+    words = outcome.out.split()
+    assert float(words[words.index("LPIPS") + 1]) <= 0.2
+    assert "%" not in outcome.out
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
         (("--quality", "101"), "quality"),
         (("--step", "7"), "step"),
         (("--quality", "50", "--step", "0.02"), "exclude"),
+        (("--quality", "50", "--bytes", "100"), "exclude"),
+        (("--bpp", "0.1", "--max-lpips", "0.1"), "exclude"),
+        (("--bytes", "0"), "above 0"),
+        (("--bytes", "11"), "takes 12"),
+        (("--bpp", "0.001"), "takes 12"),
+        (("--max-lpips", "0.00001"), "the best reached is"),
         (("--steps", "0"), "steps"),
         (("--starts", "0"), "starts"),
         (("--starts", "10"), "at most 9"),

@@ -52,6 +52,41 @@ def test_fewer_segments_are_another_picture(invcomp: Invcomp, file: Path) -> Non
     assert "9 segments" in outcome.errors[0]
 
 
+def test_the_first_bytes_alone(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
+    from invcomp.bitstream import IvcFile
+
+    lengths = [len(segment) for segment in IvcFile.unpack(ivc).segments]
+    end = 12 + lengths[0] + lengths[1]
+    cut = file.with_name("cut.ivc")
+    cut.write_bytes(ivc[:end])
+    outputs = [file.with_name(f"{name}.png") for name in ("segments", "bytes", "cut", "between")]
+    asked = [(file, "--segments", "2"), (file, "--bytes", str(end)), (cut, "--bytes", str(end)),
+             (file, "--bytes", str(len(ivc) - 1))]  # fmt: skip
+    for output, arguments in zip(outputs, asked, strict=True):
+        outcome = invcomp("decompress", *arguments, "-o", output)
+        assert outcome.code == 0, outcome.err
+        assert ("2 of 3 segments" in outcome.out) == ("--bytes" in arguments)
+        assert ("unverified" in outcome.err) == (cut in arguments)
+        assert np.abs(pixels(output) - pixels(outputs[0])).max() <= 1
+    whole = file.with_name("whole.png")
+    assert invcomp("decompress", file, "--bytes", "100000", "-o", whole).code == 0
+    assert invcomp("decompress", file).code == 0
+    assert np.array_equal(pixels(whole), pixels(file.with_suffix(".png")))
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [(0, "0 bytes"), (9, "header"), (11, "truncated"), (13, "no whole segment"), (-1, "-1")],
+)
+def test_too_few_bytes_are_one_line(invcomp: Invcomp, file: Path, first: int, says: str) -> None:
+    outcome = invcomp("decompress", file, "--bytes", str(first))
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert says in line
+    assert "Traceback" not in outcome.err
+    assert not file.with_suffix(".png").exists()
+
+
 def test_many_files_decode_as_one_by_one(invcomp: Invcomp, tmp_path: Path, file: Path) -> None:
     for number in range(5):
         shutil.copy(file, tmp_path / f"{number}.ivc")

@@ -37,6 +37,18 @@ def test_a_flat_loss_goes_on_to_the_next_phase() -> None:
     assert len(run(Schedule(SearchOptions(steps=400)), [1.0] * 400)) == 3 * 2 * WINDOW
 
 
+def test_another_loss_is_not_compared_with_the_one_before() -> None:
+    schedule = Schedule(SearchOptions(steps=400))
+    for step in range(2 * WINDOW):
+        if step == WINDOW:
+            schedule.loss_changes()
+        schedule.advance(1.0)
+    assert schedule.fraction == 2 * WINDOW / 400
+    for _ in range(WINDOW):
+        schedule.advance(1.0)
+    assert schedule.mode == "noise"
+
+
 def test_a_falling_loss_is_not_flat() -> None:
     losses = [1.0 - 0.001 * step for step in range(400)]
     assert len(run(Schedule(SearchOptions(steps=400)), losses)) == 400

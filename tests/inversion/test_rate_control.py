@@ -1,0 +1,167 @@
+"""Rate control on the tiny bundle: sizes and distances are met, in one search."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from invcomp.bitstream import IvcFile, decode
+from invcomp.errors import GoalError
+from invcomp.generators.base import normal
+from invcomp.inversion.descent import Descent
+from invcomp.inversion.distortion import Distortion
+from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
+from invcomp.inversion.rate_control import RateControl
+from invcomp.inversion.search import Progress, ProgressCallback, Search
+from invcomp.latents.features import PerceptualFeatures
+from invcomp.latents.rate import PriorShape, step_of
+
+from ..tiny import tiny_bundle
+
+STEPS = 24
+START = 82
+
+
+@pytest.fixture(scope="module")
+def search() -> Search:
+    bundle = tiny_bundle()
+    features = PerceptualFeatures(bundle.settings.beta)
+    distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
+    shape = PriorShape()
+    return Search(distortion, bundle.coordinates, bundle.prior_scales, shape, bundle.candidates)
+
+
+@pytest.fixture(scope="module")
+def quantiser() -> Quantiser:
+    return Quantiser(tiny_bundle().tables, b"abcd")
+
+
+@pytest.fixture(scope="module")
+def photographs(search: Search) -> torch.Tensor:
+    """Four that the generator can make."""
+    c = normal(4, 64, seed=3) * search.space.coordinates.deviations
+    with torch.no_grad():
+        return search.distortion.generator(search.space.latents(c))
+
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The mode of every gradient step."""
+    taken: list[str] = []
+    step = Descent.step
+
+    def counted(
+        self: Descent, learning_rate: float, mode: str = "free", quickly: bool = False
+    ) -> None:
+        taken.append(mode)
+        step(self, learning_rate, mode, quickly)
+
+    monkeypatch.setattr(Descent, "step", counted)
+    return taken
+
+
+def control(search: Search, progress: ProgressCallback | None = None) -> RateControl:
+    return RateControl(search, START, SearchOptions(steps=STEPS, starts=1), progress)
+
+
+def lpips_of(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor, row: int, data: bytes
+) -> float:
+    file = IvcFile.unpack(data)
+    integers = torch.from_numpy(decode(file, quantiser.tables).integers)[None]
+    with torch.no_grad():
+        latents = search.space.latents(integers * step_of(file.step_index))
+        picture = search.distortion.generator(latents)
+    return float(search.distortion.features.lpips_distance(picture, photographs[row : row + 1]))
+
+
+def test_sizes_are_met_and_never_passed(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+) -> None:
+    """Every photograph of a batch has a limit, and so a step, of its own."""
+    for limits in ([14, 18, 23, 29], [36, 46, 59, 75]):
+        steps_taken.clear()
+        files = control(search).within_bytes(photographs, [quantiser] * 4, limits)
+        for data, limit in zip(files, limits, strict=True):
+            assert FILL * limit <= len(data) <= limit
+        indices = [IvcFile.unpack(data).step_index for data in files]
+        assert indices[0] < indices[3]
+        assert len(steps_taken) <= 1.5 * STEPS
+
+
+def test_the_step_comes_from_far(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+) -> None:
+    """The search adapts to the step of the file: better than coding what another step found."""
+    limit, coarse, options = 60, 16, SearchOptions(steps=STEPS, starts=1)
+    far = RateControl(search, coarse, options)
+    (moved,) = far.within_bytes(photographs[:1], [quantiser], [limit])
+    assert FILL * limit <= len(moved) <= limit
+    assert IvcFile.unpack(moved).step_index > coarse + 40
+    found = search.run(photographs[:1], coarse, options).coordinates
+    place = Place((found[0] * step_of(coarse)).double().numpy(), 0)
+    rounded = quantiser.filling(place, quantiser.index_for(place, limit), limit)
+    measure = partial(lpips_of, search, quantiser, photographs, 0)
+    assert measure(moved) < measure(rounded)
+
+
+def test_more_bytes_than_the_picture_can_use(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+) -> None:
+    (data,) = control(search).within_bytes(photographs[:1], [quantiser], [5000])
+    assert IvcFile.unpack(data).step_index == FINEST
+
+
+def test_fewer_bytes_than_any_file_has(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+) -> None:
+    with pytest.raises(GoalError, match=r"11 bytes are too few: .* takes 12"):
+        control(search).within_bytes(photographs[:2], [quantiser] * 2, [30, 11])
+    assert not steps_taken
+
+
+def test_progress_comes_to_its_end(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+) -> None:
+    seen: list[Progress] = []
+    measure = partial(lpips_of, search, quantiser, photographs)
+    control(search, seen.append).within_lpips(photographs[:1], [quantiser], 0.01, measure)
+    assert [state.stage for state in seen[:STEPS]] == ["search"] * STEPS
+    assert {state.stage for state in seen[STEPS:]} <= {"settling"}
+    fractions = [state.fraction for state in seen]
+    assert fractions == sorted(fractions)
+    assert 0.7 < fractions[STEPS - 1] <= fractions[-1] <= 1
+
+
+def test_a_distance_is_reached_with_few_bytes(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+) -> None:
+    measure = partial(lpips_of, search, quantiser, photographs)
+    sizes = []
+    for limit in (0.03, 0.01):
+        steps_taken.clear()
+        files = control(search).within_lpips(photographs[:2], [quantiser] * 2, limit, measure)
+        for row, data in enumerate(files):
+            assert measure(row, data) <= limit
+        assert len(steps_taken) <= 1.5 * STEPS
+        sizes.append(sum(map(len, files)))
+    assert sizes[0] < sizes[1]
+    by_bytes = control(search).within_bytes(photographs[:2], [quantiser] * 2, [60, 60])
+    assert sizes[1] < sum(map(len, by_bytes))  # these are far better than was asked for
+
+
+def test_a_distance_out_of_reach(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+) -> None:
+    measure = partial(lpips_of, search, quantiser, photographs)
+    with pytest.raises(GoalError, match=r"LPIPS 1e-05 is out of reach: the best reached is 0\.0"):
+        control(search).within_lpips(photographs[:1], [quantiser], 1e-5, measure)
+    assert len(steps_taken) <= 1.5 * STEPS
+
+
+def test_places_are_filled_with_copies(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+) -> None:
+    files = control(search).within_bytes(photographs[:1], [quantiser], [30], places=3)
+    assert [FILL * 30 <= len(data) <= 30 for data in files] == [True]

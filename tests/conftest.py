@@ -96,7 +96,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # no longer: while playwright runs, asyncio has a loop
 def visit() -> Iterator[Visit]:
     """Opens pages in a headless Chromium."""
     pytest.importorskip("playwright", reason="playwright is not installed")

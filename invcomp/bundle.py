@@ -247,16 +247,10 @@ def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
 
 
 def _with_aids(bundle: Bundle, model: KnownModel) -> Bundle:
-    """A known model's bundle with the search aids that ship beside it.
-
-    A proxy has its original's: the encoder, as the short cut is past layers that it has not.
-    """
+    """A known model's bundle with the search aids that ship beside it."""
     if model.aids is None:
         return bundle
-    aids = SearchAids.load(model.aids, bundle.fingerprint)
-    if bundle.settings.original is not None:
-        aids = SearchAids(aids.encoder)
-    return replace(bundle, aids=aids)
+    return replace(bundle, aids=SearchAids.load(model.aids, bundle.fingerprint))
 
 
 def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:

@@ -1,11 +1,9 @@
-"""Makes what ships to make faces-1024 fast and small: its search aids and its proxy, faces-128.
+"""Makes pretrained/faces-1024-search.safetensors: the encoder and the short cut of faces-1024.
 
     python scripts/prepare_search.py runs/pairs
 
-Writes pretrained/faces-1024-search.safetensors (encoder and short cut) and
-pretrained/faces-128.safetensors (the proxy, without an encoder of its own: it takes that of
-faces-1024). The folder takes 8,000 pairs of coordinates and pictures (1.6 GB) and what was trained;
-stopped, the script goes on where it was.
+The folder takes the pairs (8,000 pictures of 256 px, 1.6 GB), which `invcomp distill faces-1024
+--work runs/pairs` learns from too. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,10 +16,9 @@ from pathlib import Path
 
 from invcomp.bundle import load_bundle
 from invcomp.inversion.aids import SearchAids
-from invcomp.training.students import distill, train_aids
+from invcomp.training.students import train_aids
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
-PROXY = "faces-128"
 
 
 def main() -> None:
@@ -31,7 +28,6 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8000)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
-    parser.add_argument("--only", choices=("aids", "proxy"))
     arguments = parser.parse_args()
     started, said = time.monotonic(), ("", -1)
 
@@ -45,20 +41,12 @@ def main() -> None:
     bundle = load_bundle(arguments.model)
     bundle = replace(bundle, aids=SearchAids())
     compiled, pairs, work = not arguments.no_compile, arguments.pairs, arguments.work
-    if arguments.only != "proxy":
-        aided, quality = train_aids(bundle, work, pairs, compiled=compiled, progress=progress)
-        path = arguments.output / f"{arguments.model}-search.safetensors"
-        aided.aids.save(path, bundle.fingerprint)
-        for name, value in quality.items():
-            print(f"{name}: {value:.4f}")
-        print(f"{path}: {path.stat().st_size:,} bytes")
-    if arguments.only != "aids":
-        path = arguments.output / f"{PROXY}.safetensors"
-        _, lpips = distill(
-            bundle, path, 128, pairs, work=work, compiled=compiled, progress=progress
-        )
-        print(f"LPIPS of the proxy: {lpips:.4f}")
-        print(f"{path}: {path.stat().st_size:,} bytes")
+    aided, quality = train_aids(bundle, work, pairs, compiled=compiled, progress=progress)
+    path = arguments.output / f"{arguments.model}-search.safetensors"
+    aided.aids.save(path, bundle.fingerprint)
+    for name, value in quality.items():
+        print(f"{name}: {value:.4f}")
+    print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ app.command(
     )
 )(decompress)
 app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
-app.command(
-    epilog=examples("invcomp demo", "invcomp demo portrait.jpg --model faces-1024 -o here/")
-)(demo)
+app.command(epilog=examples("invcomp demo", "invcomp demo portrait.jpg -o here/"))(demo)
 app.command(
     epilog=examples(
         "invcomp compare portraits/ -o report/",

@@ -88,13 +88,6 @@ KNOWN_MODELS = {
             search="faces-1024-search.safetensors",
         ),
         KnownModel(
-            name="faces-128",
-            description="the small proxy of faces-1024, 128 px: same files, ships whole",
-            licence="Apache-2.0, as its teacher faces-1024, whose limits it has: see NOTICE",
-            example="portrait.jpg",
-            search="faces-1024-search.safetensors",
-        ),
-        KnownModel(
             name="avatars-64",
             description="Open Peeps avatars, 64 px: our own training, ships whole",
             licence="CC0 1.0, as the avatars are",

@@ -287,7 +287,7 @@ VARIANTS = {
 
 
 def files(
-    codec: Codec, photographs: list[Path], names: list[str], metrics: Metrics
+    codec: Codec, photographs: list[Path], names: list[str], metrics: Metrics, results: Path
 ) -> list[dict[str, Any]]:
     rows = []
     for path in photographs:
@@ -298,6 +298,8 @@ def files(
             row = {"photograph": path.stem, "search": name, "bytes": len(encoded.data)}
             rows.append({**row, "seconds": encoded.seconds, **measured})
             print(rows[-1], flush=True)
+            with results.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
     return rows
 
 
@@ -333,10 +335,8 @@ def main() -> None:
         lines += ["", *times_shorter(points)]
         results.write_text("".join(json.dumps(point) + "\n" for point in points))
     if "files" in wanted:
-        found = files(codec, arguments.photographs, arguments.searches, metrics)
+        found = files(codec, arguments.photographs, arguments.searches, metrics, results)
         lines += ["", *table(found, arguments.searches)]
-        with results.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in found)
     (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))
 

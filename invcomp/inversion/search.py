@@ -106,6 +106,7 @@ class Search:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
         self.candidate_classes = candidate_classes.to(candidates.device)
         self.classes = len(coordinates.mean)
+        self.region: Tensor | None = None  # weights of places, [1, 1, R, R], of the next search
 
     def run(
         self,
@@ -150,7 +151,7 @@ class Search:
         start = Starts.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
-        target = Target(features, self.distortion, self.quick)
+        target = self._target(features, photographs)
         descent = Descent(self.space, target, start.coordinates, start.classes, step_index, options)
         schedule = Schedule(options, work.seconds_left(), self.quick is not None)
         while schedule.fraction < 1:
@@ -194,6 +195,13 @@ class Search:
             [self._start_of_one(one[None], step_index, options, work) for one in photographs]
         )
 
+    def _target(self, features: Tensor, photographs: Tensor) -> Target:
+        """The features of photographs as what is to be reached, in the region that matters."""
+        weights = None
+        if self.region is not None:
+            weights = self.distortion.features.weights(photographs, self.region)
+        return Target(features, self.distortion, self.quick, weights)
+
     def warm(self, options: SearchOptions) -> bool:
         """Whether the encoder says where to start."""
         return self.encoder is not None and options.warm_start and self.classes == 1
@@ -207,7 +215,7 @@ class Search:
         followed = options.followed(self.classes, self.warm(options))
         if followed == 1 and len(first) == 1:
             return first
-        target = Target(self.distortion.target(photograph), self.distortion, self.quick)
+        target = self._target(self.distortion.target(photograph), photograph)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
@@ -218,7 +226,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
-                Target(target.features, self.distortion, self.quick),
+                Target(target.features, self.distortion, self.quick, target.weights),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],
                 step_index,

@@ -28,6 +28,7 @@ from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
 from .latents.features import PerceptualFeatures
 from .latents.rate import step_index_of, step_of
+from .region import region
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
@@ -148,6 +149,7 @@ class Codec:
         quality: float | None = None,
         step: float | None = None,
         goal: Goal | None = None,
+        mask: ImageLike | str | None = None,
         search: SearchOptions | None = None,
         batch: int | None = None,
         total: int | None = None,
@@ -160,6 +162,8 @@ class Codec:
             quality: 0 to 100, the bundle's default where neither it nor a step is given.
             step: the quantiser's step instead, 2^(-16) to 1.
             goal: a size or an LPIPS that the file shall have instead.
+            mask: a picture of which white matters more to the search, or "faces-oval", where the
+                face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
             search: how much to try.
             batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
                 holds. Where memory runs out half as many go on.
@@ -175,6 +179,7 @@ class Codec:
         if goal is not None and (quality is not None or step is not None):
             raise OptionError("quality, step and a goal exclude each other")
         index, options = self.step_index(quality, step), search or SearchOptions()
+        weights = None if mask is None else region(mask, self.generator.resolution)
         total = len(images) if total is None else total
         searcher = self.searcher(options, total) if len(images) else None
         batch = self.batch_for(total) if batch is None else batch
@@ -183,6 +188,7 @@ class Codec:
         first = 0
         while searcher is not None and first < len(images):
             some = images[first : first + batch]
+            searcher.region = weights
             try:
                 found = self._encode_batch(
                     searcher, some, goal or index, options, progress, batch, total

@@ -62,6 +62,14 @@ def compress(
             show_default=False,
         ),
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PICTURE|faces-oval",
+            help="What matters more: white in a picture, or the oval of a portrait's face.",
+            show_default="all alike",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
@@ -129,6 +137,8 @@ def compress(
         aim = aim_of(
             quality=quality, step=step, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips
         )
+        if mask is not None:
+            aim["mask"] = read_mask(mask)
         options = search_options(
             steps=steps,
             fast=fast,
@@ -160,6 +170,18 @@ def aim_of(**given: Any) -> dict[str, Any]:
     if given.keys() <= {"quality", "step"}:
         return given
     return {"goal": Goal(**given)}
+
+
+def read_mask(name: str) -> Image.Image | str:
+    """The picture of a mask; a built-in one stays its name.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    from ..region import FACES_OVAL
+    from .pictures import read_photograph
+
+    return name if name == FACES_OVAL else read_photograph(Path(name))
 
 
 def search_options(**given: Any) -> SearchOptions:
@@ -206,7 +228,7 @@ class _Run:
         from ..generators.base import check_class
 
         if "goal" not in self.aim:
-            self.codec.step_index(**self.aim)
+            self.codec.step_index(self.aim.get("quality"), self.aim.get("step"))
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:

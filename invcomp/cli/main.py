@@ -59,6 +59,7 @@ app.command(
         "invcomp compress portraits/ -o compressed/ --fast",
         "invcomp compress portrait.jpg --bytes 150",
         "invcomp compress portrait.jpg --max-lpips 0.08",
+        "invcomp compress portrait.jpg --bytes 100 --mask faces-oval",
         "invcomp compress portrait.jpg --time 10",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )

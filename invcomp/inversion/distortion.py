@@ -85,12 +85,18 @@ class Target:
         features: of the photographs, [N, F].
         distortion: of the generator itself.
         quick: of the short cut, if there is one.
+        weights: of each feature, [1, F], where some places matter more; None: all are alike.
     """
 
     def __init__(
-        self, features: Tensor, distortion: Distortion, quick: Distortion | None = None
+        self,
+        features: Tensor,
+        distortion: Distortion,
+        quick: Distortion | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         self.features, self.distortion, self.quick = features, distortion, quick
+        self.weights = weights
         self._corrected, self._age = features, 0
 
     def __len__(self) -> int:
@@ -99,12 +105,17 @@ class Target:
     def distance(self, latents: Tensor, quickly: bool = False) -> Tensor:
         """Distortion of latents [N, D], in order: [N]."""
         if self.quick is None or not quickly:
-            return self.distortion(latents, self.features)
+            return self._between(self.distortion, latents, self.features)
         if self._age % CORRECT_EVERY == 0:
             wrong = self.distortion.seen(latents) - self.quick.seen(latents)
             self._corrected = self.features - wrong
         self._age += 1
-        return self.quick(latents, self._corrected)
+        return self._between(self.quick, latents, self._corrected)
+
+    def _between(self, distortion: Distortion, latents: Tensor, features: Tensor) -> Tensor:
+        if self.weights is None:
+            return distortion(latents, features)
+        return (self.weights * (distortion.features_of(latents) - features).square()).sum(1)
 
     def screen(self, latents: Tensor) -> Tensor:
         """Distortion of each of latents [M, D] against the only photograph, without gradient: [M].
@@ -113,7 +124,8 @@ class Target:
         """
         distortion = self.quick or self.distortion
         found = [distortion.seen(one[None]) - self.features for one in latents]
-        return torch.cat([difference.square().sum(1) for difference in found])
+        weights = 1.0 if self.weights is None else self.weights
+        return torch.cat([(weights * difference.square()).sum(1) for difference in found])
 
 
 def _keep_compiled() -> None:

@@ -106,6 +106,7 @@ class Search:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
         self.candidate_classes = candidate_classes.to(candidates.device)
         self.classes = len(coordinates.mean)
+        self.region: Tensor | None = None  # weights of places, [1, 1, R, R], of the next search
 
     def run(
         self,
@@ -150,7 +151,7 @@ class Search:
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
         quick = self.quick_for(options)
-        target = Target(features, self.distortion, quick)
+        target = self._target(features, photographs, quick)
         descent = Descent(
             self.space,
             target,
@@ -198,6 +199,13 @@ class Search:
             [self._start_of_one(one[None], step_index, options, work) for one in photographs]
         )
 
+    def _target(self, features: Tensor, photographs: Tensor, quick: Distortion | None) -> Target:
+        """The features of photographs as what is to be reached, in the region that matters."""
+        weights = None
+        if self.region is not None:
+            weights = self.distortion.features.weights(photographs, self.region)
+        return Target(features, self.distortion, quick, weights)
+
     def warm(self, options: SearchOptions) -> bool:
         """Whether the encoder says where to start."""
         return self.encoder is not None and options.warm_start and self.classes == 1
@@ -228,7 +236,7 @@ class Search:
         if followed == 1 and len(first) == 1:
             return first
         quick = self.quick_for(options)
-        target = Target(self.distortion.target(photograph), self.distortion, quick)
+        target = self._target(self.distortion.target(photograph), photograph, quick)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
@@ -239,7 +247,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
-                Target(target.features, self.distortion, quick),
+                Target(target.features, self.distortion, quick, target.weights),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],
                 step_index,

@@ -43,6 +43,25 @@ class PerceptualFeatures(nn.Module):
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         return torch.cat(parts, 1)
 
+    @torch.no_grad()
+    def weights(self, pictures: Tensor, region: Tensor) -> Tensor:
+        """What each feature of pictures of this size weighs in a region.
+
+        Args:
+            pictures: [N, 3, H, W], of which only the size counts.
+            region: weights of places, [1, 1, h, w].
+
+        Returns:
+            [1, F]: for pixels and for every layer the weights of the places, with a mean of one.
+        """
+        pictures = reduce_picture(pictures[:1], RESOLUTION)
+        parts = []
+        for part in (pictures, *self.layers(seen_size(pictures))):
+            height, width = part.shape[2:]
+            places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
+            parts.append((places / places.mean()).expand_as(part).flatten(1))
+        return torch.cat(parts, 1)
+
     def layers(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """AlexNet's five layers of pictures [N, 3, H, W] in [-1, 1], each [N, C, h, w]."""
         return tuple(self.lpips.net(self.lpips.scaling_layer(pictures)))

@@ -113,6 +113,14 @@ def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, fol
     assert "takes 19" in line
 
 
+def test_a_mask_changes_the_file(compress: Invcomp, folder: Path) -> None:
+    files = []
+    for mask in ((), ("--mask", "faces-oval"), ("--mask", folder / "b.jpg")):
+        files.append(folder / f"{len(files)}.ivc")
+        assert compress(folder / "a.png", "-o", files[-1], "--quality", "60", *mask).code == 0
+    assert len({path.read_bytes() for path in files}) == 3
+
+
 def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) -> None:
     outcome = compress(folder / "a.png", "--max-lpips", "0.2")
     assert outcome.code == 0, outcome.err
@@ -129,6 +137,7 @@ def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) 
         (("--quality", "50", "--step", "0.02"), "exclude"),
         (("--quality", "50", "--bytes", "100"), "exclude"),
         (("--bpp", "0.1", "--max-lpips", "0.1"), "exclude"),
+        (("--mask", "no-such-mask.png"), "no-such-mask.png"),
         (("--bytes", "0"), "above 0"),
         (("--bytes", "11"), "takes 12"),
         (("--bpp", "0.001"), "takes 12"),

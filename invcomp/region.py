@@ -1,0 +1,45 @@
+"""The part of a picture that matters: a mask to weights of the search's distortion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .frame import fit
+
+FACES_OVAL = "faces-oval"
+ELSEWHERE = 0.1  # weight of black against white: with none, anything could stand there
+CENTRE, RADII = (0.5, 0.54), (0.3, 0.4)  # of the oval, x and y, in sides of the frame of FFHQ
+SOFT = 0.15  # width of its edge, in radii
+
+
+def region(mask: Any, resolution: int) -> Tensor:
+    """Weights of the places of a frame.
+
+    Args:
+        mask: a picture, as `Codec.compress` takes one, of which white matters; its largest centred
+            square is taken, as of a photograph. Or "faces-oval": where the face is in FFHQ's frame.
+        resolution: of the frame in pixels.
+
+    Returns:
+        [1, 1, R, R], 0.1 to 1.
+
+    Raises:
+        ImageError: not a picture of that kind.
+    """
+    if isinstance(mask, str) and mask == FACES_OVAL:
+        white = _oval(resolution)
+    else:
+        picture, _ = fit(mask, resolution)
+        white = (picture.mean(1, keepdim=True) + 1) / 2
+    return ELSEWHERE + (1 - ELSEWHERE) * white
+
+
+def _oval(resolution: int) -> Tensor:
+    """1 inside of the oval, 0 outside: [1, 1, R, R]."""
+    places = (torch.arange(resolution) + 0.5) / resolution
+    x, y = ((places - centre) / radius for centre, radius in zip(CENTRE, RADII, strict=True))
+    distance = (x[None] ** 2 + y[:, None] ** 2).sqrt()
+    return ((1 + SOFT / 2 - distance) / SOFT).clamp(0, 1)[None, None]

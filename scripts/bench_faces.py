@@ -26,6 +26,7 @@ from invcomp.bitstream import IvcFile, decode
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import smallest_reaching
 from invcomp.evaluation.metrics import NAMES, Metrics
+from invcomp.inversion.options import SearchOptions
 
 # Six studio and six official portraits, none of which the priors were calibrated or any option
 # was chosen on.
@@ -43,9 +44,11 @@ def tensor_of(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
-def bench_ours(codec: Codec, metrics: Metrics, path: Path, label: str, out: Path) -> dict[str, Any]:
+def bench_ours(
+    codec: Codec, metrics: Metrics, path: Path, label: str, out: Path, search: SearchOptions
+) -> dict[str, Any]:
     original = Image.open(path).convert("RGB")
-    encoded = next(codec.encode([original], quality=QUALITIES[label]))
+    encoded = next(codec.encode([original], quality=QUALITIES[label], search=search))
     started = time.perf_counter()
     decoded = codec.decompress(encoded.data)
     decode_seconds = time.perf_counter() - started
@@ -160,6 +163,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
+    parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
+    parser.add_argument("--fast", action="store_true")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
@@ -167,6 +172,7 @@ def main() -> None:
     paths = [arguments.portraits / f"{name}.jpg" for name in (every if arguments.all else TWELVE)]
     paths = paths[: arguments.first]
     metrics = Metrics()
+    search = SearchOptions(warm_start=not arguments.no_warm_start, fast=arguments.fast)
 
     def keep(row: dict[str, Any]) -> None:
         with results.open("a") as file:
@@ -179,7 +185,7 @@ def main() -> None:
         for label in arguments.labels:
             for path in paths:
                 if (path.stem, label) not in done:
-                    keep(bench_ours(codec, metrics, path, label, arguments.output))
+                    keep(bench_ours(codec, metrics, path, label, arguments.output, search))
     if arguments.only in (None, "conventional"):
         done = {(r["portrait"], r["label"], r["equal"]) for r in load(results) if "equal" in r}
         for metric in CODEC_METRICS:

@@ -80,7 +80,6 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
         rows.append((name, median(seconds(call) for _ in range(repeats)), peak()))
         print(rows[-1], flush=True)
 
-    measure("import", lambda: __import__("invcomp.codec"))
     codecs: list[Codec] = []
     measure("load", lambda: codecs.append(Codec.load(model, compiled=True)))
     codec = codecs[0]

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from invcomp.bundle import read_bundle
+from invcomp.bundle import read_bundle, read_metadata
 from invcomp.errors import BundleError
 from invcomp.generators.base import normal
+from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import Encoder, see
 from invcomp.inversion.shortcut import Shortcut
@@ -59,3 +60,14 @@ def test_a_bundle_carries_them_and_stays_itself(aids: SearchAids, tmp_path: Path
     assert again.fingerprint == bundle.fingerprint
     assert torch.allclose(guess(again.aids), guess(aids), atol=2e-2)
     assert read_bundle(tmp_path / "without.ivm").aids == SearchAids()
+
+
+def test_those_of_the_face_model_ship_and_fit() -> None:
+    model = KNOWN_MODELS["faces-1024"]
+    assert model.aids is not None
+    fingerprint = bytes.fromhex(read_metadata(model.prepared)["fingerprint"])
+    found = SearchAids.load(model.aids, fingerprint)
+    assert found.encoder is not None
+    assert found.shortcut is not None
+    assert bool((found.encoder.errors > 0).all())
+    assert model.aids.stat().st_size <= 6_000_000

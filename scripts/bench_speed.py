@@ -49,7 +49,7 @@ from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
 
 MODEL = "faces-1024"
-WAYS = ("projector", "plain", "warm", "warm + short cut")
+WAYS = ("warm + short cut", "warm", "plain", "projector")
 LOOKS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 400, 500, 650, 800, 1000)
 PROJECTOR_STEPS = 1000
 

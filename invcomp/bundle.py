@@ -220,7 +220,7 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
         return read_bundle(Path(name))
     model = known_model(str(name))
     if model.weights is None:
-        return _with_aids(read_bundle(model.prepared), model)
+        return read_bundle(model.prepared)
     shipped = read_metadata(model.prepared)
     if model.bundle.is_file():
         try:

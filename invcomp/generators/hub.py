@@ -26,7 +26,6 @@ class KnownModel:
         weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
         example: the picture of pretrained/ that shows it.
-        search: the file of pretrained/ that has its search aids, if any.
     """
 
     name: str
@@ -35,7 +34,6 @@ class KnownModel:
     example: str
     weights: PinnedFile | None = None
     read: Callable[[Path], Generator] | None = None
-    search: str | None = None
 
     @property
     def prepared(self) -> Path:
@@ -44,9 +42,9 @@ class KnownModel:
 
     @property
     def aids(self) -> Path | None:
-        """Its search aids, where they ship in pretrained/: the search does without, if slowly."""
+        """Its search aids, where some ship in pretrained/."""
         try:
-            return None if self.search is None else pretrained_path(self.search)
+            return pretrained_path(f"{self.name}-search.safetensors")
         except BundleError:
             return None
 
@@ -85,7 +83,6 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
-            search="faces-1024-search.safetensors",
         ),
         KnownModel(
             name="avatars-64",

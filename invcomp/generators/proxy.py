@@ -1,6 +1,6 @@
 """A small generator that stands for a large one: perceptual coordinates to a small picture.
 
-Trained on pairs that the large generator made (training/distillation.py). Its one latent layer is
+Trained on pairs that the large generator made (training/students.py). Its one latent layer is
 the coordinates themselves, so a file made for the large generator decodes with either: one file,
 two sizes.
 """

@@ -25,7 +25,7 @@ class SearchOptions:
             before. None: STEPS, or FAST_STEPS.
         seconds: for each photograph, in place of a number of steps: the best in that time.
         fast: half as many steps, and most of them through the bundle's short cut, if it has one:
-            some eight times faster, and not quite as near (docs/benchmarks.md). A limit of time
+            some four times faster, and not quite as near (docs/benchmarks.md). A limit of time
             takes the short cut, too.
         full_part: of a fast search: part of the steps, the last, that run the generator itself.
         warm_start: whether the search starts where the bundle's encoder says, if it has one.

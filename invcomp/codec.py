@@ -188,10 +188,9 @@ class Codec:
         first = 0
         while searcher is not None and first < len(images):
             some = images[first : first + batch]
-            searcher.region = weights
             try:
                 found = self._encode_batch(
-                    searcher, some, goal or index, options, progress, batch, total
+                    searcher, some, goal or index, options, progress, batch, total, weights
                 )
             except torch.cuda.OutOfMemoryError as error:
                 if batch == 1:
@@ -213,6 +212,7 @@ class Codec:
         progress: ProgressCallback | None,
         batch: int,
         total: int,
+        weights: Tensor | None,
     ) -> list[Encoded]:
         started = time.perf_counter()
         fitted = [fit(image, self.bundle.resolution) for image in images]
@@ -223,11 +223,11 @@ class Codec:
         sizes = [size for _, size in fitted]
         limits: list[int | None] = [None] * len(fitted)
         if isinstance(aim, Goal):
-            control = RateControl(searcher, self.step_index(), options, progress)
+            control = RateControl(searcher, self.step_index(), options, progress, weights)
             limits = [aim.limit(self._pixels(size)) for size in sizes]
             files = self._reach(aim, limits, control, photographs, sizes, places)
         else:
-            found = searcher.run(photographs, aim, options, progress, places)
+            found = searcher.run(photographs, aim, options, progress, places, weights)
             files = [
                 encode(integers, aim, self.tables, self.fingerprint, size, class_index)
                 for integers, class_index, size in zip(
@@ -294,11 +294,12 @@ class Codec:
         Args:
             data: the file.
             segments: how many of its segments to use, from the first: a coarser picture.
-            first_bytes: use only so many bytes, that is the segments that lie whole in them. The
-                data may then be the mere beginning of a file, which no checksum verifies.
+            first_bytes: use only so many bytes. The data may then be the mere beginning of a file,
+                which no checksum verifies.
 
         Raises:
-            BitstreamError: not an .ivc file, truncated, altered; or no segment is whole.
+            BitstreamError: not an .ivc file, truncated, altered; or not even its first segment is
+                whole.
             OptionError: there are not so many segments.
             VersionError: of a newer version.
             MissingBundleError: made with another bundle.

@@ -152,7 +152,7 @@ def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
         optimiser.param_groups[0]["lr"] = 0.1 * rate * min(1.0, fraction / 0.05)
         strength = deviation * 0.05 * max(0.0, 1 - fraction / 0.75) ** 2
         noise = strength * torch.randn(w.shape, generator=source)
-        loss = distortion(generator.spread(w + noise), target).sum()
+        loss = distortion(generator.spread(w + noise).contiguous(), target).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -4,7 +4,12 @@ Nothing here knows a generator or torch, and nothing that decides a symbol is fl
 a file reads the same on every machine. docs/format.md is the specification.
 """
 
-from invcomp.bitstream.coder import decode_class_and_segment, decode_segment, encode_segment
+from invcomp.bitstream.coder import (
+    decode_beginning,
+    decode_class_and_segment,
+    decode_segment,
+    encode_segment,
+)
 from invcomp.bitstream.ivc import MAGIC, VERSION, Decoded, IvcFile, decode, encode
 from invcomp.bitstream.tables import PriorTables, frequencies_from_probabilities
 
@@ -15,6 +20,7 @@ __all__ = [
     "IvcFile",
     "PriorTables",
     "decode",
+    "decode_beginning",
     "decode_class_and_segment",
     "decode_segment",
     "encode",

@@ -70,13 +70,39 @@ def decode_class_and_segment(
     return class_index or 0, values
 
 
+def decode_beginning(
+    data: bytes, rows: NDArray[np.int64], tables: PriorTables
+) -> NDArray[np.int32]:
+    """The integers `[m]` that the first bytes of a segment settle, zeros from the first that they
+    do not.
+
+    Whatever bytes follow lie between all zeros and all ones, and a range coder's symbols rise with
+    them: where both ends decode to the same symbols, so does everything between.
+    """
+    found = np.zeros(len(rows), dtype=np.int32)
+    both = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
+    family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
+    for index in range(len(rows)):
+        try:
+            low, high = (int(end.decode(family, weights[index : index + 1])[0]) for end in both)
+        except AssertionError:  # as in _decode
+            break
+        if low != high or low == 2 * tables.largest + 1:  # what an escape means stands at the end
+            break
+        found[index] = low // 2 + 1 if low % 2 else -(low // 2)
+    return found
+
+
+def _decoder(data: bytes) -> Any:
+    words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4").astype(np.uint32)
+    return stream.queue.RangeDecoder(words)
+
+
 def _decode(
     data: bytes, rows: NDArray[np.int64], tables: PriorTables, with_class: bool
 ) -> tuple[int | None, NDArray[np.int32]]:
     """The class, if one is coded ahead of the integers, and the integers."""
-    words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4").astype(np.uint32)
-    decoder = stream.queue.RangeDecoder(words)
-    family = stream.model.Categorical(perfect=False)
+    decoder, family = _decoder(data), stream.model.Categorical(perfect=False)
     class_index: int | None = None
     try:
         if with_class:

@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invcomp.bitstream.coder import decode_class_and_segment, decode_segment, encode_segment
+from invcomp.bitstream.coder import (
+    decode_beginning,
+    decode_class_and_segment,
+    decode_segment,
+    encode_segment,
+)
 from invcomp.bitstream.tables import MAX_SEGMENTS, STEP_INDICES, PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
 
@@ -24,7 +29,7 @@ class Decoded(NamedTuple):
     """What a file holds.
 
     Attributes:
-        integers: quantised coordinates, `[K]`, zero where a segment was not decoded.
+        integers: quantised coordinates, `[K]`, zero where nothing was decoded.
         class_index: of a class-conditional generator; 0 where there is one class, or where no
             segment was decoded.
     """
@@ -45,6 +50,7 @@ class IvcFile:
             it is the generator's own.
         version: of the format.
         missing: how many more segments the whole file has, where only its beginning was read.
+        beginning: what was read of the first of those.
 
     Raises:
         ImageError: the original size does not fit the format.
@@ -57,6 +63,7 @@ class IvcFile:
     original_size: tuple[int, int] | None = None
     version: int = VERSION
     missing: int = 0
+    beginning: bytes = b""
 
     def __post_init__(self) -> None:
         if self.version != VERSION or len(self.fingerprint) != 4:
@@ -92,7 +99,7 @@ class IvcFile:
         Args:
             data: the file.
             first: read the first so many bytes alone, as if no more had come: those segments that
-                lie whole in them. The data itself may then be cut short, as a download that broke
+                lie whole in them, and the beginning of the next. The data itself may then be cut short, as a download that broke
                 off: what there is of it cannot be verified, as the checksum is that of the whole.
 
         Raises:
@@ -127,7 +134,15 @@ class IvcFile:
             raise BitstreamError(f"altered: there is no format version {version}")
         segments = _whole_segments(data, at, lengths, len(whole) if verified else None)
         missing = len(lengths) + 1 - len(segments)
-        return cls(data[3:7], data[7], segments, _read_options(options), missing=missing)
+        beginning = data[at + sum(map(len, segments)) :] if missing else b""
+        return cls(
+            data[3:7],
+            data[7],
+            segments,
+            _read_options(options),
+            missing=missing,
+            beginning=beginning,
+        )
 
 
 def encode(
@@ -181,7 +196,8 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> D
     Args:
         file: what `IvcFile.unpack` gave.
         tables: the tables of the bundle that the file names.
-        segments: how many of the segments to decode, from the first; None for all.
+        segments: how many of the segments to decode, from the first; None for all, and for what
+            the beginning of the next one settles.
 
     Raises:
         BitstreamError: a segment is altered, or the file has other segments than the tables.
@@ -199,6 +215,9 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> D
             class_index, integers[part] = decode_class_and_segment(data, rows[part], tables)
         else:
             integers[part] = decode_segment(data, rows[part], tables)
+    if segments is None and file.missing:
+        part = tables.segments[len(file.segments)]
+        integers[part] = decode_beginning(file.beginning, rows[part], tables)
     return Decoded(integers, class_index)
 
 

@@ -104,7 +104,7 @@ def prepare(
 
         fetched = download_progress(meter, generator)
         if keep:
-            bundle = load_bundle(generator, fetched)
+            bundle = replace(load_bundle(generator, fetched), aids=SearchAids())
         else:
             opened = open_generator(generator, fetched)
             bundle = make(opened, output, options, photographs, progress, device, compiled)

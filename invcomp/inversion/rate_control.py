@@ -44,6 +44,7 @@ class RateControl:
         step_index: of the quantiser's step to begin with.
         options: how much to try.
         progress: called after every step.
+        region: as of `Search.run`.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class RateControl:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
+        region: Tensor | None = None,
     ) -> None:
         self.search, self.step_index, self.progress = search, step_index, progress
+        self.region = region
         self.options, self.started = options, time.monotonic()
 
     def within_bytes(
@@ -166,7 +169,7 @@ class RateControl:
         if options.seconds is not None:
             options = replace(options, seconds=options.seconds / (1 + share))
         for descent, schedule in self.search.descend(
-            photographs, self.step_index, options, self._scaled(share), places
+            photographs, self.step_index, options, self._scaled(share), places, self.region
         ):
             due = [move for move in left if move <= schedule.fraction < 1]
             if due:

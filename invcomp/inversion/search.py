@@ -106,7 +106,6 @@ class Search:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
         self.candidate_classes = candidate_classes.to(candidates.device)
         self.classes = len(coordinates.mean)
-        self.region: Tensor | None = None  # weights of places, [1, 1, R, R], of the next search
 
     def run(
         self,
@@ -115,6 +114,7 @@ class Search:
         options: SearchOptions,
         progress: ProgressCallback | None = None,
         places: int = 1,
+        region: Tensor | None = None,
     ) -> Starts:
         """Quantised coordinates and classes of photographs.
 
@@ -124,6 +124,7 @@ class Search:
             options: how much to try.
             progress: called after every step.
             places: of the descent's graph; where there are fewer photographs, copies fill it.
+            region: how much each place matters, [1, 1, R, R]; None: all alike.
 
         Returns:
             Integers, int32 [N, K], and classes.
@@ -131,7 +132,8 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
-        for descent, _ in self.descend(photographs, step_index, options, progress, places):
+        steps = self.descend(photographs, step_index, options, progress, places, region)
+        for descent, _ in steps:
             last = descent
         return Starts(last.integers(), last.classes)[: len(photographs)]
 
@@ -142,16 +144,17 @@ class Search:
         options: SearchOptions,
         progress: ProgressCallback | None = None,
         places: int = 1,
+        region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
         """The descent of `run` after each of its steps; whoever watches may change its aim."""
         work = _Work(self, options, len(photographs), progress)
-        start = self.start(photographs, step_index, options, work)
+        start = self.start(photographs, step_index, options, work, region)
         copies = max(places - len(photographs), 0)
         start = Starts.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
         quick = self.quick_for(options)
-        target = self._target(features, photographs, quick)
+        target = self._target(features, photographs, quick, region)
         descent = Descent(
             self.space,
             target,
@@ -181,6 +184,7 @@ class Search:
         step_index: int,
         options: SearchOptions,
         work: _Work | None = None,
+        region: Tensor | None = None,
     ) -> Starts:
         """The best start of each photograph [N, 3, H, W]: screening, then successive halving.
 
@@ -196,14 +200,23 @@ class Search:
             )
         work = work or _Work(self, options, len(photographs), None)
         return Starts.join(
-            [self._start_of_one(one[None], step_index, options, work) for one in photographs]
+            [
+                self._start_of_one(one[None], step_index, options, work, region)
+                for one in photographs
+            ]
         )
 
-    def _target(self, features: Tensor, photographs: Tensor, quick: Distortion | None) -> Target:
+    def _target(
+        self,
+        features: Tensor,
+        photographs: Tensor,
+        quick: Distortion | None,
+        region: Tensor | None,
+    ) -> Target:
         """The features of photographs as what is to be reached, in the region that matters."""
         weights = None
-        if self.region is not None:
-            weights = self.distortion.features.weights(photographs, self.region)
+        if region is not None:
+            weights = self.distortion.features.weights(photographs, region)
         return Target(features, self.distortion, quick, weights)
 
     def warm(self, options: SearchOptions) -> bool:
@@ -227,7 +240,12 @@ class Search:
         return torch.cat([errors.minimum(deviations[: len(errors)]), deviations[len(errors) :]])
 
     def _start_of_one(
-        self, photograph: Tensor, step_index: int, options: SearchOptions, work: _Work
+        self,
+        photograph: Tensor,
+        step_index: int,
+        options: SearchOptions,
+        work: _Work,
+        region: Tensor | None,
     ) -> Starts:
         first = self._means(options)
         if self.warm(options):
@@ -236,7 +254,7 @@ class Search:
         if followed == 1 and len(first) == 1:
             return first
         quick = self.quick_for(options)
-        target = self._target(self.distortion.target(photograph), photograph, quick)
+        target = self._target(self.distortion.target(photograph), photograph, quick, region)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]

@@ -63,7 +63,7 @@ class FitOptions:
 
 
 ENCODER = FitOptions(steps=4000, batch=48, learning_rate=1e-3, weight_decay=0.02)
-SHORTCUT = FitOptions(steps=1200, batch=8, learning_rate=3e-3)
+SHORTCUT = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
 PROXY = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
 
 
@@ -188,7 +188,7 @@ def train_aids(
     """The bundle with what makes its search fast, and how good that is.
 
     Args:
-        bundle: without classes.
+        bundle: without classes; what aids it has are kept, only missing ones are trained.
         folder: for the pairs and checkpoints; checkpoints go when all is done.
         count: pairs.
         device: where it runs.
@@ -203,12 +203,14 @@ def train_aids(
         raise OptionError("an encoder is for models without classes")
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
-    encoder, explained = train_encoder(
-        bundle, pairs, Place(folder / "encoder.training", device, progress), ENCODER
-    )
-    quality = {"energy of coordinates that the encoder explains": explained}
-    shortcut = None
-    if Shortcut.fits(bundle.generator):
+    encoder, shortcut = bundle.aids.encoder, bundle.aids.shortcut
+    quality = {}
+    if encoder is None:
+        encoder, explained = train_encoder(
+            bundle, pairs, Place(folder / "encoder.training", device, progress), ENCODER
+        )
+        quality["energy of coordinates that the encoder explains"] = explained
+    if shortcut is None and Shortcut.fits(bundle.generator):
         place = Place(folder / "shortcut.training", device, progress, compiled)
         shortcut, distortion = train_shortcut(bundle, pairs, place, SHORTCUT)
         quality["distortion of the short cut"] = distortion

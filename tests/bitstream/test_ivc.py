@@ -159,10 +159,36 @@ def test_the_beginning_of_a_file() -> None:
         cut = IvcFile.unpack(data[:first], first) if first < len(data) else file
         assert cut.segments == file.segments[:whole]
         assert len(cut.segments) + cut.missing == 3
-        assert (decode(cut, prior).integers == decode(file, prior, segments=whole).integers).all()
+        assert (
+            decode(cut, prior, segments=whole).integers
+            == decode(file, prior, segments=whole).integers
+        ).all()
         with pytest.raises(BitstreamError, match=r"truncated|cut short"):
             IvcFile.unpack(data[:first] if first < len(data) else data[:-1])
     assert IvcFile.unpack(data, len(data) + 9) == file
+
+
+def test_every_byte_of_a_beginning_brings_more() -> None:
+    prior, data = realistic_tables(), realistic_file(80, 1)
+    whole = decode(IvcFile.unpack(data), prior).integers
+    wrong = []
+    for first in range(12 + len(IvcFile.unpack(data).segments[0]), len(data) + 1):
+        found = decode(IvcFile.unpack(data[:first], first), prior).integers
+        settled = int(np.flatnonzero(found).max(initial=-1)) + 1
+        assert (found[:settled] == whole[:settled]).all()
+        wrong.append(int((found != whole).sum()))
+    assert wrong == sorted(wrong, reverse=True)
+    assert wrong[-1] < 0.02 * len(whole)  # the very last bits: any byte might have followed
+    assert len(set(wrong)) > 0.8 * len(wrong)
+
+
+def test_a_beginning_may_mean_nothing() -> None:
+    prior, data = realistic_tables(), realistic_file(80, 1)
+    file = IvcFile.unpack(data, 12 + len(IvcFile.unpack(data).segments[0]))
+    source = np.random.default_rng(5)
+    for size in range(40):
+        noise = dataclasses.replace(file, beginning=source.bytes(size))
+        assert decode(noise, prior).integers.shape == (700,)
 
 
 def test_too_little_of_a_file() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from .generators.weights import (
     tensors_of,
 )
 from .inversion.aids import SearchAids
+from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
 from .latents.rate import PriorShape
 
@@ -63,7 +65,7 @@ class Settings:
         name: of the bundle, for people.
         beta: weight of squared error in the distortion.
         shape: of the coordinates' prior, as the search's rate term takes it.
-        coarsest, finest: step indices of quality 0 and 100; between them it is linear.
+        quality_steps: step indices of `inversion.quality.QUALITIES`; between them it is linear.
         default_quality: what `compress` takes when nothing is said.
         made: how the bundle was made, for `models info`.
         original: what the bundle is a proxy of; None: it is none.
@@ -72,8 +74,7 @@ class Settings:
     name: str
     beta: float = 0.5
     shape: PriorShape = field(default_factory=PriorShape)
-    coarsest: int = 32
-    finest: int = 132
+    quality_steps: tuple[int, ...] = LINEAR_STEPS
     default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
     original: Original | None = None
@@ -86,15 +87,25 @@ class Settings:
         """
         if not 0 <= quality <= 100:
             raise OptionError(f"quality {quality} is not in 0..100")
-        return round(self.coarsest + (self.finest - self.coarsest) * quality / 100)
+        return step_of_quality(quality, self.quality_steps)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
-        """The inverse of `dataclasses.asdict` through JSON."""
+        """The inverse of `dataclasses.asdict` through JSON.
+
+        Raises:
+            ValueError, TypeError, KeyError: a file's values are not such settings.
+        """
+        values = dict(values)
         original = values.get("original")
+        if "coarsest" in values:  # of a bundle from before there were tables
+            steps: Sequence[int] = linear_steps(values.pop("coarsest"), values.pop("finest"))
+        else:
+            steps = values["quality_steps"]
         return cls(
             **{
                 **values,
+                "quality_steps": checked_steps(steps),
                 "shape": PriorShape(**values["shape"]),
                 "original": None if original is None else Original(**original),
             }

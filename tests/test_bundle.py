@@ -1,8 +1,10 @@
 """Bundles: written, read, joined, checked."""
 
 import dataclasses
+import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from invcomp.bundle import Settings, find_bundle, load_bundle, read_bundle, read
 from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.generators.hub import KNOWN_MODELS
+from invcomp.inversion.quality import LINEAR_STEPS
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
@@ -77,7 +80,8 @@ def test_fingerprint_covers_what_decoding_needs() -> None:
         dataclasses.replace(bundle, tables=with_tables(segment_ends=(8, 25, 64))),
     ]
     assert len({expected, *(other.fingerprint for other in changed)}) == 4
-    assert dataclasses.replace(bundle, settings=Settings("other")).fingerprint == expected
+    others = Settings("other", quality_steps=(1, 2, 3, 4, 5))
+    assert dataclasses.replace(bundle, settings=others).fingerprint == expected
     with torch.no_grad():
         bundle.generator.constant[0, 0, 0, 0] += 1e-3
     assert bundle.fingerprint != expected
@@ -114,6 +118,85 @@ def test_altered_and_damaged_bundles_are_refused(path: Path, tmp_path: Path) -> 
     save_file({"x": torch.zeros(1)}, altered)
     with pytest.raises(BundleError, match="not a bundle"):
         read_bundle(altered)
+
+
+def with_settings(path: Path, target: Path, **changes: Any) -> Path:
+    """A bundle's file with other settings; None takes one out."""
+    tensors, metadata = load_file(path), read_metadata(path)
+    settings = {**json.loads(metadata["settings"]), **changes}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    save_file(tensors, target, {**metadata, "settings": json.dumps(settings)})
+    return target
+
+
+def test_a_table_of_qualities_is_read_back(tmp_path: Path) -> None:
+    steps = (10, 20, 60, 61, 255)
+    settings = Settings("own", quality_steps=steps)
+    dataclasses.replace(tiny_bundle(), settings=settings).save(tmp_path / "own.ivm")
+    again = read_bundle(tmp_path / "own.ivm").settings
+    assert again == settings
+    assert [again.step_index(quality) for quality in (0, 25, 50, 75, 100)] == list(steps)
+    assert again.step_index(40) == 44
+
+
+def test_bundles_from_before_there_were_tables(path: Path, tmp_path: Path) -> None:
+    old = with_settings(path, tmp_path / "old.ivm", quality_steps=None, coarsest=32, finest=132)
+    settings = read_bundle(old).settings
+    assert settings == tiny_bundle().settings
+    assert settings.quality_steps == LINEAR_STEPS
+    assert [settings.step_index(quality) for quality in range(101)] == list(range(32, 133))
+    other = with_settings(path, tmp_path / "x.ivm", quality_steps=None, coarsest=0, finest=80)
+    assert read_bundle(other).settings.quality_steps == (0, 20, 40, 60, 80)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [32, 57, 82, 107],
+        [32, 57, 82, 107, 132, 157],
+        [32, 57, 57, 107, 132],
+        [132, 107, 82, 57, 32],
+        [-1, 57, 82, 107, 132],
+        [32, 57, 82, 107, 256],
+        [32, 57, 82.5, 107, 132],
+        [32, 57, "82", 107, 132],
+        [False, True, 82, 107, 132],
+        [32, 57, [82], 107, 132],
+        "fives",
+        {},
+        5,
+        None,
+    ],
+)
+def test_bad_tables_are_refused(path: Path, tmp_path: Path, steps: Any) -> None:
+    bad = with_settings(path, tmp_path / "bad.ivm", quality_steps=steps)
+    with pytest.raises(BundleError, match=r"bad\.ivm: damaged bundle \(.+\)$") as raised:
+        read_bundle(bad)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "ends", [{"coarsest": 32}, {"coarsest": 32, "finest": 1000}, {"coarsest": "a", "finest": 132}]
+)
+def test_bad_ends_of_an_old_bundle_are_refused(
+    path: Path, tmp_path: Path, ends: dict[str, Any]
+) -> None:
+    bad = with_settings(path, tmp_path / "bad.ivm", quality_steps=None, **ends)
+    with pytest.raises(BundleError, match=r"bad\.ivm: damaged bundle"):
+        read_bundle(bad)
+
+
+def test_the_fingerprints_of_what_ships() -> None:
+    """Files name their bundle by it: another table of qualities must not change it."""
+    assert {
+        name: read_metadata(m.prepared)["fingerprint"][:8] for name, m in KNOWN_MODELS.items()
+    } == {
+        "faces-1024": "b82de8ed",
+        "avatars-64": "97c783b4",
+        "dcgan-faces-64": "9bc56db9",
+        "dcgan-eyes-128": "60b37974",
+    }
+    assert load_bundle("avatars-64").digest.hex()[:8] == "97c783b4"
 
 
 def test_missing_bundles_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
-"""Prepares a generator for compression: perceptual coordinates, starts, and calibrated priors."""
+"""Prepares a generator for compression: perceptual coordinates, starts, priors, qualities."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from PIL import Image
@@ -17,19 +19,21 @@ from .bitstream import IvcFile, decode
 from .bitstream.tables import PriorTables
 from .bundle import Bundle, Settings
 from .codec import Codec, choose_device, has_fast_bfloat16
-from .errors import BundleError, ImageError, OptionError
+from .errors import BundleError, ImageError, OptionError, OutputError
 from .files import atomic_write
 from .frame import to_pil
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
+from .inversion.quality import fit_steps
 from .latents.calibration import Coded, fit_prior, provisional_scales
 from .latents.coordinates import perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.prior import Prior, prior_of
-from .latents.rate import PriorShape, make_tables
+from .latents.rate import PriorShape, make_tables, step_of
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
+MEASURED_STEPS = (42, 72, 102, 132)  # indices at which the table of qualities is measured
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,16 @@ def prepare(
 ) -> Bundle:
     """Makes a generator's bundle and writes it.
 
-    A killed run goes on where it stopped: draws and coded photographs are kept beside the output
-    until it is written.
+    A killed run goes on where it stopped: draws, coded photographs and their LPIPS are kept beside
+    the output until it is written.
 
     Args:
         generator: of the interface in generators/base.py.
         output: the bundle's file, .ivm; its stem is the bundle's name.
         options: how much to draw and keep.
         photographs: of the domain, in the generator's frame: priors are fitted to how they are
-            coded. Without any, priors are those of the generator's own samples.
+            coded, and qualities to their LPIPS. Without any, priors are those of the generator's
+            own samples, and qualities the linear table.
         progress: called with stage, done and total.
         device: where it runs.
         compiled: through torch.compile.
@@ -130,7 +135,11 @@ def prepare(
             tables=_tables(scales, shape, len(prior.mean)),
             settings=replace(settings, shape=shape),
         )
+        bundle = calibrate_quality(
+            bundle, photographs, record_beside(output), progress, device, compiled
+        )
     bundle.save(output, generator=include_generator)
+    record_beside(output).unlink(missing_ok=True)
     draws_path.unlink(missing_ok=True)
     for path in coded_folder.glob("*.ivc"):
         path.unlink()
@@ -254,12 +263,8 @@ def _code(
         progress("calibration", index, len(photographs))
         kept = folder / f"{path.name}.ivc"
         if not kept.is_file():
-            try:
-                photograph = to_pil(Image.open(path))
-            except OSError as error:
-                raise ImageError(f"{path}: {error}") from error
             data = codec.compress(
-                photograph, quality=options.calibration_quality, search=SearchOptions()
+                _read(path), quality=options.calibration_quality, search=SearchOptions()
             )
             with atomic_write(kept) as temporary:
                 temporary.write_bytes(data)
@@ -267,3 +272,123 @@ def _code(
         coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables).integers)))
     progress("calibration", len(photographs), len(photographs))
     return coded
+
+
+def _read(photograph: Path) -> Image.Image:
+    try:
+        return to_pil(Image.open(photograph))
+    except OSError as error:
+        raise ImageError(f"{photograph}: {error}") from error
+
+
+# The table of qualities --------------------------------------------------------------------------
+
+
+def record_beside(output: Path) -> Path:
+    """The file of the LPIPS that were measured for a bundle not yet written."""
+    return output.with_name(output.name + ".lpips")
+
+
+def calibrate_quality(
+    bundle: Bundle,
+    photographs: Sequence[Path],
+    record: Path,
+    progress: StageProgress = lambda stage, done, total: None,
+    device: str = "auto",
+    compiled: bool | None = False,
+    search: SearchOptions | None = None,
+) -> Bundle:
+    """The bundle with the table by which a quality means the same LPIPS as in other bundles.
+
+    Every photograph is coded at MEASURED_STEPS. What decodes, and so the fingerprint, is as it was.
+
+    Args:
+        bundle: with its final priors.
+        photographs: of the domain, in the generator's frame, at least one.
+        record: a file that keeps every LPIPS, by which a killed run goes on; it is not deleted.
+        progress: called with stage, done and total.
+        device: where it runs.
+        compiled: as of `Codec`.
+        search: how the photographs are coded; None: as by default.
+
+    Raises:
+        ImageError: a photograph cannot be read.
+        BundleError: the record is of another bundle or search.
+        OutputError: the record cannot be written.
+    """
+    search = search or SearchOptions()
+    kept = _Record(record, bundle, search)
+    codec = Codec(bundle, device, compiled)
+    measured: dict[int, list[float]] = {index: [] for index in MEASURED_STEPS}
+    total, done = len(photographs) * len(MEASURED_STEPS), 0
+    for path in photographs:
+        picture = _read(path)
+        digest = hashlib.sha256(picture.tobytes()).hexdigest()
+        for index in MEASURED_STEPS:
+            progress("quality", done, total)
+            lpips = kept.found.get((digest, index))
+            if lpips is None:
+                encoded = next(codec.encode([picture], step=step_of(index), search=search))
+                lpips = encoded.lpips
+                kept.add(digest, path.name, index, lpips)
+            measured[index].append(lpips)
+            done += 1
+    progress("quality", total, total)
+    means = {index: fmean(values) for index, values in measured.items()}
+    made = {
+        "photographs": len(photographs),
+        "fast": search.fast,
+        "lpips": {str(index): mean for index, mean in means.items()},  # by step index, as in JSON
+    }
+    settings = replace(
+        bundle.settings,
+        quality_steps=fit_steps(means),
+        made={**bundle.settings.made, "quality": made},
+    )
+    return replace(bundle, settings=settings)
+
+
+class _Record:
+    """LPIPS by photograph and step, one a line of a file that a killed run goes on with.
+
+    Attributes:
+        found: LPIPS by the digest of a photograph's pixels and the step index.
+    """
+
+    def __init__(self, path: Path, bundle: Bundle, search: SearchOptions) -> None:
+        self.path = path
+        self.found: dict[tuple[str, int], float] = {}
+        made_for = {
+            "bundle": bundle.digest.hex(),
+            "aids": bundle.aids.metadata(),
+            "search": asdict(search),
+        }
+        try:
+            self._read(json.dumps(made_for))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
+
+    def _read(self, made_for: str) -> None:
+        """Takes in what is there, less a last line that was never finished."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        first, *lines = whole.decode().splitlines() or [made_for]
+        if first != made_for:
+            raise BundleError(
+                f"{self.path} was begun with another bundle or search: delete it to start anew"
+            )
+        for line in map(json.loads, lines):
+            self.found[line["photograph"], line["step_index"]] = float(line["lpips"])
+        if whole != content or not whole:
+            with atomic_write(self.path, force=True) as temporary:
+                temporary.write_bytes(whole or f"{made_for}\n".encode())
+
+    def add(self, photograph: str, name: str, step_index: int, lpips: float) -> None:
+        """Keeps the LPIPS of a photograph, given by its digest and, for people, its name."""
+        self.found[photograph, step_index] = lpips
+        line = {"name": name, "photograph": photograph, "step_index": step_index, "lpips": lpips}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error

@@ -1,21 +1,25 @@
 """`prepare` on a small generator: what it makes compresses, and a broken run goes on."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
-from invcomp.errors import BundleError, OptionError
+from invcomp.errors import BundleError, ImageError, OptionError
 from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
 from invcomp.generators.importers.biggan import Config, from_state
 from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.inversion.options import SearchOptions
-from invcomp.preparation import PrepareOptions, prepare
+from invcomp.inversion.quality import LINEAR_STEPS, fit_steps
+from invcomp.latents.rate import step_of
+from invcomp.preparation import MEASURED_STEPS, PrepareOptions, calibrate_quality, prepare
 
 from .generators.biggan_state import published_state
 from .tiny import tiny_bundle, tiny_conditional_generator
@@ -35,15 +39,18 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     seen = []
     prepare(generator, path, OPTIONS, photographs, lambda *stage: seen.append(stage), "cpu")
     assert ("metric", 120, 120) in seen
-    assert seen[-1] == ("calibration", 2, 2)
+    assert ("calibration", 2, 2) in seen
+    assert seen[-1] == ("quality", 8, 8)
     assert sorted(tmp_path.iterdir()) == sorted([*photographs, path])  # no checkpoint stays
     bundle = read_bundle(path)
     assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
+    means = bundle.settings.made["quality"]["lpips"]
+    assert bundle.settings.quality_steps == fit_steps({int(s): means[s] for s in means})
     codec = Codec(bundle, "cpu", compiled=False)
     with torch.no_grad():
         picture = generator(generator.spread(generator.sample(normal(1, 32, seed=9))))
     photograph = from_picture(picture)
-    encoded = next(codec.encode([photograph], search=SearchOptions(steps=40)))
+    encoded = next(codec.encode([photograph], step=0.03, search=SearchOptions(steps=40)))
     coarse = codec.decompress(encoded.data, segments=0)  # the mean picture
     start = codec.features.lpips_distance(*map(_tensor, (photograph, coarse)))
     assert encoded.lpips < 0.8 * float(start)
@@ -87,6 +94,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
     sample = generator.spread(generator.sample(normal(1, z_size, seed=9), torch.tensor([1])))
     photograph = from_picture(generator(sample))
     data = codec.compress(photograph, search=SearchOptions(steps=10, class_index=1))
+    assert bundle.settings.quality_steps == LINEAR_STEPS  # without photographs
     assert decode(IvcFile.unpack(data), codec.tables).class_index == 1
     assert codec.decompress(data).size == (32, 32)
 
@@ -122,6 +130,88 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.ivm.draws").write_bytes(b"not a checkpoint")
     with pytest.raises(BundleError, match="delete it"):
         prepare(generator, tmp_path / "own.ivm", OPTIONS, device="cpu")
+
+
+SHORT = SearchOptions(steps=6, starts=1)
+
+
+def test_the_table_is_of_what_files_measure(tmp_path: Path, photographs: list[Path]) -> None:
+    bundle, record = tiny_bundle(), tmp_path / "a.lpips"
+    made = calibrate_quality(bundle, photographs, record, device="cpu", search=SHORT)
+    assert made.fingerprint == bundle.fingerprint
+    codec = Codec(bundle, "cpu", compiled=False)
+    pictures = [Image.open(path) for path in photographs]
+    means = {}
+    for index in MEASURED_STEPS:
+        files = codec.encode(pictures, step=step_of(index), search=SHORT)
+        means[index] = sum(encoded.lpips for encoded in files) / len(pictures)
+    kept = made.settings.made["quality"]["lpips"]
+    assert kept == pytest.approx({str(index): mean for index, mean in means.items()}, rel=1e-4)
+    assert made.settings.quality_steps == fit_steps({int(index): kept[index] for index in kept})
+
+
+def test_a_broken_measurement_goes_on(tmp_path: Path, photographs: list[Path]) -> None:
+    bundle, record = tiny_bundle(), tmp_path / "own.ivm.lpips"
+    whole = calibrate_quality(bundle, photographs, tmp_path / "whole", device="cpu", search=SHORT)
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_quality(bundle, photographs, record, stop, "cpu", search=SHORT)
+    lines = record.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 5
+    # the last line was cut short, and the first photograph's LPIPS is one that no search gives
+    first = json.dumps({**json.loads(lines[1]), "lpips": 0.9}).encode() + b"\n"
+    record.write_bytes(b"".join([lines[0], first, *lines[2:5], lines[5][:20]]))
+    resumed = calibrate_quality(bundle, photographs, record, device="cpu", search=SHORT)
+    lpips = [json.loads(line)["lpips"] for line in record.read_bytes().splitlines()[1:]]
+    assert len(lpips) == 12
+    expected = whole.settings.made["quality"]["lpips"] | {
+        "42": resumed.settings.made["quality"]["lpips"]["42"]
+    }
+    assert resumed.settings.made["quality"]["lpips"] == pytest.approx(expected, rel=1e-4)
+    difference = expected["42"] - whole.settings.made["quality"]["lpips"]["42"]
+    assert difference == pytest.approx((0.9 - json.loads(lines[1])["lpips"]) / 3, rel=1e-3)
+
+
+def test_a_killed_preparation_measures_what_is_left(
+    tmp_path: Path, photographs: list[Path]
+) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("quality", 2):
+            raise KeyboardInterrupt
+
+    generator, output = tiny_bundle().generator, tmp_path / "own.ivm"
+    one = photographs[:1]
+    with pytest.raises(KeyboardInterrupt):
+        prepare(generator, output, OPTIONS, one, stop, "cpu")
+    assert not output.exists()
+    record = tmp_path / "own.ivm.lpips"
+    kept = [json.loads(line)["lpips"] for line in record.read_bytes().splitlines()[1:]]
+    assert len(kept) == 2
+    bundle = prepare(generator, output, OPTIONS, one, device="cpu")
+    means = bundle.settings.made["quality"]["lpips"]
+    assert [means["42"], means["72"]] == kept
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_records_of_something_else_are_refused(tmp_path: Path, photographs: list[Path]) -> None:
+    record = tmp_path / "own.ivm.lpips"
+    search = SearchOptions(steps=2, starts=1)
+    made = calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=search)
+    assert made.settings.made["quality"]["photographs"] == 1
+    good = record.read_bytes()
+    with pytest.raises(BundleError, match="another bundle or search: delete it"):
+        calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=SHORT)
+    assert record.read_bytes() == good
+    for damage in (b"{}\n", b"[]\n", b"no json\n", b"\xff\n"):
+        record.write_bytes(good + damage)
+        with pytest.raises(BundleError, match=r"own\.ivm\.lpips is damaged .+: delete it"):
+            calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=search)
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        calibrate_quality(tiny_bundle(), [tmp_path / "gone.png"], tmp_path / "new", device="cpu")
 
 
 def test_options_out_of_range() -> None:

@@ -28,7 +28,10 @@ def compress(
     quality: Annotated[
         float | None,
         typer.Option(
-            metavar="0-100", help="More is better and larger.", show_default="the model's"
+            metavar="0-100",
+            help="More is better and larger: where the model has a table, 50 is LPIPS 0.09 "
+            "on average, 92 half of it.",
+            show_default="the model's",
         ),
     ] = None,
     step: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,8 @@ def prepare(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Photographs of the domain, in the generator's frame: priors are fitted to them.",
+            help="Photographs of the domain, in the generator's frame: priors are fitted to them, "
+            "and measured what --quality of `compress` needs.",
         ),
     ] = None,
     coordinates: Annotated[
@@ -57,7 +59,9 @@ def prepare(
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep", help="Of a bundle, keep coordinates and priors: only --encoder is new."
+            "--keep",
+            help="Of a bundle, keep coordinates and priors: new is only what --encoder trains, and "
+            "with --photos what --quality means.",
         ),
     ] = False,
     pairs: Annotated[
@@ -70,7 +74,7 @@ def prepare(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Prepare a generator for compression: perceptual coordinates and priors.
+    """Prepare a generator for compression: perceptual coordinates, priors, what a quality means.
 
     Takes minutes to hours.
 
@@ -82,7 +86,8 @@ def prepare(
         raise OutputError(reason)
     from ..bundle import load_bundle, open_generator
     from ..errors import OptionError
-    from ..preparation import PrepareOptions
+    from ..inversion.aids import SearchAids
+    from ..preparation import PrepareOptions, calibrate_quality, record_beside
     from ..preparation import prepare as make
 
     given: dict[str, Any] = {
@@ -94,8 +99,8 @@ def prepare(
         "seed": seed,
     }
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
-    if keep and not encoder:
-        raise OptionError("--keep leaves nothing to do without --encoder")
+    if keep and not encoder and photos is None:
+        raise OptionError("--keep leaves nothing to do without --encoder or --photos")
     photographs = _photographs(photos)
     with show.Meter() as meter:
 
@@ -104,7 +109,12 @@ def prepare(
 
         fetched = download_progress(meter, generator)
         if keep:
-            bundle = replace(load_bundle(generator, fetched), aids=SearchAids())
+            bundle = load_bundle(generator, fetched)
+            bundle = replace(bundle, aids=SearchAids()) if encoder else bundle
+            if photographs:
+                bundle = calibrate_quality(
+                    bundle, photographs, record_beside(output), progress, device, compiled
+                )
         else:
             opened = open_generator(generator, fetched)
             bundle = make(opened, output, options, photographs, progress, device, compiled)
@@ -117,6 +127,9 @@ def prepare(
             shutil.rmtree(folder)
             for name, value in quality.items():
                 show.result(f"{name}: {value:.3f}")
+        elif keep:
+            bundle.save(output)
+        record_beside(output).unlink(missing_ok=True)
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
         f"fingerprint {bundle.fingerprint[:4].hex()}"

@@ -2,12 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from invcomp.bundle import read_bundle
+from invcomp.inversion.aids import SearchAids
+from invcomp.inversion.encoder import Encoder
 from invcomp.training.students import FitOptions
 
+from ..tiny import tiny_bundle
 from .conftest import FAST, Invcomp
 
 SMALL = ("--draws", "12", "--coordinates", "10", "--batch", "4", "--device", "cpu")
@@ -91,4 +98,28 @@ def test_an_encoder_is_added_and_used(
 
 def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     outcome = invcomp("prepare", tiny_model, "-o", tmp_path / "x.ivm", "--keep")
-    assert outcome.errors == ["error: --keep leaves nothing to do without --encoder"]
+    assert outcome.errors == ["error: --keep leaves nothing to do without --encoder or --photos"]
+
+
+def test_a_table_of_qualities_is_given_to_a_bundle(
+    invcomp: Invcomp, photographs: list[Path], tmp_path: Path
+) -> None:
+    """Nothing else of it changes, its aids neither."""
+    aided, output = tmp_path / "aided.ivm", tmp_path / "kept.ivm"
+    aids = SearchAids(Encoder(8).eval().requires_grad_(False))
+    replace(tiny_bundle(), aids=aids).save(aided)
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photographs[0], tmp_path / "photos")
+    arguments = ("--keep", "--photos", tmp_path / "photos", "--device", "cpu")
+    outcome = invcomp("prepare", aided, "-o", output, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "quality" in outcome.err
+    assert "metric" not in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aided.ivm", "kept.ivm", "photos"]
+    old, new = read_bundle(aided), read_bundle(output)
+    assert new.settings.quality_steps != old.settings.quality_steps
+    assert new.fingerprint == old.fingerprint
+    tensors, others = load_file(aided), load_file(output)
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    assert any(name.startswith("encoder") for name in tensors)

@@ -267,6 +267,16 @@ class Codec:
         width, height = size or (self.bundle.resolution,) * 2
         return width * height
 
+    @property
+    def decoding_batch(self) -> int:
+        """How many files one pass of the generator decodes best.
+
+        On a CPU several large pictures at once take longer than one by one, as their feature maps
+        leave its caches (docs/benchmarks.md); of small ones a pass is mostly calls.
+        """
+        pictures = (512 if self.device.type == "cpu" else 2048) ** 2
+        return int(min(max(pictures // self.bundle.resolution**2, 1), 64))
+
     def batch_for(self, images: int) -> int:
         """How many of so many pictures one graph takes: on a CPU one, where more gain nothing.
 

@@ -30,6 +30,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -121,13 +122,15 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
         measure("forward pass alone, float32", lambda: codec.generator(latents), 7)
     data = code()
     measure("decode", lambda: codec.decompress(data), 7)
-    measure("decode 40 files, four at a time", lambda: decode_all(codec, [data] * 40))
+    for size in (codec.decoding_batch, 4):
+        name = f"decode 40 files, {size} at a time"
+        measure(name, partial(decode_all, codec, [data] * 40, size))
     return rows, codec
 
 
-def decode_all(codec: Codec, files: list[bytes]) -> None:
-    for first in range(0, len(files), 4):
-        codec.decompress_batch(files[first : first + 4])
+def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
+    for first in range(0, len(files), size):
+        codec.decompress_batch(files[first : first + size])
 
 
 # Curves ------------------------------------------------------------------------------------------

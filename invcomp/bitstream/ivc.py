@@ -99,8 +99,9 @@ class IvcFile:
         Args:
             data: the file.
             first: read the first so many bytes alone, as if no more had come: those segments that
-                lie whole in them, and the beginning of the next. The data itself may then be cut short, as a download that broke
-                off: what there is of it cannot be verified, as the checksum is that of the whole.
+                lie whole in them, and the beginning of the next. The data itself may then be cut
+                short, as a download that broke off: what there is of it cannot be verified, as the
+                checksum is that of the whole.
 
         Raises:
             VersionError: a newer format version, or an option this program must know and does not.

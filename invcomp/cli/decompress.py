@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..errors import InvcompError
 
-BATCH = 4  # files decoded in one pass of the generator
-
 
 @dataclass(frozen=True)
 class _Task:
@@ -138,8 +136,9 @@ def _decompress_all(
 
     codec = open_codec(model, device, False, meter)
     name = f"decompressing with {codec.bundle.settings.name}"
-    for first in range(0, len(tasks), BATCH):
-        batch = tasks[first : first + BATCH]
+    size = codec.decoding_batch
+    for first in range(0, len(tasks), size):
+        batch = tasks[first : first + size]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
         pictures = _decode(codec, batch, segments, first_bytes)
         for task, picture in zip(batch, pictures, strict=True):

@@ -9,8 +9,8 @@ from ..errors import OptionError
 STEPS = 120
 FAST_STEPS = 60
 LEARNING_RATE = 0.2
-FAST_LEARNING_RATE = 0.4
-QUICKER = 4  # how many steps of a short cut take as long as one of the generator
+FAST_LEARNING_RATE = 0.3
+QUICKER = 2.3  # how many steps of a short cut take as long as one of the generator
 SCREENING_COST = 0.3  # of a forward pass against a whole step
 FOLLOWED_CLASSES = 8
 MEANS = 64  # classes whose means are all screened; of more, those of the candidates

@@ -13,12 +13,12 @@ from invcomp.latents.features import PerceptualFeatures
 
 
 def large(kind: str) -> Generator:
-    """512 px, thin, with pictures of some contrast."""
+    """512 px or, where the last block has half of them, 1024; thin, with some contrast."""
     torch.manual_seed(0)
     if kind == "stylegan2":
         generator: Generator = StyleGAN2((8,) * 8, 8, 8, 2)
     else:
-        generator = MobileStyleGAN(style=8, channels=(8,) * 7)
+        generator = MobileStyleGAN(style=8, channels=(8,) * 8)
     return generator.eval().requires_grad_(False)
 
 

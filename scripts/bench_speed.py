@@ -3,6 +3,7 @@
     python scripts/bench_speed.py a.jpg b.jpg -o runs/speed
     python scripts/bench_speed.py a.jpg -o runs/speed --only stages
     python scripts/bench_speed.py *.jpg -o runs/speed --only files --searches warm fast
+    python scripts/bench_speed.py a.jpg -o runs/speed --only curves --ways projector warm
 
 Three parts, each in this one run, side by side:
 
@@ -188,16 +189,16 @@ def ours(codec: Codec, photograph: Tensor, warm: bool, quick: bool) -> Iterator[
 
 def curve(
     codec: Codec, photograph: Tensor, steps: Iterator[Tensor], metrics: Metrics
-) -> list[dict[str, float]]:
+) -> Iterator[dict[str, float]]:
     """Seconds, step, and both LPIPS at 256 px of the pictures at some steps."""
-    rows, spent, count = [], 0.0, -1
+    spent, count = 0.0, -1
     original = (photograph + 1) / 2
     while True:
         started = time.perf_counter()
         latents = next(steps, None)
         spent += time.perf_counter() - started
         if latents is None:
-            return rows
+            return
         count += 1
         if count in LOOKS:
             with torch.inference_mode():
@@ -206,15 +207,17 @@ def curve(
                 name: float(metrics.distances(name, original, picture))
                 for name in ("lpips_alex", "lpips_vgg")
             }
-            rows.append({"step": count, "seconds": spent, **found})
+            yield {"step": count, "seconds": spent, **found}
 
 
-def curves(codec: Codec, photographs: list[Path], metrics: Metrics) -> list[dict[str, Any]]:
+def curves(
+    codec: Codec, photographs: list[Path], ways: list[str], metrics: Metrics
+) -> list[dict[str, Any]]:
     search = codec.searcher(SearchOptions(), 100)
     rows = []
     for path in photographs:
         picture = fit(Image.open(path), codec.bundle.resolution)[0]
-        for way in WAYS:
+        for way in ways:
             if "warm" in way and search.encoder is None:
                 continue
             steps = (
@@ -265,7 +268,10 @@ def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
     for photograph in sorted({row["photograph"] for row in rows}):
         of_one = [row for row in rows if row["photograph"] == photograph]
         for metric in ("lpips_alex", "lpips_vgg"):
-            end = [row for row in of_one if row["way"] == "projector"][-1]
+            ends = [row for row in of_one if row["way"] == "projector"]
+            if not ends:
+                continue
+            end = ends[-1]
             others = [
                 row for row in of_one if row["way"] != "projector" and row[metric] <= end[metric]
             ]
@@ -321,6 +327,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--only", choices=("stages", "curves", "files"))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--searches", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -332,7 +339,7 @@ def main() -> None:
         lines += [f"| {name} | {value:.3g} | {memory} MB |" for name, value, memory in rows]
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
-        points = curves(codec, arguments.photographs, metrics)
+        points = curves(codec, arguments.photographs, arguments.ways, metrics)
         plot(points, arguments.output / "curves.png")
         lines += ["", *times_shorter(points)]
         results.write_text("".join(json.dumps(point) + "\n" for point in points))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.inversion.descent import PHASES, WINDOW, Schedule
-from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.options import QUICKER, SearchOptions
 
 
 def run(schedule: Schedule, losses: list[float]) -> list[str]:
@@ -79,8 +79,10 @@ def test_the_clock_leaves_the_last_steps_more_time() -> None:
     schedule = Schedule(SearchOptions(full_part=0.15), seconds=1.0, quick=True)
     assert schedule._by_time(0.0) == 0
     assert schedule._by_time(1.0) == pytest.approx(1)
-    # 0.85 quick steps and 0.15 of four times their cost: the switch is at 0.85 / 1.45
-    assert schedule._by_time(0.85 / 1.45) == pytest.approx(0.85)
+    # 0.85 quick steps and 0.15 of QUICKER times their cost
+    switch = 0.85 / (0.85 + 0.15 * QUICKER)
+    assert schedule._by_time(switch) == pytest.approx(0.85)
+    assert switch < 0.8
     plain = Schedule(SearchOptions(full_part=0.15), seconds=1.0)
     assert plain._by_time(0.4) == pytest.approx(0.4)
 

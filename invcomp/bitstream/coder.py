@@ -79,7 +79,7 @@ def decode_beginning(
     Whatever bytes follow lie between all zeros and all ones, and a range coder's symbols rise with
     them: where both ends decode to the same symbols, so does everything between.
     """
-    found = np.zeros(len(rows), dtype=np.int32)
+    symbols = np.zeros(len(rows), dtype=np.int32)
     both = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
     family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
     for index in range(len(rows)):
@@ -89,8 +89,13 @@ def decode_beginning(
             break
         if low != high or low == 2 * tables.largest + 1:  # what an escape means stands at the end
             break
-        found[index] = low // 2 + 1 if low % 2 else -(low // 2)
-    return found
+        symbols[index] = low
+    return _values(symbols)
+
+
+def _values(symbols: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Integers of symbols ordered 0, 1, -1, 2, -2, ...; of an escape's, nothing meant."""
+    return np.where(symbols % 2, symbols // 2 + 1, -(symbols // 2))
 
 
 def _decoder(data: bytes) -> Any:
@@ -108,7 +113,7 @@ def _decode(
         if with_class:
             class_index = decoder.decode(stream.model.Uniform(tables.classes))
         symbols: NDArray[np.int32] = decoder.decode(family, _weights(rows, tables))
-        values = np.where(symbols % 2, symbols // 2 + 1, -(symbols // 2))
+        values = _values(symbols)
         for index in np.flatnonzero(symbols == 2 * tables.largest + 1):
             values[index] = _decode_escape(decoder, tables.largest)
     except AssertionError as error:  # what constriction raises at a point that codes no symbol

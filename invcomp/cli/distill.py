@@ -27,7 +27,12 @@ def distill(
         int, typer.Option(metavar="N", help="Pictures of the model that the proxy learns from.")
     ] = 8000,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the training.", show_default="3600")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of the training.",
+            show_default="1500, or 3600 where it begins at random",
+        ),
     ] = None,
     work: Annotated[
         Path | None,
@@ -50,7 +55,7 @@ def distill(
     Takes an hour or two on a CPU. Stopped and started again, it goes on where it was.
     """
     from ..errors import OutputError
-    from ..training.students import distill as train
+    from ..training.proxy import distill as train
 
     if reason := obstacle(output, force):
         raise OutputError(reason)

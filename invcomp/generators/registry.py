@@ -15,6 +15,7 @@ from ..errors import BundleError, OptionError
 from .base import Generator
 from .biggan import BigGAN
 from .dcgan import DCGAN
+from .mobile_proxy import MobileProxy
 from .mobile_stylegan import MobileStyleGAN
 from .proxy import Proxy
 from .stylegan2 import StyleGAN2
@@ -24,6 +25,7 @@ ENTRY_POINTS = "invcomp.generators"
 GENERATOR_KINDS: dict[str, type[Generator]] = {
     "biggan": BigGAN,
     "dcgan": DCGAN,
+    "mobile_proxy": MobileProxy,
     "mobile_stylegan": MobileStyleGAN,
     "proxy": Proxy,
     "stylegan2": StyleGAN2,

@@ -1,4 +1,4 @@
-"""Small networks that learn from a bundle's generator: encoder, short cut, proxy.
+"""Small networks that learn from a bundle's generator: encoder and short cut; proxy.py has a third.
 
 All learn from pairs (pairs.py), by one loop that can be stopped and gone on with.
 """
@@ -6,8 +6,7 @@ All learn from pairs (pairs.py), by one loop that can be stopped and gone on wit
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,17 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..bundle import Bundle, Original
+from ..bundle import Bundle
 from ..codec import choose_device, has_fast_bfloat16
 from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_picture
-from ..generators.proxy import CHANNELS, Proxy
-from ..generators.weights import round_to_half
 from ..inversion.aids import SearchAids
 from ..inversion.encoder import LEADING, Encoder, see
 from ..inversion.shortcut import Shortcut
-from ..latents.coordinates import Coordinates
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from .pairs import Pairs, Progress, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without
@@ -36,6 +32,7 @@ from .run import load_optimiser, optimiser_tensors, prefixed, without
 Indices = NDArray[np.int64]
 HELD_OUT = 0.04  # part of the pairs that judges and does not train
 SAVE_EVERY = 500  # steps between two checkpoints
+LEAST_SIZE = 0.02  # of a tensor, as the learning rate takes it: it may be zero at the beginning
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,8 @@ class FitOptions:
         batch: pairs a step.
         learning_rate: Adam's, after a ramp of 100 steps; down to zero by a cosine.
         weight_decay: AdamW's.
+        relative: whether the learning rate is a part of each tensor's size (Shazeer & Stern 2018,
+            "Adafactor", section 8): for a student whose weights come from another network.
         seed: of the weights and of the order.
     """
 
@@ -54,6 +53,7 @@ class FitOptions:
     batch: int
     learning_rate: float
     weight_decay: float = 0.0
+    relative: bool = False
     seed: int = 4
 
     def __post_init__(self) -> None:
@@ -64,7 +64,6 @@ class FitOptions:
 
 ENCODER = FitOptions(steps=4000, batch=48, learning_rate=1e-3, weight_decay=0.02)
 SHORTCUT = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
-PROXY = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,8 @@ def fit(
     Raises:
         BundleError: the checkpoint is of another training.
     """
-    optimiser = torch.optim.AdamW(
-        student.parameters(),
-        options.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=options.weight_decay,
-    )
+    groups = [{"params": [value], "size": _size(value, options)} for value in student.parameters()]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=options.weight_decay)
     schedule = _Rate(options)
     path = place.checkpoint
     made_for = json.dumps([name, count, asdict(options)])
@@ -118,7 +113,8 @@ def fit(
     student.train()
     while step < options.steps:
         place.progress(name, step, options.steps)
-        optimiser.param_groups[0]["lr"] = schedule(step)
+        for group in optimiser.param_groups:
+            group["lr"] = group["size"] * schedule(step)
         # by step: so a training that goes on sees what it would have seen
         source = np.random.default_rng([options.seed, step])
         torch.manual_seed(options.seed * 1_000_003 + step)  # dropout
@@ -133,6 +129,13 @@ def fit(
     student.eval().requires_grad_(False)
     place.progress(name, options.steps, options.steps)
     path.unlink(missing_ok=True)
+
+
+def _size(value: Tensor, options: FitOptions) -> float:
+    """What the learning rate of a tensor is multiplied by."""
+    if not options.relative:
+        return 1.0
+    return max(float(value.detach().square().mean().sqrt()), LEAST_SIZE)
 
 
 class _Rate:
@@ -270,7 +273,7 @@ def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, place: Place) -
     return torch.cat(found)
 
 
-# Short cut and proxy -----------------------------------------------------------------------------
+# Short cut -----------------------------------------------------------------------------
 
 
 def train_shortcut(
@@ -293,122 +296,12 @@ def train_shortcut(
             latents = coordinates.means(classes) + found @ basis
         return shortcut.picture(generator, latents)
 
-    lesson = _Pictures(bundle, pairs, picture, device, place.compiled)
+    lesson = PictureLessons(bundle, pairs, picture, device, place.compiled)
     fit("short cut", shortcut, lesson.loss, lesson.learned, options, place)
     return shortcut, lesson.distortion()
 
 
-def distill(
-    bundle: Bundle,
-    output: Path,
-    resolution: int = 128,
-    count: int = 8000,
-    steps: int | None = None,
-    work: Path | None = None,
-    device: str = "auto",
-    compiled: bool = False,
-    progress: Progress = lambda stage, done, total: None,
-) -> tuple[Bundle, float]:
-    """Makes a bundle's proxy and writes it; stopped, it goes on where it was.
-
-    Args:
-        bundle: whose proxy.
-        output: the proxy's file, .ivm; its stem is its name.
-        resolution: of its pictures.
-        count: pairs to learn from.
-        steps: of the training; None: the default.
-        work: folder of pairs and checkpoints, which is kept; None: one beside the output, until
-            it is written.
-        device: where it runs.
-        compiled: through torch.compile.
-        progress: called with stage, done and total.
-
-    Returns:
-        The proxy's bundle and its mean LPIPS against the generator, of held-out pairs.
-
-    Raises:
-        OptionError: no such size.
-        BundleError: the folder is of another bundle.
-        OutputError: something cannot be written.
-    """
-    channels, largest = proxy_channels(resolution), bundle.generator.resolution
-    if resolution > largest:
-        raise OptionError(f"a proxy of {resolution} px: at most the model's {largest} px")
-    folder = work or output.with_name(output.name + ".pairs")
-    seen = min(max(resolution, RESOLUTION), largest)  # those that an encoder learns from, too
-    pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
-    options = PROXY if steps is None else replace(PROXY, steps=steps)
-    place = Place(folder / "proxy.training", device, progress, compiled)
-    proxy, lpips = train_proxy(bundle, pairs, place, options, channels)
-    proxy = replace(proxy, settings=replace(proxy.settings, name=output.stem))
-    proxy.save(output)
-    del pairs
-    if work is None:
-        shutil.rmtree(folder)
-    return proxy, lpips
-
-
-def proxy_channels(resolution: int) -> tuple[int, ...]:
-    """Channels of a proxy: those of 128 px, cut off or gone on with.
-
-    Raises:
-        OptionError: not a power of two from 16 to 512.
-    """
-    if resolution not in (16, 32, 64, 128, 256, 512):
-        raise OptionError(f"resolution {resolution} is not a power of two from 16 to 512")
-    length = (resolution // 4).bit_length() - 1
-    return (*CHANNELS, 32, 16)[:length]
-
-
-def train_proxy(
-    bundle: Bundle,
-    pairs: Pairs,
-    place: Place,
-    options: FitOptions = PROXY,
-    channels: Sequence[int] = CHANNELS,
-) -> tuple[Bundle, float]:
-    """A proxy's bundle, and the proxy's LPIPS against the generator on held-out pairs."""
-    device = choose_device(place.device)
-    torch.manual_seed(options.seed)
-    classes = len(bundle.coordinates.mean)
-    proxy = Proxy(bundle.coordinates.count, channels, classes if classes > 1 else 0).to(device)
-    deviations = bundle.coordinates.deviations
-    proxy.deviations.copy_(deviations)
-    proxy.units[: len(deviations)].copy_(deviations**0.6 * 0.3**0.4)
-    coordinates = proxy_coordinates(bundle.coordinates).to(device)
-
-    def picture(found: Tensor, classes: Tensor) -> Tensor:
-        return proxy(coordinates.latents(found, classes))  # type: ignore[no-any-return]
-
-    lesson = _Pictures(bundle, pairs, picture, device, place.compiled)
-    fit("proxy", proxy, lesson.loss, lesson.learned, options, place)
-    round_to_half(proxy)
-    settings = replace(
-        bundle.settings,
-        name=f"{bundle.settings.name}-proxy",
-        original=Original(bundle.fingerprint.hex(), bundle.generator.resolution),
-        made={"pairs": len(pairs), **asdict(options)},
-    )
-    made = replace(
-        bundle,
-        generator=proxy.to("cpu"),
-        coordinates=coordinates.to("cpu"),
-        settings=settings,
-        aids=SearchAids(bundle.aids.encoder),
-    )
-    return made, lesson.lpips()
-
-
-def proxy_coordinates(coordinates: Coordinates) -> Coordinates:
-    """The coordinates themselves as a proxy's latents, then the class as a one-hot vector."""
-    count, classes = coordinates.count, len(coordinates.mean)
-    own = classes if classes > 1 else 0
-    mean = torch.cat([torch.zeros(classes, count), torch.eye(classes, own)], 1)
-    codes = torch.eye(count, count + own).to(torch.int8)
-    return Coordinates(mean, codes, torch.ones(count), coordinates.deviations)
-
-
-class _Pictures:
+class PictureLessons:
     """Lessons of a student that makes pictures: distortion and absolute error of pixels."""
 
     def __init__(

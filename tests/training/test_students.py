@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from invcomp.bundle import Bundle, find_bundle, read_bundle
+from invcomp.bundle import Bundle
 from invcomp.codec import Codec
-from invcomp.errors import BundleError, MissingBundleError, OptionError
+from invcomp.errors import BundleError, OptionError
 from invcomp.generators.base import normal
-from invcomp.generators.proxy import Proxy
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
 from invcomp.preparation import PrepareOptions, prepare
@@ -20,18 +19,13 @@ from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.students import (
     FitOptions,
     Place,
-    distill,
     fit,
-    proxy_channels,
-    proxy_coordinates,
     train_encoder,
-    train_proxy,
 )
 
 from ..tiny import tiny_bundle, tiny_conditional_generator
 
 COUNT = 240
-CHANNELS = (32, 32, 16)  # of a proxy of 32 px
 
 
 QUICK = PrepareOptions(draws=80, coordinates=64, batch=8, candidates=4, prior_samples=2000)
@@ -136,6 +130,20 @@ def test_a_stopped_student_goes_on_as_if_never_stopped(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_relative_rate_moves_large_weights_further(tmp_path: Path) -> None:
+    student = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        student[0].weight.fill_(10.0)
+        student[1].weight.fill_(0.1)
+    options = FitOptions(steps=1, batch=1, learning_rate=1.0, relative=True)
+    fit(
+        "two", student, lambda _: student(torch.ones(1, 2)).sum(), 1, options, Place(tmp_path / "a")
+    )
+    # Adam's first step is as long as the rate, of which the ramp allows a hundredth at first
+    assert student[0].weight.tolist() == pytest.approx(torch.full((2, 2), 9.9))
+    assert student[1].weight.tolist() == pytest.approx(torch.full((2, 2), 0.099))
+
+
 def test_an_encoder_learns_where_pictures_lie(bundle: Bundle, pairs: Pairs, tmp_path: Path) -> None:
     options = FitOptions(steps=150, batch=32, learning_rate=1e-3)
     encoder, explained = train_encoder(bundle, pairs, Place(tmp_path / "e", "cpu"), options)
@@ -154,62 +162,3 @@ def test_an_encoder_learns_where_pictures_lie(bundle: Bundle, pairs: Pairs, tmp_
 def test_an_encoder_knows_of_no_classes(conditional: Bundle, tmp_path: Path, pairs: Pairs) -> None:
     with pytest.raises(OptionError, match="without classes"):
         train_encoder(conditional, pairs, Place(tmp_path / "e", "cpu"))
-
-
-def test_a_proxy_learns_the_pictures(bundle: Bundle, pairs: Pairs, tmp_path: Path) -> None:
-    def lpips(steps: int) -> float:
-        options = FitOptions(steps=steps, batch=16, learning_rate=2e-3)
-        return train_proxy(bundle, pairs, Place(tmp_path / "p", "cpu"), options, CHANNELS)[1]
-
-    assert lpips(150) < 0.8 * lpips(1)
-
-
-def test_one_file_two_sizes(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "small.ivm"
-    distill(bundle, path, 16, count=30, steps=2, device="cpu")
-    assert [file.name for file in tmp_path.iterdir()] == ["small.ivm"]
-    proxy = Codec.load(path, "cpu", compiled=False)
-    with torch.no_grad():
-        latents = bundle.coordinates.latents(bundle.candidates[:1])
-        pixels = bundle.generator(latents)[0].clamp(-1, 1) / 2 + 0.5
-    full = Codec(bundle, "cpu", compiled=False)
-    data = full.compress(pixels, search=SearchOptions(steps=4, starts=1))
-    assert full.decompress(data).size == (64, 64)
-    assert proxy.decompress(data).size == (16, 16)
-    from_proxy = proxy.compress(pixels, search=SearchOptions(steps=4, starts=1))
-    assert full.decompress(from_proxy).size == (64, 64)  # and no size of its own is written
-    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "cache" / "models").mkdir(parents=True)
-    path.rename(tmp_path / "cache" / "models" / "small.ivm")
-    assert find_bundle(bundle.fingerprint[:4], proxy=True).endswith("small.ivm")
-    with pytest.raises(MissingBundleError):
-        find_bundle(bundle.fingerprint[:4])
-
-
-def test_a_proxy_of_a_model_with_classes(conditional: Bundle, tmp_path: Path) -> None:
-    distill(conditional, tmp_path / "small.ivm", 16, count=9, steps=1, device="cpu")
-    proxy = read_bundle(tmp_path / "small.ivm")
-    assert isinstance(proxy.generator, Proxy)
-    zero = torch.zeros(3, conditional.coordinates.count)
-    with torch.no_grad():
-        each = proxy.generator(proxy.coordinates.latents(zero, torch.arange(3)))
-    assert not torch.equal(each[0], each[1])
-    drawn = proxy.generator.sample(normal(2, proxy.generator.z_size, 0), torch.tensor([1, 2]))
-    assert drawn[:, -3:].tolist() == [[0, 1, 0], [0, 0, 1]]
-
-
-def test_a_proxy_takes_coordinates_as_they_are(bundle: Bundle) -> None:
-    coordinates = proxy_coordinates(bundle.coordinates)
-    drawn = normal(4, bundle.coordinates.count, seed=8)
-    assert torch.equal(coordinates.latents(drawn, torch.zeros(4, dtype=torch.long)), drawn)
-
-
-def test_sizes_of_proxies() -> None:
-    for resolution in (16, 64, 128, 256):
-        channels = proxy_channels(resolution)
-        assert Proxy(10, channels).resolution == resolution
-    assert sum(p.numel() for p in Proxy(650, proxy_channels(128)).parameters()) <= 3e6
-    with pytest.raises(OptionError, match="power of two"):
-        proxy_channels(100)

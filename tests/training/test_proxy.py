@@ -1,5 +1,6 @@
 """Distilling: proxies of a MobileStyleGAN's own layers and of other generators."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from invcomp.preparation import PrepareOptions, prepare
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (
     DRAWN,
+    FROM_ITS_LAYERS,
     begin,
     check_resolution,
     distill,
@@ -69,11 +71,16 @@ def test_the_first_drawing_is_the_best_linear_one(bundle: Bundle, pairs: Pairs) 
             weight -= moved
 
 
-def test_training_makes_it_nearer(bundle: Bundle, pairs: Pairs, tmp_path: Path) -> None:
-    def lpips(steps: int) -> float:
-        return train_proxy(bundle, pairs, Place(tmp_path / "p", "cpu"), 32, steps)[1]
+def test_training_makes_it_nearer(
+    bundle: Bundle, pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quicker = replace(FROM_ITS_LAYERS, learning_rate=0.01)
+    monkeypatch.setattr("invcomp.training.proxy.FROM_ITS_LAYERS", quicker)
 
-    assert lpips(120) < 0.95 * lpips(1)
+    def lpips(steps: int) -> float:
+        return train_proxy(bundle, pairs, Place(tmp_path / "p", "cpu"), 16, steps)[1]
+
+    assert lpips(200) < 0.9 * lpips(1)
 
 
 def test_a_proxy_of_another_generator_learns(conditional: Bundle, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
         return read_bundle(Path(name))
     model = known_model(str(name))
     if model.weights is None:
-        return read_bundle(model.prepared)
+        return _with_aids(read_bundle(model.prepared), model)
     shipped = read_metadata(model.prepared)
     if model.bundle.is_file():
         try:
@@ -258,10 +258,16 @@ def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
 
 
 def _with_aids(bundle: Bundle, model: KnownModel) -> Bundle:
-    """A known model's bundle with the search aids that ship beside it."""
+    """A known model's bundle with the search aids that ship beside it.
+
+    A proxy takes its original's encoder, and has no use for a short cut.
+    """
     if model.aids is None:
         return bundle
-    return replace(bundle, aids=SearchAids.load(model.aids, bundle.fingerprint))
+    aids = SearchAids.load(model.aids, bundle.fingerprint)
+    if bundle.settings.original is not None:
+        aids = SearchAids(aids.encoder)
+    return replace(bundle, aids=aids)
 
 
 def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:

@@ -65,6 +65,18 @@ class Encoded:
         return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What `Codec.encode` was asked for: the same for all of its batches."""
+
+    searcher: Search
+    aim: Goal | int  # a goal, or the index of the quantiser's step
+    options: SearchOptions
+    progress: ProgressCallback | None
+    total: int
+    region: Tensor | None
+
+
 class Codec:
     """Compresses and decompresses pictures of one domain.
 
@@ -180,18 +192,20 @@ class Codec:
             raise OptionError("quality, step and a goal exclude each other")
         index, options = self.step_index(quality, step), search or SearchOptions()
         weights = None if mask is None else region(mask, self.generator.resolution)
+        if not len(images):
+            return
         total = len(images) if total is None else total
-        searcher = self.searcher(options, total) if len(images) else None
+        work = _Work(
+            self.searcher(options, total), goal or index, options, progress, total, weights
+        )
         batch = self.batch_for(total) if batch is None else batch
         if batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
         first = 0
-        while searcher is not None and first < len(images):
+        while first < len(images):
             some = images[first : first + batch]
             try:
-                found = self._encode_batch(
-                    searcher, some, goal or index, options, progress, batch, total, weights
-                )
+                found = self._encode_batch(work, some, batch)
             except torch.cuda.OutOfMemoryError as error:
                 if batch == 1:
                     raise OptionError(
@@ -203,33 +217,28 @@ class Codec:
             first += len(some)
             yield from found
 
-    def _encode_batch(
-        self,
-        searcher: Search,
-        images: Sequence[ImageLike],
-        aim: Goal | int,
-        options: SearchOptions,
-        progress: ProgressCallback | None,
-        batch: int,
-        total: int,
-        weights: Tensor | None,
-    ) -> list[Encoded]:
+    def _encode_batch(self, work: _Work, images: Sequence[ImageLike], batch: int) -> list[Encoded]:
         started = time.perf_counter()
         fitted = [fit(image, self.bundle.resolution) for image in images]
         photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
         photographs = reduce_picture(photographs, self.generator.resolution)
         # a smaller batch would be compiled for anew
-        places = batch if self.compiled and batch < total else len(fitted)
+        places = batch if self.compiled and batch < work.total else len(fitted)
         sizes = [size for _, size in fitted]
         limits: list[int | None] = [None] * len(fitted)
-        if isinstance(aim, Goal):
-            control = RateControl(searcher, self.step_index(), options, progress, weights)
-            limits = [aim.limit(self._pixels(size)) for size in sizes]
-            files = self._reach(aim, limits, control, photographs, sizes, places)
+        if isinstance(work.aim, Goal):
+            control = RateControl(
+                work.searcher, self.step_index(), work.options, work.progress, work.region
+            )
+            limits = [work.aim.limit(self._pixels(size)) for size in sizes]
+            files = self._reach(work.aim, limits, control, photographs, sizes, places)
         else:
-            found = searcher.run(photographs, aim, options, progress, places, weights)
+            index = work.aim
+            found = work.searcher.run(
+                photographs, index, work.options, work.progress, places, work.region
+            )
             files = [
-                encode(integers, aim, self.tables, self.fingerprint, size, class_index)
+                encode(integers, index, self.tables, self.fingerprint, size, class_index)
                 for integers, class_index, size in zip(
                     found.coordinates.cpu().numpy(), found.classes.tolist(), sizes, strict=True
                 )

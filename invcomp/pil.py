@@ -3,6 +3,7 @@
     import invcomp.pil
     image = Image.open("portrait.ivc")    # decoded when its pixels are first asked for
     image.save("smaller.ivc", quality=20)
+    image.save("within.ivc", goal=Goal(bytes=150))    # invcomp.Goal
 
 Pillow has no entry points for formats of other packages, so the import is what registers this one.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .codec import Codec
 
 FORMAT = "IVC"
+OPTIONS = ("quality", "step", "goal", "mask", "search")  # of Codec.encode
 
 
 class IvcImageFile(ImageFile.ImageFile):
@@ -58,10 +60,10 @@ class IvcImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Pillow's `save`, with the options `quality`, `step`, `search` and `model`."""
+    """Pillow's `save`, with the option `model` and those of `OPTIONS`."""
     options = dict(image.encoderinfo)
     codec = _codec(str(options.get("model", "faces-1024")))
-    chosen = {name: options[name] for name in ("quality", "step", "search") if name in options}
+    chosen = {name: options[name] for name in OPTIONS if name in options}
     file.write(codec.compress(image, **chosen))
 
 

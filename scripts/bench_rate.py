@@ -2,6 +2,7 @@
 
     python scripts/bench_rate.py PORTRAITS/ -o runs/rate
     python scripts/bench_rate.py PORTRAITS/ -o runs/rate --lpips 0.06 0.08 0.1
+    python scripts/bench_rate.py PORTRAITS/ -o runs/rate --all --fast
 
 The twelve portraits of bench_faces.py, each at every size in bytes (and at every LPIPS that is
 asked for), and once at the default quality for its time. A killed run goes on where it stopped.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--fast", action="store_true")
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -110,9 +113,9 @@ def main() -> None:
     done = {(row["portrait"], row["label"]) for row in load(results)}
     left = [(name, label) for name in names for label in goals if (name, label) not in done]
     codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
-    options = SearchOptions(steps=arguments.steps)
+    options = SearchOptions(steps=arguments.steps, fast=arguments.fast)
     if left:  # what is compiled or read once must not count as the first portrait's time
-        warm = SearchOptions(steps=2, starts=1)
+        warm = replace(options, steps=2, starts=1)
         with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
             next(codec.encode([image.convert("RGB")], search=warm, total=100))
     for name, label in left:

@@ -1,10 +1,12 @@
-"""Makes pretrained/faces-1024-search.safetensors: the encoder and the short cut of faces-1024.
+"""Makes what ships to make faces-1024 fast and small: its search aids and its proxy, faces-128.
 
     python scripts/prepare_search.py runs/pairs
-    python scripts/prepare_search.py runs/pairs --keep-encoder
+    python scripts/prepare_search.py runs/pairs --only aids --keep-encoder
+    python scripts/prepare_search.py runs/pairs --only proxy --steps 700
 
-The folder takes the pairs (8,000 pictures of 256 px, 1.6 GB), which `invcomp distill faces-1024
---work runs/pairs` learns from too. Stopped, it goes on where it was.
+Writes pretrained/faces-1024-search.safetensors (encoder and short cut) and
+pretrained/faces-128.safetensors (the proxy; its encoder is that of faces-1024). The folder takes
+the pairs (8,000 pictures of 256 px, 1.6 GB). Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from pathlib import Path
 
 from invcomp.bundle import load_bundle
 from invcomp.inversion.aids import SearchAids
+from invcomp.training.proxy import distill
 from invcomp.training.students import train_aids
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+PROXY = "faces-128"
 
 
 def main() -> None:
@@ -27,6 +31,8 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder of the pairs and checkpoints")
     parser.add_argument("--model", default="faces-1024")
     parser.add_argument("--pairs", type=int, default=8000)
+    parser.add_argument("--only", choices=("aids", "proxy"))
+    parser.add_argument("--steps", type=int, help="of the proxy's training")
     parser.add_argument("--keep-encoder", action="store_true", help="train the short cut alone")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
@@ -41,15 +47,24 @@ def main() -> None:
             print(f"{spent:6.0f} s  {stage} {done}/{total}", file=sys.stderr, flush=True)
 
     bundle = load_bundle(arguments.model)
-    kept = bundle.aids.encoder if arguments.keep_encoder else None
-    bundle = replace(bundle, aids=SearchAids(kept))
     compiled, pairs, work = not arguments.no_compile, arguments.pairs, arguments.work
-    aided, quality = train_aids(bundle, work, pairs, compiled=compiled, progress=progress)
-    path = arguments.output / f"{arguments.model}-search.safetensors"
-    aided.aids.save(path, bundle.fingerprint)
-    for name, value in quality.items():
-        print(f"{name}: {value:.4f}")
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    if arguments.only != "proxy":
+        kept = bundle.aids.encoder if arguments.keep_encoder else None
+        bare = replace(bundle, aids=SearchAids(kept))
+        aided, quality = train_aids(bare, work, pairs, compiled=compiled, progress=progress)
+        path = arguments.output / f"{arguments.model}-search.safetensors"
+        aided.aids.save(path, bundle.fingerprint)
+        for name, value in quality.items():
+            print(f"{name}: {value:.4f}")
+        print(f"{path}: {path.stat().st_size:,} bytes")
+    if arguments.only != "aids":
+        path = arguments.output / f"{PROXY}.safetensors"
+        bare, steps = replace(bundle, aids=SearchAids()), arguments.steps
+        _, lpips = distill(
+            bare, path, 128, pairs, steps, work, compiled=compiled, progress=progress
+        )
+        print(f"LPIPS of the proxy from {arguments.model}: {lpips:.4f}")
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

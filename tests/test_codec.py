@@ -20,6 +20,7 @@ from invcomp.errors import (
     OptionError,
 )
 from invcomp.frame import from_picture
+from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
@@ -242,6 +243,13 @@ def test_a_compiled_graph_gets_full_batches(
     encoded = list(codec.encode([photograph] * images, search=options, batch=2))
     assert len(encoded) == images
     assert recorded.batches == batches
+
+
+def test_large_pictures_decode_one_by_one_on_a_cpu(codec: Codec) -> None:
+    assert codec.decoding_batch == 64  # of 64 px
+    large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
+    bundle = dataclasses.replace(codec.bundle, generator=large)
+    assert Codec(bundle, "cpu", compiled=False).decoding_batch == 1
 
 
 def test_where_memory_runs_out_half_as_many_go_on(

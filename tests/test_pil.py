@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file, save_file
 
 import invcomp.pil
-from invcomp import InvcompError, SearchOptions
+from invcomp import Goal, InvcompError, SearchOptions
 from invcomp.bundle import read_bundle, read_metadata
 from invcomp.codec import Codec
 
@@ -35,6 +35,19 @@ def test_save_and_open(file: Path, tiny_model: Path) -> None:
         assert image.info["bundle"] == read_bundle(tiny_model).fingerprint[:4].hex()
         decoded = Codec(read_bundle(tiny_model), "cpu").decompress(file.read_bytes())
         assert np.array_equal(np.asarray(image), np.asarray(decoded))
+
+
+def test_saving_within_a_goal_and_where_it_matters(
+    tiny_model: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    def saved(**options: object) -> bytes:
+        path = tmp_path / "a.ivc"
+        with Image.open(photographs[0]) as image:
+            image.save(path, model=tiny_model, search=SEARCH, **options)
+        return path.read_bytes()
+
+    assert len(saved(goal=Goal(bytes=60))) <= 60
+    assert saved(mask="faces-oval") != saved()
 
 
 def test_opening_decodes_nothing(file: Path, tiny_model: Path) -> None:

@@ -26,6 +26,7 @@ class KnownModel:
         weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
         example: the picture of pretrained/ that shows it.
+        aided_by: whose search aids it takes, if any ship: of a proxy its original's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class KnownModel:
     example: str
     weights: PinnedFile | None = None
     read: Callable[[Path], Generator] | None = None
+    aided_by: str | None = None
 
     @property
     def prepared(self) -> Path:
@@ -44,7 +46,7 @@ class KnownModel:
     def aids(self) -> Path | None:
         """Its search aids, where some ship in pretrained/."""
         try:
-            return pretrained_path(f"{self.name}-search.safetensors")
+            return pretrained_path(f"{self.aided_by or self.name}-search.safetensors")
         except BundleError:
             return None
 
@@ -83,6 +85,13 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
+        ),
+        KnownModel(
+            name="faces-128",
+            description="small proxy of faces-1024, 128 px: the same files, ships whole",
+            licence="Apache-2.0, with the limits of faces-1024, which it descends from: see NOTICE",
+            example="portrait.jpg",
+            aided_by="faces-1024",
         ),
         KnownModel(
             name="avatars-64",

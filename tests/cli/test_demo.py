@@ -45,8 +45,8 @@ def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_
 
 @pytest.mark.parametrize(
     ("arguments", "name", "resolution"),
-    [(("--model", "avatars-64"), "avatar", 64)],
-    ids=["avatars-64"],
+    [((), "portrait", 128), (("--model", "avatars-64"), "avatar", 64)],
+    ids=["faces-128", "avatars-64"],
 )
 def test_what_ships_needs_no_network(
     invcomp: Invcomp,

@@ -38,7 +38,7 @@ from .generators.weights import (
 from .inversion.aids import SearchAids
 from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
-from .latents.rate import PriorShape
+from .latents.rate import PriorScales, PriorShape
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -142,9 +142,9 @@ class Bundle:
         return self.generator.resolution if original is None else original.resolution
 
     @property
-    def prior_scales(self) -> Tensor:
-        """b_k in float, [K]."""
-        return torch.pow(2.0, torch.from_numpy(self.tables.scales.astype(np.float32)) / 16)
+    def prior_scales(self) -> PriorScales:
+        """b_k in float, by step."""
+        return PriorScales.of(self.tables)
 
     @property
     def fingerprint(self) -> bytes:
@@ -167,7 +167,7 @@ class Bundle:
 
     def _own_tensors(self) -> dict[str, Tensor]:
         means = self.coordinates.mean[:, : self._mean_length()]
-        starts = {"candidates": self.candidates}
+        slopes, starts = self.tables.slopes, {"candidates": self.candidates}
         if self.candidate_classes is not None:
             starts["candidate_classes"] = self.candidate_classes
         return {
@@ -181,6 +181,7 @@ class Bundle:
                 [self.tables.first_ratio, self.tables.ratio_stride, *self.tables.segment_ends],
                 dtype=torch.int32,
             ),
+            **({} if slopes is None else {"tables.slopes": torch.from_numpy(slopes)}),
             **starts,
         }
 
@@ -404,4 +405,5 @@ def _read_tables(tensors: dict[str, Tensor], classes: int) -> PriorTables:
         tensors["tables.scales"].numpy(),
         tuple(segment_ends),
         classes,
+        tensors["tables.slopes"].numpy() if "tables.slopes" in tensors else None,
     )

@@ -26,8 +26,8 @@ from .inversion.options import Goal, SearchOptions
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
-from .latents.features import PerceptualFeatures
-from .latents.rate import step_index_of, step_of
+from .latents.features import RESOLUTION, PerceptualFeatures
+from .latents.rate import PriorScales, step_index_of, step_of
 from .region import region
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
@@ -376,7 +376,9 @@ class Codec:
     @cached_property
     def features(self) -> PerceptualFeatures:
         """The perceptual features of the bundle's distortion."""
-        return PerceptualFeatures(self.bundle.settings.beta).to(self.device)
+        settings = self.bundle.settings
+        seen = 0 if settings.original is None else min(RESOLUTION, self.bundle.resolution)
+        return PerceptualFeatures(settings.beta, seen).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
         """The search for so many images, made on first use; with it `compiled` is settled."""
@@ -389,7 +391,7 @@ class Codec:
             self._search = Search(
                 Distortion(*settings),
                 self.coordinates,
-                self.bundle.prior_scales.to(self.device),
+                PriorScales.of(self.tables, self.device),
                 self.bundle.settings.shape,
                 self.bundle.candidates.float().to(self.device),
                 self.bundle.candidate_classes,

@@ -25,11 +25,11 @@ from .frame import to_pil
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
 from .inversion.quality import fit_steps
-from .latents.calibration import Coded, fit_prior, provisional_scales
+from .latents.calibration import Coded, FittedPrior, fit_prior, provisional_scales
 from .latents.coordinates import perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.prior import Prior, prior_of
-from .latents.rate import PriorShape, make_tables, step_of
+from .latents.rate import make_tables, step_of
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
@@ -50,7 +50,7 @@ class PrepareOptions:
         batch: draws in one graph.
         candidates: prior samples kept as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
-        calibration_quality: at which the photographs are coded.
+        calibration_steps: step indices at which the photographs are coded.
         seed: of everything drawn.
     """
 
@@ -62,7 +62,7 @@ class PrepareOptions:
     batch: int = 1
     candidates: int = 64
     prior_samples: int = 50_000
-    calibration_quality: int = 50
+    calibration_steps: tuple[int, ...] = (62, 82, 108)
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -118,10 +118,11 @@ def prepare(
         made={"options": asdict(options), "photographs": len(photographs)},
     )
     scales = provisional_scales(coordinates.deviations.cpu())
+    provisional = FittedPrior(scales.numpy(), None, settings.shape)
     bundle = Bundle(
         generator,
         coordinates.to("cpu"),
-        _tables(scales, settings.shape, len(prior.mean)),
+        _tables(provisional, len(prior.mean)),
         candidates.cpu(),
         settings,
         start_classes,
@@ -129,11 +130,11 @@ def prepare(
     coded_folder = output.with_name(output.name + ".coded")
     if photographs:
         coded = _code(bundle, photographs, options, coded_folder, progress, device, compiled)
-        scales, shape = fit_prior(coded, scales)
+        fitted = fit_prior(coded, scales)
         bundle = replace(
             bundle,
-            tables=_tables(scales, shape, len(prior.mean)),
-            settings=replace(settings, shape=shape),
+            tables=_tables(fitted, len(prior.mean)),
+            settings=replace(settings, shape=fitted.shape),
         )
         bundle = calibrate_quality(
             bundle, photographs, record_beside(output), progress, device, compiled
@@ -148,10 +149,11 @@ def prepare(
     return bundle
 
 
-def _tables(scales: Tensor, shape: PriorShape, classes: int) -> PriorTables:
+def _tables(prior: FittedPrior, classes: int) -> PriorTables:
     """Tables whose segments but the last are small enough for a length of one byte in a file."""
-    ends = (*(end for end in (32, 160) if end < len(scales)), len(scales))
-    return make_tables(scales.numpy(), shape, ends, classes)
+    count = len(prior.scales)
+    ends = (*(end for end in (32, 160) if end < count), count)
+    return make_tables(prior.scales, prior.shape, ends, classes, prior.slopes)
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:
@@ -258,19 +260,18 @@ def _code(
 ) -> list[Coded]:
     """The photographs as integers, coded with the provisional prior; each kept as a file."""
     codec = Codec(bundle, device, compiled)
+    every = [(path, step) for path in photographs for step in options.calibration_steps]
     coded = []
-    for index, path in enumerate(photographs):
-        progress("calibration", index, len(photographs))
-        kept = folder / f"{path.name}.ivc"
+    for index, (path, step) in enumerate(every):
+        progress("calibration", index, len(every))
+        kept = folder / f"{path.name}.{step}.ivc"
         if not kept.is_file():
-            data = codec.compress(
-                _read(path), quality=options.calibration_quality, search=SearchOptions()
-            )
+            data = codec.compress(_read(path), step=step_of(step), search=SearchOptions())
             with atomic_write(kept) as temporary:
                 temporary.write_bytes(data)
         file = IvcFile.unpack(kept.read_bytes())
         coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables).integers)))
-    progress("calibration", len(photographs), len(photographs))
+    progress("calibration", len(every), len(every))
     return coded
 
 

@@ -4,6 +4,7 @@
     python scripts/bench_speed.py a.jpg -o runs/speed --only stages
     python scripts/bench_speed.py *.jpg -o runs/speed --only files --searches warm fast
     python scripts/bench_speed.py a.jpg -o runs/speed --only curves --ways projector warm
+    python scripts/bench_speed.py a.jpg -o runs/speed --only curves --ways warm --quality 90
 
 Three parts, each in this one run, side by side:
 
@@ -20,7 +21,8 @@ one w for all layers, 1,000 steps of Adam, learning rate 0.1 with a ramp over th
 cosine over the last 25%, from mean w, noise on w that decays over the first 75%. Its loss here is
 ours, LPIPS-Alex + beta * MSE, for the same graph; its noise maps are the generator's own, fixed.
 
-Writes tables (speed.md), results.jsonl and a plot (curves.png) to the folder.
+Writes tables (speed.md), curves.jsonl, results.jsonl (of files) and a plot (curves.png) to the
+folder. Curves that are in curves.jsonl already are not measured anew, but drawn with the rest.
 """
 
 from __future__ import annotations
@@ -163,11 +165,13 @@ def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
         yield generator.spread(w.detach())
 
 
-def ours(codec: Codec, photograph: Tensor, warm: bool, quick: bool) -> Iterator[Tensor]:
+def ours(
+    codec: Codec, photograph: Tensor, warm: bool, quick: bool, quality: float
+) -> Iterator[Tensor]:
     """Flat latents at the one start of a search and after every step, rounded once it rounds."""
     search = codec.searcher(SearchOptions(), 100)
     options = SearchOptions(starts=1, warm_start=warm, fast=quick)
-    index = codec.step_index()
+    index = codec.step_index(quality)
     start = search.start(photograph, index, options)
     target = Target(
         search.distortion.target(photograph), search.distortion, search.quick if quick else None
@@ -211,23 +215,37 @@ def curve(
 
 
 def curves(
-    codec: Codec, photographs: list[Path], ways: list[str], metrics: Metrics
+    codec: Codec,
+    photographs: list[Path],
+    ways: list[str],
+    quality: float,
+    metrics: Metrics,
+    results: Path,
 ) -> list[dict[str, Any]]:
+    """The points of every curve; one that the results have already is not measured anew."""
     search = codec.searcher(SearchOptions(), 100)
-    rows = []
+    rows = (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    )
+    done = {(row["photograph"], row["way"], row["quality"]) for row in rows}
     for path in photographs:
         picture = fit(Image.open(path), codec.bundle.resolution)[0]
         for way in ways:
-            if "warm" in way and search.encoder is None:
+            own = None if way == "projector" else quality
+            if ("warm" in way and search.encoder is None) or (path.stem, way, own) in done:
                 continue
             steps = (
                 projector(codec, picture)
                 if way == "projector"
-                else ours(codec, picture, "warm" in way, "short cut" in way)
+                else ours(codec, picture, "warm" in way, "short cut" in way, quality)
             )
+            found = []
             for point in curve(codec, picture, steps, metrics):
-                rows.append({"photograph": path.stem, "way": way, **point})
-                print(rows[-1], flush=True)
+                found.append({"photograph": path.stem, "way": way, "quality": own, **point})
+                print(found[-1], flush=True)
+            with results.open("a") as file:  # whole curves alone
+                file.writelines(json.dumps(point) + "\n" for point in found)
+            rows += found
     return rows
 
 
@@ -239,49 +257,61 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for axis, metric, name in zip(
         axes, ("lpips_alex", "lpips_vgg"), ("LPIPS-Alex", "LPIPS-VGG"), strict=True
     ):
-        for way in WAYS:
-            points = mean_curve(rows, way, metric)
-            if points:
-                axis.plot(*zip(*points, strict=True), marker=".", label=way)
+        for label, group in by_label(rows).items():
+            points = mean_curve(group, metric)
+            axis.plot(*zip(*points, strict=True), marker=".", label=label)
         axis.set(xscale="symlog", xlabel="seconds of search", ylabel=f"{name}, 256 px")
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.savefig(path, dpi=120)
 
 
-def mean_curve(rows: list[dict[str, Any]], way: str, metric: str) -> list[tuple[float, float]]:
+def by_label(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The points of each way and quality, by a name for both."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        quality = row["quality"]
+        label = row["way"] if quality is None else f"{row['way']}, quality {quality:g}"
+        groups.setdefault(label, []).append(row)
+    return groups
+
+
+def mean_curve(rows: list[dict[str, Any]], metric: str) -> list[tuple[float, float]]:
     """Mean seconds and mean distance at every step that all photographs reached."""
-    of_way = [row for row in rows if row["way"] == way]
-    photographs = {row["photograph"] for row in of_way}
+    photographs = {row["photograph"] for row in rows}
     points = []
     for step in LOOKS:
-        at = [row for row in of_way if row["step"] == step]
+        at = [row for row in rows if row["step"] == step]
         if at and len(at) == len(photographs):
             points.append((mean(row["seconds"] for row in at), mean(row[metric] for row in at)))
     return points
 
 
 def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
-    """For every photograph and metric: how much sooner ours is as near as the projector ends."""
-    lines = ["| photograph | metric | projector's end | after | fastest way | after | times |"]
+    """For each photograph and metric, at the distances where searches end: both ways' seconds."""
+    lines = ["| photograph | metric | as near as | projector | soonest of ours | after | times |"]
     lines += ["|---" * 7 + "|"]
     for photograph in sorted({row["photograph"] for row in rows}):
-        of_one = [row for row in rows if row["photograph"] == photograph]
-        for metric in ("lpips_alex", "lpips_vgg"):
-            ends = [row for row in of_one if row["way"] == "projector"]
-            if not ends:
-                continue
-            end = ends[-1]
-            others = [
-                row for row in of_one if row["way"] != "projector" and row[metric] <= end[metric]
-            ]
-            first = min(others, key=lambda row: row["seconds"], default=None)
-            cells = [photograph, metric, f"{end[metric]:.3f}", f"{end['seconds']:.0f} s"]
-            if first is not None:
-                times = end["seconds"] / first["seconds"]
-                cells += [first["way"], f"{first['seconds']:.1f} s", f"{times:.0f}"]
-            lines.append("| " + " | ".join([*cells, "-", "-", "-"][:7]) + " |")
+        groups = by_label([row for row in rows if row["photograph"] == photograph])
+        theirs = groups.pop("projector", [])
+        for metric in ("lpips_alex", "lpips_vgg") if theirs else ():
+            levels = {min(row[metric] for row in group) for group in [theirs, *groups.values()]}
+            for level in sorted(levels, reverse=True):
+                their = first_within(theirs, metric, level)
+                found = {name: first_within(group, metric, level) for name, group in groups.items()}
+                our = min((v, name) for name, v in found.items()) if found else (math.inf, "-")
+                cells = [f"{their:.0f} s", our[1], f"{our[0]:.1f} s", f"{their / our[0]:.1f}"]
+                if math.isinf(our[0]):
+                    cells[1:] = ["-", "never", "-"]
+                if math.isinf(their):
+                    cells[0], cells[3] = "never", "-"
+                lines.append(f"| {photograph} | {metric} | {level:.4f} | {' | '.join(cells)} |")
     return lines
+
+
+def first_within(rows: list[dict[str, Any]], metric: str, level: float) -> float:
+    """Seconds until a curve is as near as that; infinity: never."""
+    return min((row["seconds"] for row in rows if row[metric] <= level), default=math.inf)
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -328,21 +358,32 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--only", choices=("stages", "curves", "files"))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--quality", type=float, default=50, help="of the curves")
     parser.add_argument("--searches", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     wanted = [arguments.only] if arguments.only else ["stages", "curves", "files"]
     lines: list[str] = []
-    rows, codec = stages(arguments.photographs, arguments.model)
     if "stages" in wanted:
+        rows, codec = stages(arguments.photographs, arguments.model)
         lines += ["| stage | seconds | peak memory until then |", "|---|---|---|"]
         lines += [f"| {name} | {value:.3g} | {memory} MB |" for name, value, memory in rows]
+    else:
+        codec = Codec.load(arguments.model, compiled=True)
+        with Image.open(arguments.photographs[0]) as image:  # compiled before anything is timed
+            next(codec.encode([image], search=SearchOptions(steps=10, fast=True), total=100))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
-        points = curves(codec, arguments.photographs, arguments.ways, metrics)
+        points = curves(
+            codec,
+            arguments.photographs,
+            arguments.ways,
+            arguments.quality,
+            metrics,
+            arguments.output / "curves.jsonl",
+        )
         plot(points, arguments.output / "curves.png")
         lines += ["", *times_shorter(points)]
-        results.write_text("".join(json.dumps(point) + "\n" for point in points))
     if "files" in wanted:
         found = files(codec, arguments.photographs, arguments.searches, metrics, results)
         lines += ["", *table(found, arguments.searches)]

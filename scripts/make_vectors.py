@@ -65,6 +65,11 @@ MODELS = {
 }
 # The worked example's, of a generator with ten classes.
 MODELS["classes"] = replace(MODELS["example"], classes=10)
+# The odd one, whose scales rise and fall with the step.
+MODELS["sloped"] = replace(
+    MODELS["odd"],
+    slopes=np.array([0, 256, 128, 100, 1, -1, -3, 77, 300, 512, 900, 1100], dtype=np.int16),
+)
 
 # name, model, integers, step index, original size
 FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
@@ -82,6 +87,9 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
     ("segment of 255 bytes", "long", [*[1 << 20] * 31, 1, 2, *[0] * 27], 0, None),
     # The number that constriction writes, cut one byte shorter and rounded up, lies just outside.
     ("interval just missed", "odd", [-4, -2, 4, 0, 0, 1, -3, -1, -2, 0, -2, 2], 54, None),
+    ("slopes, a coarse step", "sloped", [2, -2, 1, 0, -1, 1, 0, 0, 0, 0, 0, 0], 3, None),
+    ("slopes, a middle step", "sloped", [2, -2, 1, 0, -1, 1, 0, 2, -2, 1, 0, -1], 85, None),
+    ("slopes, the finest step", "sloped", [2, -2, 1, 0, -1, 1, 0, 2, -2, 1, 0, -1], 255, None),
     ("one segment, all escaped", "single", [1, -1, 2], 7, None),
 ]
 
@@ -189,6 +197,7 @@ def vectors() -> dict[str, Any]:
             "scales": tables.scales.tolist(),
             "segment_ends": list(tables.segment_ends),
             **({"classes": tables.classes} if tables.classes > 1 else {}),
+            **({} if tables.slopes is None else {"slopes": tables.slopes.tolist()}),
         }
         for name, tables in MODELS.items()
     }

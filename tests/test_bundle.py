@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -78,8 +79,9 @@ def test_fingerprint_covers_what_decoding_needs() -> None:
             bundle, coordinates=dataclasses.replace(bundle.coordinates, mean=normal(1, 416, 1))
         ),
         dataclasses.replace(bundle, tables=with_tables(segment_ends=(8, 25, 64))),
+        dataclasses.replace(bundle, tables=with_tables(slopes=np.ones(64, dtype=np.int16))),
     ]
-    assert len({expected, *(other.fingerprint for other in changed)}) == 4
+    assert len({expected, *(other.fingerprint for other in changed)}) == 5
     others = Settings("other", quality_steps=(1, 2, 3, 4, 5))
     assert dataclasses.replace(bundle, settings=others).fingerprint == expected
     with torch.no_grad():
@@ -192,6 +194,7 @@ def test_the_fingerprints_of_what_ships() -> None:
         name: read_metadata(m.prepared)["fingerprint"][:8] for name, m in KNOWN_MODELS.items()
     } == {
         "faces-1024": "b82de8ed",
+        "faces-128": "b82de8ed",  # a proxy's files are its original's
         "avatars-64": "97c783b4",
         "dcgan-faces-64": "9bc56db9",
         "dcgan-eyes-128": "60b37974",

@@ -39,11 +39,12 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     seen = []
     prepare(generator, path, OPTIONS, photographs, lambda *stage: seen.append(stage), "cpu")
     assert ("metric", 120, 120) in seen
-    assert ("calibration", 2, 2) in seen
+    assert ("calibration", 6, 6) in seen
     assert seen[-1] == ("quality", 8, 8)
     assert sorted(tmp_path.iterdir()) == sorted([*photographs, path])  # no checkpoint stays
     bundle = read_bundle(path)
     assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
+    assert bundle.tables.slopes is not None
     means = bundle.settings.made["quality"]["lpips"]
     assert bundle.settings.quality_steps == fit_steps({int(s): means[s] for s in means})
     codec = Codec(bundle, "cpu", compiled=False)
@@ -192,6 +193,7 @@ def test_a_killed_preparation_measures_what_is_left(
     kept = [json.loads(line)["lpips"] for line in record.read_bytes().splitlines()[1:]]
     assert len(kept) == 2
     bundle = prepare(generator, output, OPTIONS, one, device="cpu")
+    assert bundle.tables.slopes is not None
     means = bundle.settings.made["quality"]["lpips"]
     assert [means["42"], means["72"]] == kept
     assert list(tmp_path.iterdir()) == [output]

@@ -22,7 +22,8 @@ class PriorTables:
 
     A coordinate with prior scale 2^(a/16), coded with step 2^(-s/16), has the ratio index a + s:
     the log2 of scale over step in sixteenths of an octave. Row t of `frequencies` is the table
-    for ratio index `first_ratio + t * ratio_stride`; other ratios take the nearest row.
+    for ratio index `first_ratio + t * ratio_stride`; other ratios take the nearest row. Where a
+    finer step lets coordinates go further out, a itself rises with s, by a slope.
 
     Args:
         frequencies: `[T, 2M + 2]`, the frequencies of the integers -M..M and, last, of the
@@ -33,6 +34,8 @@ class PriorTables:
         segment_ends: coordinate counts at which the segments end, increasing; the last is K.
         classes: C, 1 to 65536: of a class-conditional generator. Where it is over 1, a file begins
             with its class, all being equally likely.
+        slopes: `[K]`, by how many 256ths every a rises from one step index to the next; `scales`
+            then has the a of step index 0. None: they are all 0.
 
     Raises:
         BundleError: the parts do not fit together.
@@ -44,6 +47,7 @@ class PriorTables:
     scales: NDArray[np.int16]
     segment_ends: tuple[int, ...]
     classes: int = 1
+    slopes: NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
         shape = self.frequencies.shape
@@ -58,6 +62,10 @@ class PriorTables:
             raise BundleError(f"prior tables: ratio stride {self.ratio_stride} is under 1")
         if self.scales.dtype != np.int16 or self.scales.ndim != 1:
             raise BundleError("prior tables: the scales are not an int16 vector")
+        if self.slopes is not None and (
+            self.slopes.dtype != np.int16 or self.slopes.shape != self.scales.shape
+        ):
+            raise BundleError("prior tables: the slopes are not as many int16 as the scales")
         if not 1 <= len(ends) <= MAX_SEGMENTS or ends[-1] != len(self.scales):
             raise BundleError(
                 f"prior tables: segment ends {ends} do not make 1 to {MAX_SEGMENTS} segments"
@@ -83,15 +91,26 @@ class PriorTables:
         """Ideal code length of a class in bits; 0 where there is one only."""
         return float(PRECISION - np.log2(TOTAL // self.classes))
 
-    def rows(self, step_index: int) -> NDArray[np.int64]:
-        """Table row of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+    def scales_at(self, step_index: int) -> NDArray[np.int64]:
+        """Scale index a of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
 
         Raises:
             OptionError: the step index is not in 0..255.
         """
         if not 0 <= step_index < STEP_INDICES:
             raise OptionError(f"step index {step_index} is not in 0..{STEP_INDICES - 1}")
-        ratio = self.scales.astype(np.int64) + step_index - self.first_ratio
+        scales = self.scales.astype(np.int64)
+        if self.slopes is None:
+            return scales
+        return scales + self.slopes.astype(np.int64) * step_index // 256
+
+    def rows(self, step_index: int) -> NDArray[np.int64]:
+        """Table row of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+
+        Raises:
+            OptionError: the step index is not in 0..255.
+        """
+        ratio = self.scales_at(step_index) + step_index - self.first_ratio
         nearest = (ratio + self.ratio_stride // 2) // self.ratio_stride
         return np.clip(nearest, 0, len(self.frequencies) - 1)
 

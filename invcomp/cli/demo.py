@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from ..codec import Codec, Encoded
     from ..evaluation.codecs import CodecResult
+    from ..inversion.options import SearchOptions
 
 FOLDER = Path("invcomp-demo")
 MODEL = "faces-128"  # ships whole: nothing is fetched
+STEPS = 60  # of its search: so the whole demo takes less than half a minute on two cores
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 PANEL = 384  # px of one picture in the side-by-side
 CAPTION = 64  # px below it
@@ -55,6 +57,10 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
     ] = FOLDER,
     model: Model = MODEL,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Gradient steps.", show_default=f"{STEPS}, or the search's"),
+    ] = None,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
@@ -66,13 +72,15 @@ def demo(
     size, and is fetched on first use (38 MB).
     """
     from ..generators.hub import example_of, pretrained_path
+    from ..inversion.options import SearchOptions
     from .pictures import read_photograph, write_bytes, write_picture
 
+    search = SearchOptions(steps=STEPS if steps is None and model == MODEL else steps)
     photo = photo or pretrained_path(example_of(model))
     photograph = read_photograph(photo)
     with show.Meter() as meter:
         codec = open_codec(model, device, compiled, meter)
-        comparison = compare(codec, photograph, photo.name, meter)
+        comparison = compare(codec, photograph, photo.name, meter, search)
     write_bytes(comparison.encoded.data, output / f"{photo.stem}.ivc", force=True)
     write_picture(comparison.original, output / "original.png", force=True)
     write_picture(comparison.encoded.decoded, output / "decoded.png", force=True)
@@ -81,7 +89,9 @@ def demo(
     show.result(f"written to {output}: {photo.stem}.ivc, original, decoded, side_by_side (.png)")
 
 
-def compare(codec: Codec, photograph: Image.Image, name: str, meter: show.Meter) -> Comparison:
+def compare(
+    codec: Codec, photograph: Image.Image, name: str, meter: show.Meter, search: SearchOptions
+) -> Comparison:
     """Encodes, decodes and measures a photograph, then looks for its rivals.
 
     Args:
@@ -89,11 +99,12 @@ def compare(codec: Codec, photograph: Image.Image, name: str, meter: show.Meter)
         photograph: to compress.
         name: of its bar.
         meter: that has the bar.
+        search: how much ours tries.
     """
     from ..frame import fit, from_picture
 
     progress = show.search_progress(meter, name)
-    encoded = next(codec.encode([photograph], progress=progress))
+    encoded = next(codec.encode([photograph], search=search, progress=progress))
     meter.drop(name)
     start = time.perf_counter()
     codec.decompress(encoded.data)

@@ -127,6 +127,7 @@ class MobileProxy(Generator):
         """[N, K] to what the picture is drawn from, [N, channels[-1], R, R]."""
         style = self.squeeze(latents / self.deviations)  # [N, rank]
         x = F.leaky_relu(self.first(style).unflatten(1, (-1, 4, 4)), 0.2)
+        x = x.contiguous(memory_format=torch.channels_last)  # a quarter faster on CPUs
         for block in self.blocks:
             x = block(x, (style, style, style))
         return x * self.to_image_modulation(style)[:, :, None, None]  # type: ignore[no-any-return]

@@ -46,8 +46,8 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, inputs, R, R] and [N, style] to [N, outputs, R, R]."""
-        x = x * self.modulation(style)[:, :, None, None]
-        return F.leaky_relu(self.convolution(x) + self.noise, 0.2)
+        x = self.convolution(x * self.modulation(style)[:, :, None, None])
+        return F.leaky_relu(x + self.noise.to(x.dtype), 0.2)  # in bfloat16 where autocast is on
 
 
 class Block(nn.Module):

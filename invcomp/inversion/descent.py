@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..latents.coordinates import Coordinates
-from ..latents.rate import PriorShape, step_of
+from ..latents.rate import PriorScales, PriorShape, step_of
 from .distortion import Target
 from .options import QUICKER, SearchOptions
 
@@ -30,12 +30,12 @@ class Space:
 
     Attributes:
         coordinates: the bundle's.
-        scales: b_k, the prior scale of every coordinate, [K].
+        scales: b_k, the prior scale of every coordinate.
         shape: the prior's shape.
     """
 
     coordinates: Coordinates
-    scales: Tensor
+    scales: PriorScales
     shape: PriorShape
 
     @cached_property
@@ -48,9 +48,9 @@ class Space:
         means = self.coordinates.means(classes)
         return means + coordinates @ self.basis[: coordinates.shape[1]]
 
-    def active(self, delta: float) -> int:
+    def active(self, step_index: int) -> int:
         """How many coordinates, from the first, can round to more than zero at this step."""
-        reaching = (self.scales > ACTIVE * delta).nonzero()
+        reaching = (self.scales.at(step_index) > ACTIVE * step_of(step_index)).nonzero()
         return int(reaching[-1]) + 1 if len(reaching) else 1
 
 
@@ -171,8 +171,9 @@ class Descent:
         """Sets the quantiser's step of each photograph; the coordinates stay where they are."""
         self.step_indices = step_indices
         self.delta = self.variables.new_tensor([[step_of(index)] for index in step_indices])
-        self.active = self.space.active(float(self.delta.min()))
-        self.scales = self.space.scales[: self.active] / self.delta  # [N, active]
+        self.active = self.space.active(max(step_indices))
+        scales = torch.stack([self.space.scales.at(index) for index in step_indices])
+        self.scales = scales[:, : self.active] / self.delta  # [N, active]
         weight = self.options.rate_weight * math.log(2) / 6
         self.rate_weight = weight * self.delta[:, 0] ** 2  # [N]
 

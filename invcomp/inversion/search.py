@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import OptionError
 from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
-from ..latents.rate import PriorShape
+from ..latents.rate import PriorScales, PriorShape
 from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
 from .encoder import Encoder, see
@@ -81,7 +81,7 @@ class Search:
     Args:
         distortion: of latents against targets.
         coordinates: the bundle's.
-        scales: b_k, the prior scale of every coordinate, [K].
+        scales: b_k, the prior scale of every coordinate.
         shape: the prior's shape.
         candidates: coordinates of prior samples to screen as starts, [M, K].
         candidate_classes: of each, int64 [M]; None: all of the first.
@@ -93,7 +93,7 @@ class Search:
         self,
         distortion: Distortion,
         coordinates: Coordinates,
-        scales: Tensor,
+        scales: PriorScales,
         shape: PriorShape,
         candidates: Tensor,
         candidate_classes: Tensor | None = None,

@@ -25,17 +25,19 @@ class PerceptualFeatures(nn.Module):
 
     Args:
         beta: weight of the squared error of pixels in [-1, 1].
+        enlarged: side that AlexNet sees smaller pictures at; 0: their own. A proxy's coordinates
+            were measured on its original's pictures, and a face of 128 px is small to AlexNet.
     """
 
-    def __init__(self, beta: float) -> None:
+    def __init__(self, beta: float, enlarged: int = 0) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta, self.enlarged = beta, enlarged
         self.lpips: Any = load_lpips("alex")  # its package has no types
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
         pictures = reduce_picture(pictures, RESOLUTION)
-        layers = self.layers(seen_size(pictures))
+        layers = self.layers(self._seen(pictures))
         parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
@@ -56,11 +58,16 @@ class PerceptualFeatures(nn.Module):
         """
         pictures = reduce_picture(pictures[:1], RESOLUTION)
         parts = []
-        for part in (pictures, *self.layers(seen_size(pictures))):
+        for part in (pictures, *self.layers(self._seen(pictures))):
             height, width = part.shape[2:]
             places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
             parts.append((places / places.mean()).expand_as(part).flatten(1))
         return torch.cat(parts, 1)
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        if pictures.shape[-1] >= self.enlarged:
+            return seen_size(pictures)
+        return F.interpolate(pictures, size=(self.enlarged,) * 2, mode="bicubic")
 
     def layers(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """AlexNet's five layers of pictures [N, 3, H, W] in [-1, 1], each [N, C, h, w]."""

@@ -37,6 +37,30 @@ class PriorShape:
         return -(self.probability(x, scale) + FLOOR).log2()
 
 
+@dataclass(frozen=True)
+class PriorScales:
+    """The prior scale b of every coordinate at any step, as the tables have it, in float.
+
+    Attributes:
+        indices: scale indices at step index 0, int64 [K].
+        slopes: by how many 256ths they rise from one step index to the next, int64 [K].
+    """
+
+    indices: Tensor
+    slopes: Tensor
+
+    @classmethod
+    def of(cls, tables: PriorTables, device: torch.device | str = "cpu") -> PriorScales:
+        """Those of tables."""
+        slopes = np.zeros_like(tables.scales) if tables.slopes is None else tables.slopes
+        return cls(*(torch.from_numpy(part).long().to(device) for part in (tables.scales, slopes)))
+
+    def at(self, step_index: int) -> Tensor:
+        """b_k for a step 2^(-step_index / 16), [K]."""
+        rise = torch.div(self.slopes * step_index, 256, rounding_mode="floor")
+        return torch.pow(2.0, (self.indices + rise).float() / 16)
+
+
 def _laplace_interval(x: Tensor, scale: Tensor) -> Tensor:
     distance = x.abs()
     outer = 0.5 * torch.exp(-(distance - 0.5).clamp_min(0) / scale) * -torch.expm1(-1 / scale)
@@ -61,14 +85,16 @@ def make_tables(
     shape: PriorShape,
     segment_ends: tuple[int, ...],
     classes: int = 1,
+    slopes: NDArray[np.int16] | None = None,
 ) -> PriorTables:
     """Integer tables of a mixture: one row each quarter octave of scale against step.
 
     Args:
-        scales: log2 of every b_k in sixteenths of an octave, [K].
+        scales: log2 of every b_k in sixteenths of an octave, at step index 0, [K].
         shape: of the mixture.
         segment_ends: numbers of coordinates at which the segments of a file end.
         classes: of the generator; 1 where it has none.
+        slopes: of the scales, as `PriorTables` has them.
     """
     first, stride = -96, 4
     ratios = torch.arange(first, 112 + 1, stride, dtype=torch.float64)
@@ -77,4 +103,4 @@ def make_tables(
     inside = shape.probability(symbols, scale)  # [T, 2 * LARGEST + 1]
     escape = (1 - inside.sum(1, keepdim=True)).clamp_min(FLOOR)
     frequencies = frequencies_from_probabilities(torch.cat([inside, escape], 1).numpy())
-    return PriorTables(frequencies, first, stride, scales, segment_ends, classes)
+    return PriorTables(frequencies, first, stride, scales, segment_ends, classes, slopes)

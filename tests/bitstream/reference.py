@@ -70,7 +70,11 @@ def decode_file(data: bytes, model: Model) -> dict[str, Any]:
 def rows_of(model: Model, step_index: int) -> list[int]:
     first, stride = model["first_ratio"], model["ratio_stride"]
     last = len(model["frequencies"]) - 1
-    ratios = [scale + step_index - first for scale in model["scales"]]
+    slopes = model.get("slopes") or [0] * len(model["scales"])
+    ratios = [
+        scale + slope * step_index // 256 + step_index - first
+        for scale, slope in zip(model["scales"], slopes, strict=True)
+    ]
     return [min(max((ratio + stride // 2) // stride, 0), last) for ratio in ratios]
 
 

@@ -20,7 +20,8 @@ def tables(draw: st.DrawFn) -> PriorTables:
     weights = draw(st.lists(row, min_size=1, max_size=4))
     lengths = draw(st.lists(st.integers(1, 12), min_size=1, max_size=8))
     count = sum(lengths)
-    scales = draw(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=count, max_size=count))
+    any_int16 = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=count, max_size=count)
+    scales, slopes = draw(any_int16), draw(st.none() | any_int16)
     return PriorTables(
         frequencies=frequencies_from_probabilities(np.array(weights)),
         first_ratio=draw(st.integers(-100, 100)),
@@ -28,6 +29,7 @@ def tables(draw: st.DrawFn) -> PriorTables:
         scales=np.array(scales, dtype=np.int16),
         segment_ends=tuple(np.cumsum(lengths).tolist()),
         classes=draw(st.sampled_from([1, 2, 3, 10, 1000, 65536])),
+        slopes=None if slopes is None else np.array(slopes, dtype=np.int16),
     )
 
 
@@ -46,6 +48,7 @@ def as_model(tables: PriorTables) -> dict[str, Any]:
         "scales": tables.scales.tolist(),
         "segment_ends": list(tables.segment_ends),
         "classes": tables.classes,
+        "slopes": None if tables.slopes is None else tables.slopes.tolist(),
     }
 
 

@@ -62,6 +62,8 @@ def test_frequencies_refuse_what_is_no_distribution(row: list[float]) -> None:
         {"classes": 65537},
         {"scales": np.array([4.0, 0, -4])},
         {"scales": np.zeros((3, 1), dtype=np.int16)},
+        {"slopes": np.zeros(2, dtype=np.int16)},
+        {"slopes": np.zeros(3)},
         {"segment_ends": ()},
         {"segment_ends": (1, 2)},
         {"segment_ends": (0, 3)},
@@ -88,6 +90,13 @@ def test_rows_take_the_nearest_and_stop_at_the_ends() -> None:
         [1, 1, 1],
         [1, 1, 1],
     ]
+
+
+def test_scales_rise_by_their_slopes() -> None:
+    sloped = replace(small(), slopes=np.array([256, 128, -3], dtype=np.int16))
+    assert sloped.scales_at(0).tolist() == [4, 0, -4]
+    assert sloped.scales_at(5).tolist() == [9, 2, -5]  # -15 / 256 rounds down
+    assert small().scales_at(5).tolist() == [4, 0, -4]
 
 
 @given(tables(), st.integers(0, 255))

@@ -42,7 +42,9 @@ def loss(search: Search, integers: torch.Tensor, photograph: torch.Tensor, weigh
     with torch.no_grad():
         latents = search.space.latents(integers * delta)
         distortion = search.distortion(latents, search.distortion.target(photograph))
-    bits = search.space.shape.bits(integers.float(), search.space.scales / delta).sum()
+    bits = search.space.shape.bits(
+        integers.float(), search.space.scales.at(STEP_INDEX) / delta
+    ).sum()
     return float(distortion) + weight * math.log(2) / 6 * delta**2 * float(bits)
 
 
@@ -74,7 +76,7 @@ def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -
         integers = search.run(photograph, STEP_INDEX, options).coordinates
         return float(
             search.space.shape.bits(
-                integers.float(), search.space.scales / step_of(STEP_INDEX)
+                integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
             ).sum()
         )
 
@@ -101,7 +103,7 @@ def test_more_starts_than_there_are(search: Search, photograph: torch.Tensor) ->
 
 def test_coordinates_that_cannot_matter_stay_zero(search: Search, photograph: torch.Tensor) -> None:
     coarse = 8
-    active = search.space.active(step_of(coarse))
+    active = search.space.active(coarse)
     assert 0 < active < search.space.coordinates.count
     integers = search.run(photograph, coarse, SearchOptions(steps=5)).coordinates
     assert integers.shape == (1, search.space.coordinates.count)
@@ -126,7 +128,7 @@ def test_progress_estimates_the_payload(search: Search, photograph: torch.Tensor
     found = search.run(photograph, STEP_INDEX, SearchOptions(steps=60), seen.append)
     integers = found.coordinates
     bits = search.space.shape.bits(
-        integers.float(), search.space.scales / step_of(STEP_INDEX)
+        integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
     ).sum()
     assert seen[-1].bytes == pytest.approx(float(bits) / 8, rel=0.05)
 

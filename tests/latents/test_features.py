@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from invcomp.generators.base import normal
 from invcomp.latents.features import PerceptualFeatures, seen_size
 from invcomp.latents.lpips_network import load_lpips
 
@@ -20,3 +22,18 @@ def test_squared_distance_is_lpips_and_squared_error(size: int, seen: int) -> No
     error = (small[0] - small[1]).square().mean([1, 2, 3])
     torch.testing.assert_close(distance, lpips + 0.5 * error, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(features.lpips_distance(one, other), lpips)
+
+
+def test_small_pictures_may_be_seen_enlarged() -> None:
+    """As a proxy's are: the features are those of the enlarged picture, the pixels its own."""
+    beta = 0.5
+    one, other = (0.5 * normal(1, 3 * 32 * 32, seed).reshape(1, 3, 32, 32) for seed in (1, 2))
+    features = PerceptualFeatures(beta, enlarged=64)
+    found = (features(one) - features(other)).square().sum()
+    large = (F.interpolate(x, size=(64, 64), mode="bicubic") for x in (one, other))
+    wanted = features.lpips_distance(*large) + beta * (one - other).square().mean()
+    torch.testing.assert_close(found, wanted[0])
+    already = normal(1, 3 * 64 * 64, 3).reshape(1, 3, 64, 64)
+    assert torch.equal(features(already), PerceptualFeatures(beta)(already))
+    weights = features.weights(one, torch.ones(1, 1, 32, 32))
+    assert weights.shape == features(one).shape

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invcomp.latents.calibration import fit_prior, provisional_scales
-from invcomp.latents.rate import LARGEST, PriorShape, make_tables, step_index_of, step_of
+from invcomp.latents.rate import (
+    LARGEST,
+    PriorScales,
+    PriorShape,
+    make_tables,
+    step_index_of,
+    step_of,
+)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.5, 3.0, 20.0])
@@ -55,7 +62,9 @@ def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
     uniform = torch.rand(30, 300, generator=source) - 0.5
     values = -true_scale * uniform.sign() * torch.log1p(-2 * uniform.abs())  # Laplace
     coded = [(64, (row / step).round().int()) for row in values]
-    scales, shape = fit_prior(coded, start)
+    fitted_prior = fit_prior(coded, start)
+    scales, shape = torch.from_numpy(fitted_prior.scales), fitted_prior.shape
+    assert fitted_prior.slopes is None  # of one step none can be told
 
     def bits(shape: PriorShape, scale: torch.Tensor) -> float:
         return float(sum(shape.bits(row.float(), scale / step).sum() for _, row in coded))
@@ -63,3 +72,24 @@ def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
     fitted = bits(shape, torch.pow(2.0, scales.float() / 16))
     assert fitted < 1.01 * bits(PriorShape(0.0, 1.0), true_scale)
     assert fitted < 0.95 * bits(PriorShape(), torch.pow(2.0, start.float() / 16))
+
+
+def test_fit_finds_how_scales_rise_with_finer_steps() -> None:
+    """Data whose scales grow by half an index a step index, as the fitted ones then do."""
+    source = torch.Generator().manual_seed(1)
+    start = provisional_scales(torch.logspace(0, -1, 200))
+    coded = []
+    for step_index in (60, 80, 110) * 6:
+        scale = torch.pow(2.0, (start.float() + 0.5 * (step_index - 80)) / 16)
+        uniform = torch.rand(200, generator=source) - 0.5
+        values = -scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
+        coded.append((step_index, (values / step_of(step_index)).round().int()))
+    fitted = fit_prior(coded, start)
+    assert fitted.slopes is not None
+    assert np.median(fitted.slopes) == pytest.approx(128, abs=33)
+    tables = make_tables(fitted.scales, fitted.shape, (200,), slopes=fitted.slopes)
+    assert np.abs(tables.scales_at(80) - start.numpy()).mean() < 4
+    scales = PriorScales.of(tables)
+    for step_index in (60, 110):
+        wanted = torch.pow(2.0, torch.from_numpy(tables.scales_at(step_index)).float() / 16)
+        assert torch.equal(scales.at(step_index), wanted)

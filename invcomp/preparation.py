@@ -122,18 +122,20 @@ def prepare(
     bundle = Bundle(
         generator,
         coordinates.to("cpu"),
-        _tables(provisional, len(prior.mean)),
+        tables_of(provisional, len(prior.mean)),
         candidates.cpu(),
         settings,
         start_classes,
     )
     coded_folder = output.with_name(output.name + ".coded")
     if photographs:
-        coded = _code(bundle, photographs, options, coded_folder, progress, device, compiled)
+        coded = code_photographs(
+            bundle, photographs, options.calibration_steps, coded_folder, progress, device, compiled
+        )
         fitted = fit_prior(coded, scales)
         bundle = replace(
             bundle,
-            tables=_tables(fitted, len(prior.mean)),
+            tables=tables_of(fitted, len(prior.mean)),
             settings=replace(settings, shape=fitted.shape),
         )
         bundle = calibrate_quality(
@@ -149,7 +151,7 @@ def prepare(
     return bundle
 
 
-def _tables(prior: FittedPrior, classes: int) -> PriorTables:
+def tables_of(prior: FittedPrior, classes: int) -> PriorTables:
     """Tables whose segments but the last are small enough for a length of one byte in a file."""
     count = len(prior.scales)
     ends = (*(end for end in (32, 160) if end < count), count)
@@ -249,18 +251,23 @@ class _Drawing:
             raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
 
 
-def _code(
+def code_photographs(
     bundle: Bundle,
     photographs: Sequence[Path],
-    options: PrepareOptions,
+    step_indices: Sequence[int],
     folder: Path,
-    progress: StageProgress,
-    device: str,
-    compiled: bool,
+    progress: StageProgress = lambda stage, done, total: None,
+    device: str = "auto",
+    compiled: bool | None = False,
 ) -> list[Coded]:
-    """The photographs as integers, coded with the provisional prior; each kept as a file."""
+    """The photographs as integers at every step; each kept as a file, and not coded anew.
+
+    Raises:
+        ImageError: a photograph cannot be read.
+        OutputError: a file cannot be written.
+    """
     codec = Codec(bundle, device, compiled)
-    every = [(path, step) for path in photographs for step in options.calibration_steps]
+    every = [(path, step) for path in photographs for step in step_indices]
     coded = []
     for index, (path, step) in enumerate(every):
         progress("calibration", index, len(every))

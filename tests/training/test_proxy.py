@@ -14,7 +14,6 @@ from invcomp.generators.base import normal, reduce_picture
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
-from invcomp.preparation import PrepareOptions, prepare
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (
     DRAWN,
@@ -26,28 +25,6 @@ from invcomp.training.proxy import (
     train_proxy,
 )
 from invcomp.training.students import Place
-
-from ..tiny import tiny_bundle, tiny_conditional_generator
-
-QUICK = PrepareOptions(draws=80, coordinates=64, batch=8, candidates=4, prior_samples=2000)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny generator with coordinates that are truly its own."""
-    path = tmp_path_factory.mktemp("bundle") / "tiny.ivm"
-    return prepare(tiny_bundle().generator, path, QUICK, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def conditional(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    path = tmp_path_factory.mktemp("conditional") / "tiny.ivm"
-    return prepare(tiny_conditional_generator(), path, QUICK, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def pairs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Pairs:
-    return make_pairs(bundle, tmp_path_factory.mktemp("pairs"), 160, 64, "cpu")
 
 
 def test_the_first_drawing_is_the_best_linear_one(bundle: Bundle, pairs: Pairs) -> None:

@@ -14,7 +14,6 @@ from invcomp.errors import BundleError, OptionError
 from invcomp.generators.base import normal
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
-from invcomp.preparation import PrepareOptions, prepare
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.students import (
     FitOptions,
@@ -23,30 +22,7 @@ from invcomp.training.students import (
     train_encoder,
 )
 
-from ..tiny import tiny_bundle, tiny_conditional_generator
-
 COUNT = 240
-
-
-QUICK = PrepareOptions(draws=80, coordinates=64, batch=8, candidates=4, prior_samples=2000)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny generator with coordinates that are truly its own."""
-    path = tmp_path_factory.mktemp("bundle") / "tiny.ivm"
-    return prepare(tiny_bundle().generator, path, QUICK, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def conditional(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    path = tmp_path_factory.mktemp("conditional") / "tiny.ivm"
-    return prepare(tiny_conditional_generator(), path, QUICK, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def pairs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Pairs:
-    return make_pairs(bundle, tmp_path_factory.mktemp("pairs"), COUNT, 64, "cpu")
 
 
 def test_a_pair_is_coordinates_and_their_picture(bundle: Bundle, pairs: Pairs) -> None:

@@ -22,8 +22,6 @@ from invcomp.training.students import (
     train_encoder,
 )
 
-COUNT = 240
-
 
 def test_a_pair_is_coordinates_and_their_picture(bundle: Bundle, pairs: Pairs) -> None:
     coordinates, classes, pictures = pairs.batch(np.array([3, 200]))
@@ -126,7 +124,7 @@ def test_an_encoder_learns_where_pictures_lie(bundle: Bundle, pairs: Pairs, tmp_
     assert explained > 0.2  # of held-out pairs; nothing learned explains nothing
     codec = Codec(replace(bundle, aids=SearchAids(encoder)), "cpu", compiled=False)
     search = codec.searcher(SearchOptions(), 1)
-    truth, _, pictures = pairs.batch(np.arange(COUNT - 8, COUNT))
+    truth, _, pictures = pairs.batch(np.arange(len(pairs) - 8, len(pairs)))
     guess = search.guess(pictures)
     assert (guess - truth).square().sum() < 0.9 * truth.square().sum()
     start = search.start(pictures[:1], 60, SearchOptions())

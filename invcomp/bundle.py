@@ -38,7 +38,7 @@ from .generators.weights import (
 from .inversion.aids import SearchAids
 from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
-from .latents.rate import PriorScales, PriorShape
+from .latents.rate import PriorShape
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -140,11 +140,6 @@ class Bundle:
         """Of the pictures that its files are made of: a proxy's own are smaller."""
         original = self.settings.original
         return self.generator.resolution if original is None else original.resolution
-
-    @property
-    def prior_scales(self) -> PriorScales:
-        """b_k in float, by step."""
-        return PriorScales.of(self.tables)
 
     @property
     def fingerprint(self) -> bytes:

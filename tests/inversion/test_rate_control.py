@@ -15,7 +15,7 @@ from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
 from invcomp.inversion.rate_control import RateControl
 from invcomp.inversion.search import Progress, ProgressCallback, Search
 from invcomp.latents.features import PerceptualFeatures
-from invcomp.latents.rate import PriorShape, step_of
+from invcomp.latents.rate import PriorScales, PriorShape, step_of
 
 from ..tiny import tiny_bundle
 
@@ -29,7 +29,9 @@ def search() -> Search:
     features = PerceptualFeatures(bundle.settings.beta)
     distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
     shape = PriorShape()
-    return Search(distortion, bundle.coordinates, bundle.prior_scales, shape, bundle.candidates)
+    return Search(
+        distortion, bundle.coordinates, PriorScales.of(bundle.tables), shape, bundle.candidates
+    )
 
 
 @pytest.fixture(scope="module")

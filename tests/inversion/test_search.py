@@ -11,7 +11,7 @@ from invcomp.inversion.encoder import Encoder
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
 from invcomp.latents.features import PerceptualFeatures
-from invcomp.latents.rate import PriorShape, step_of
+from invcomp.latents.rate import PriorScales, PriorShape, step_of
 
 from ..tiny import tiny_bundle, tiny_conditional_bundle
 
@@ -25,7 +25,11 @@ def search() -> Search:
         bundle.generator, PerceptualFeatures(bundle.settings.beta), mixed=False, compiled=False
     )
     return Search(
-        distortion, bundle.coordinates, bundle.prior_scales, PriorShape(), bundle.candidates
+        distortion,
+        bundle.coordinates,
+        PriorScales.of(bundle.tables),
+        PriorShape(),
+        bundle.candidates,
     )
 
 
@@ -146,7 +150,7 @@ def conditional() -> Search:
     return Search(
         Distortion(bundle.generator, features, mixed=False, compiled=False),
         bundle.coordinates,
-        bundle.prior_scales,
+        PriorScales.of(bundle.tables),
         PriorShape(),
         bundle.candidates,
         bundle.candidate_classes,

@@ -23,7 +23,7 @@ from ..inversion.search import Progress
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
 from .kid import Kid, features_here
-from .metrics import MS_SSIM_LEAST, Metrics
+from .metrics import MS_SSIM_LEAST, Metrics, Reference
 from .plan import Plan, metrics_for
 from .results import Key, Measured, MeasuredSet, Results, Setting, picture_key
 
@@ -213,7 +213,8 @@ class Comparison:
         for subject, frame, file in zip(subjects, frames, encoded, strict=True):
             setting = (OURS, self.resolution, quality)
             decoded = self._whole(file.decoded)
-            self._keep(subject, setting, file.data, file.seconds, tensor_of(frame), decoded)
+            reference = self.metrics.of(tensor_of(frame))
+            self._keep(subject, setting, file.data, file.seconds, reference, decoded)
 
     def _code_others(self) -> None:
         for done, subject in enumerate(self.subjects):
@@ -226,7 +227,7 @@ class Comparison:
     def _code_one_by(self, subject: Subject, settings: list[Setting]) -> None:
         """One picture by conventional codecs at these settings."""
         frame = self.frame(subject)
-        original = tensor_of(frame)
+        reference = self.metrics.of(tensor_of(frame))
         for done, (codec, size, quality) in enumerate(settings):
             note = f"{codec} at {size} px, quality {quality:g}"
             self.moved("codecs", done, len(settings), note)
@@ -234,7 +235,7 @@ class Comparison:
             data = Reduced(codec, frame, size).encode(int(quality))
             seconds = time.perf_counter() - started
             decoded = decode(data, frame.size)
-            self._keep(subject, (codec, size, quality), data, seconds, original, decoded)
+            self._keep(subject, (codec, size, quality), data, seconds, reference, decoded)
         self.moved("codecs", len(settings), len(settings), "")
 
     def _keep(
@@ -243,11 +244,11 @@ class Comparison:
         setting: Setting,
         data: bytes,
         seconds: float,
-        original: Tensor,
+        reference: Reference,
         decoded: Image.Image,
     ) -> None:
         """Measures a file and keeps both."""
-        values = self.metrics.measure(original, tensor_of(decoded))
+        values = reference.measure(tensor_of(decoded))
         if "psnr" in values:
             values["psnr"] = min(values["psnr"], MOST_PSNR)
         with atomic_write(self.path(subject.name, *setting), force=True) as temporary:

@@ -6,6 +6,7 @@ weights alpha and beta are read from there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 
 import torch
@@ -49,10 +50,13 @@ class Dists(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Distances [N] of two batches of pictures [N, 3, H, W] in [0, 1]."""
-        similarity = torch.zeros(len(first), device=first.device)
+        return self.distance(self.maps(first), self.maps(second))
+
+    def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+        """Distances [N] of two batches of pictures by their `maps`."""
+        similarity = torch.zeros(len(first[0]), device=first[0].device)
         alphas, betas = (torch.split(w, list(CHANNELS), dim=1) for w in (self.alpha, self.beta))
-        maps = zip(self._maps(first), self._maps(second), alphas, betas, strict=True)
-        for x, y, alpha, beta in maps:
+        for x, y, alpha, beta in zip(first, second, alphas, betas, strict=True):
             x_mean, y_mean = (m.mean((2, 3), keepdim=True) for m in (x, y))
             x_variance = (x - x_mean).square().mean((2, 3), keepdim=True)
             y_variance = (y - y_mean).square().mean((2, 3), keepdim=True)
@@ -64,8 +68,8 @@ class Dists(nn.Module):
             similarity = similarity + (alpha * texture + beta * structure).sum((1, 2, 3))
         return 1 - similarity
 
-    def _maps(self, picture: Tensor) -> list[Tensor]:
-        """The picture and the last feature map of each stage of VGG16."""
+    def maps(self, picture: Tensor) -> list[Tensor]:
+        """The pictures [N, 3, H, W] in [0, 1] and the last feature map of each stage of VGG16."""
         maps, x = [picture], (picture - self.mean) / self.deviation
         for stage, convolutions in enumerate(STAGES):
             if stage:

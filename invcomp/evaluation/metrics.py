@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import lpips
 import torch
+from pytorch_msssim import ms_ssim
 from torch import Tensor
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-)
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ..errors import OptionError
 from ..latents.features import seen_size
@@ -40,30 +41,18 @@ class Metrics:
 
     def __init__(self, device: torch.device | str = "cpu", names: Sequence[str] = NAMES) -> None:
         self.device = torch.device(device)
-        self._distances: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
-        for name in names:
-            self._distances[name] = self._load(name)
-
-    def _load(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
-        if name in ("lpips_alex", "lpips_vgg"):
-            network = load_lpips("alex" if name == "lpips_alex" else "vgg", self.device)
-            return lambda x, y: network(seen_size(x) * 2 - 1, seen_size(y) * 2 - 1).flatten()
-        if name == "dists":
-            dists = Dists().to(self.device)
-            return lambda x, y: dists(seen_size(x), seen_size(y))
-        if name == "ms_ssim":
-            return _ms_ssim
-        if name == "psnr":
-            return lambda x, y: peak_signal_noise_ratio(
-                x, y, data_range=1.0, reduction="none", dim=(1, 2, 3)
-            )
-        raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
+        self._metrics = {name: _load(name, self.device) for name in names}
 
     @torch.inference_mode()
     def distances(self, name: str, original: Tensor, decoded: Tensor) -> Tensor:
         """One metric of every pair of two batches [N, 3, H, W]: [N], on the CPU."""
-        pair = (picture.to(self.device, torch.float32) for picture in (original, decoded))
-        return self._distances[name](*pair).cpu()
+        metric = self._metrics[name]
+        pair = (metric.seen(picture.to(self.device)) for picture in (original, decoded))
+        return metric.distance(*pair).cpu()
+
+    def of(self, original: Tensor) -> Reference:
+        """An original [1, 3, H, W] that many pictures are measured against."""
+        return Reference(self._metrics, original.to(self.device))
 
     def measure(self, original: Tensor, decoded: Tensor) -> dict[str, float]:
         """All metrics of one pair [1, 3, H, W].
@@ -71,12 +60,82 @@ class Metrics:
         Raises:
             OptionError: `ms_ssim` of a picture under 176 px.
         """
-        return {name: float(self.distances(name, original, decoded)) for name in self._distances}
+        return self.of(original).measure(decoded)
+
+
+class Reference:
+    """One original, which the networks see once only."""
+
+    @torch.inference_mode()
+    def __init__(self, metrics: Mapping[str, _Metric], original: Tensor) -> None:
+        self._metrics, self._device = metrics, original.device
+        self._original = {name: metric.seen(original) for name, metric in metrics.items()}
+
+    @torch.inference_mode()
+    def measure(self, decoded: Tensor) -> dict[str, float]:
+        """All metrics of a decoded picture [1, 3, H, W] of the original's size.
+
+        Raises:
+            OptionError: `ms_ssim` of a picture under 176 px.
+        """
+        decoded = decoded.to(self._device)
+        return {
+            name: float(metric.distance(self._original[name], metric.seen(decoded)))
+            for name, metric in self._metrics.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """A metric in two parts, so that what it sees of an original can be kept.
+
+    Attributes:
+        seen: of pictures [N, 3, H, W] in [0, 1].
+        distance: [N], of what is seen of two batches.
+    """
+
+    seen: Callable[[Tensor], Any]
+    distance: Callable[[Any, Any], Tensor]
+
+
+def _load(name: str, device: torch.device) -> _Metric:
+    if name in ("lpips_alex", "lpips_vgg"):
+        return _lpips(load_lpips("alex" if name == "lpips_alex" else "vgg", device))
+    if name == "dists":
+        dists = Dists().to(device)
+        return _Metric(lambda x: dists.maps(seen_size(x)), dists.distance)
+    if name == "ms_ssim":
+        return _Metric(_as_it_is, _ms_ssim)
+    if name == "psnr":
+        return _Metric(_as_it_is, _psnr)
+    raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
+
+
+def _lpips(network: Any) -> _Metric:  # its package has no types
+    """What `lpips.LPIPS.forward` does, taken apart."""
+
+    def seen(picture: Tensor) -> list[Tensor]:
+        layers = network.net(network.scaling_layer(seen_size(picture) * 2 - 1))
+        return [lpips.normalize_tensor(layer) for layer in layers]
+
+    def distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
+        layers = zip(network.lins, one, other, strict=True)
+        parts = [head((x - y).square()).mean((1, 2, 3)) for head, x, y in layers]
+        return torch.stack(parts).sum(0)
+
+    return _Metric(seen, distance)
+
+
+def _as_it_is(picture: Tensor) -> Tensor:
+    return picture
+
+
+def _psnr(x: Tensor, y: Tensor) -> Tensor:
+    return peak_signal_noise_ratio(x, y, data_range=1.0, reduction="none", dim=(1, 2, 3))
 
 
 def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     if min(x.shape[-2:]) < MS_SSIM_LEAST:
         raise OptionError(f"MS-SSIM needs pictures of at least {MS_SSIM_LEAST} px")
-    value = multiscale_structural_similarity_index_measure(x, y, reduction="none", data_range=1.0)
-    assert isinstance(value, Tensor)
+    value: Tensor = ms_ssim(x, y, data_range=1.0, size_average=False)
     return value

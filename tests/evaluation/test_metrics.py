@@ -9,7 +9,7 @@ from PIL import Image
 from invcomp.errors import MissingBundleError, OptionError
 from invcomp.evaluation.metrics import NAMES, Metrics
 from invcomp.generators.hub import pretrained_path
-from invcomp.latents.lpips_network import load_lpips
+from invcomp.latents.lpips_network import Network, load_lpips
 
 NO_VGG = ("lpips_alex", "ms_ssim", "psnr")
 
@@ -56,13 +56,25 @@ def test_psnr_is_of_the_mean_square_over_the_whole_picture(
     assert measured == pytest.approx(-10 * math.log10(mean_square), abs=1e-3)
 
 
-def test_lpips_looks_at_the_area_average_of_256_px(
-    metrics: Metrics, portrait: torch.Tensor
+@pytest.mark.parametrize("network", ["alex", "vgg"])
+def test_lpips_is_the_package_s_on_the_area_average_of_256_px(
+    portrait: torch.Tensor, request: pytest.FixtureRequest, network: Network
 ) -> None:
+    if network == "vgg":
+        request.getfixturevalue("vgg_trunk")
+    name = f"lpips_{network}"
     decoded = blurred(portrait, 8)
     small = [torch.nn.functional.avg_pool2d(picture, 2) for picture in (portrait, decoded)]
-    expected = load_lpips("alex")(small[0] * 2 - 1, small[1] * 2 - 1).item()
-    assert metrics.measure(portrait, decoded)["lpips_alex"] == pytest.approx(expected, abs=1e-6)
+    expected = load_lpips(network)(small[0] * 2 - 1, small[1] * 2 - 1).item()
+    measured = Metrics(names=(name,)).measure(portrait, decoded)[name]
+    assert measured == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_original_serves_many_pictures(metrics: Metrics, portrait: torch.Tensor) -> None:
+    reference = metrics.of(portrait)
+    for factor in (4, 8):
+        decoded = blurred(portrait, factor)
+        assert reference.measure(decoded) == metrics.measure(portrait, decoded)
 
 
 @pytest.mark.parametrize("name", NO_VGG)

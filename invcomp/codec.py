@@ -219,13 +219,10 @@ class Codec:
 
     def _encode_batch(self, work: _Work, images: Sequence[ImageLike], batch: int) -> list[Encoded]:
         started = time.perf_counter()
-        fitted = [fit(image, self.bundle.resolution) for image in images]
-        photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-        photographs = reduce_picture(photographs, self.generator.resolution)
+        photographs, sizes = self._fitted(images)
         # a smaller batch would be compiled for anew
-        places = batch if self.compiled and batch < work.total else len(fitted)
-        sizes = [size for _, size in fitted]
-        limits: list[int | None] = [None] * len(fitted)
+        places = batch if self.compiled and batch < work.total else len(sizes)
+        limits: list[int | None] = [None] * len(sizes)
         if isinstance(work.aim, Goal):
             control = RateControl(
                 work.searcher, self.step_index(), work.options, work.progress, work.region
@@ -248,6 +245,13 @@ class Codec:
             self._measured(photograph[None], data, seconds, limit)
             for photograph, data, limit in zip(photographs, files, limits, strict=True)
         ]
+
+    def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
+        """Pictures in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
+        fitted = [fit(image, self.bundle.resolution) for image in images]
+        photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
+        photographs = reduce_picture(photographs, self.generator.resolution)
+        return photographs, [size for _, size in fitted]
 
     def _reach(
         self,
@@ -362,14 +366,22 @@ class Codec:
         )
         return self.generator(latents)  # type: ignore[no-any-return]
 
-    @torch.inference_mode()
+    def measure(self, image: ImageLike, data: bytes) -> Encoded:
+        """A file of this bundle held against a picture; of its encoding it knows no seconds.
+
+        Raises:
+            ImageError: not a picture that `compress` takes.
+            BitstreamError, MissingBundleError: as of `decompress`.
+        """
+        return self._measured(self._fitted([image])[0], data, 0.0)
+
     def _measured(
         self, photograph: Tensor, data: bytes, seconds: float, limit: int | None = None
     ) -> Encoded:
         file = self._unpack(data)
         decoded = from_picture(self._pictures([file]), file.original_size)
         shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
-        lpips = self.features.lpips_distance(photograph, shown)
+        lpips = self.features.lpips_distance(photograph, shown)  # loaded outside inference mode
         error = ((photograph - shown) / 2).square().mean()
         return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds, limit)
 

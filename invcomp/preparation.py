@@ -18,14 +18,14 @@ from torch import Tensor
 from .bitstream import IvcFile, decode
 from .bitstream.tables import PriorTables
 from .bundle import Bundle, Settings
-from .codec import Codec, choose_device, has_fast_bfloat16
-from .errors import BundleError, ImageError, OptionError, OutputError
+from .codec import Codec, Encoded, choose_device, has_fast_bfloat16
+from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
 from .files import atomic_write
 from .frame import to_pil
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
-from .inversion.quality import fit_steps
-from .latents.calibration import Coded, FittedPrior, fit_prior, provisional_scales
+from .inversion.quality import DEFAULT_STEP, fit_steps, quality_of_step
+from .latents.calibration import FittedPrior, fit_prior, provisional_scales
 from .latents.coordinates import perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.prior import Prior, prior_of
@@ -33,7 +33,6 @@ from .latents.rate import make_tables, step_of
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
-MEASURED_STEPS = (42, 72, 102, 132)  # indices at which the table of qualities is measured
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,16 @@ def prepare(
 ) -> Bundle:
     """Makes a generator's bundle and writes it.
 
-    A killed run goes on where it stopped: draws, coded photographs and their LPIPS are kept beside
-    the output until it is written.
+    A killed run goes on where it stopped: draws and coded photographs are kept beside the output
+    until it is written.
 
     Args:
         generator: of the interface in generators/base.py.
         output: the bundle's file, .ivm; its stem is the bundle's name.
         options: how much to draw and keep.
         photographs: of the domain, in the generator's frame: priors are fitted to how they are
-            coded, and qualities to their LPIPS. Without any, priors are those of the generator's
-            own samples, and qualities the linear table.
+            coded, and the table of qualities to their LPIPS. Without any, priors are those of the
+            generator's own samples, and qualities the linear table.
         progress: called with stage, done and total.
         device: where it runs.
         compiled: through torch.compile.
@@ -127,27 +126,14 @@ def prepare(
         settings,
         start_classes,
     )
-    coded_folder = output.with_name(output.name + ".coded")
+    folder = coded_beside(output)
     if photographs:
-        coded = code_photographs(
-            bundle, photographs, options.calibration_steps, coded_folder, progress, device, compiled
-        )
-        fitted = fit_prior(coded, scales)
-        bundle = replace(
-            bundle,
-            tables=tables_of(fitted, len(prior.mean)),
-            settings=replace(settings, shape=fitted.shape),
-        )
-        bundle = calibrate_quality(
-            bundle, photographs, record_beside(output), progress, device, compiled
-        )
+        steps = options.calibration_steps
+        coded = code_photographs(bundle, photographs, folder, steps, progress, device, compiled)
+        bundle = with_qualities(with_priors(bundle, coded), coded)
     bundle.save(output, generator=include_generator)
-    record_beside(output).unlink(missing_ok=True)
     draws_path.unlink(missing_ok=True)
-    for path in coded_folder.glob("*.ivc"):
-        path.unlink()
-    if coded_folder.is_dir():
-        coded_folder.rmdir()
+    drop_coded(folder)
     return bundle
 
 
@@ -251,35 +237,124 @@ class _Drawing:
             raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
 
 
+# What photographs say of a bundle ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CodedPhotograph:
+    """A photograph at one step.
+
+    Attributes:
+        step_index: of the quantiser's step.
+        integers: that the search found, int [K].
+        lpips: LPIPS-Alex of what its file decodes to.
+    """
+
+    step_index: int
+    integers: Tensor
+    lpips: float
+
+
+def coded_beside(output: Path) -> Path:
+    """The folder of the photographs that were coded for a bundle not yet written."""
+    return output.with_name(output.name + ".coded")
+
+
 def code_photographs(
     bundle: Bundle,
     photographs: Sequence[Path],
-    step_indices: Sequence[int],
     folder: Path,
+    step_indices: Sequence[int] = PrepareOptions.calibration_steps,
     progress: StageProgress = lambda stage, done, total: None,
     device: str = "auto",
     compiled: bool | None = False,
-) -> list[Coded]:
-    """The photographs as integers at every step; each kept as a file, and not coded anew.
+    search: SearchOptions | None = None,
+) -> list[CodedPhotograph]:
+    """The photographs at every step; each is kept as a file, by which a killed run goes on.
+
+    Args:
+        bundle: that codes them.
+        photographs: of the domain, in the generator's frame.
+        folder: where the files are kept; they are not deleted.
+        step_indices: of the steps.
+        progress: called with stage, done and total.
+        device: where it runs.
+        compiled: as of `Codec`.
+        search: how they are coded; None: as by default.
 
     Raises:
         ImageError: a photograph cannot be read.
+        BundleError: a file that is there is damaged, or of another bundle.
         OutputError: a file cannot be written.
     """
     codec = Codec(bundle, device, compiled)
-    every = [(path, step) for path in photographs for step in step_indices]
-    coded = []
-    for index, (path, step) in enumerate(every):
-        progress("calibration", index, len(every))
-        kept = folder / f"{path.name}.{step}.ivc"
-        if not kept.is_file():
-            data = codec.compress(_read(path), step=step_of(step), search=SearchOptions())
-            with atomic_write(kept) as temporary:
-                temporary.write_bytes(data)
-        file = IvcFile.unpack(kept.read_bytes())
-        coded.append((file.step_index, torch.from_numpy(decode(file, codec.tables).integers)))
-    progress("calibration", len(every), len(every))
+    coded: list[CodedPhotograph] = []
+    total = len(photographs) * len(step_indices)
+    for path in photographs:
+        picture = _read(path)
+        digest = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+        for step in step_indices:
+            progress("calibration", len(coded), total)
+            kept = folder / f"{path.stem}-{digest}.{step}.ivc"
+            if kept.is_file():
+                encoded = _measure(codec, picture, kept)
+            else:
+                encoded = next(codec.encode([picture], step=step_of(step), search=search))
+                with atomic_write(kept) as temporary:
+                    temporary.write_bytes(encoded.data)
+            found = decode(IvcFile.unpack(encoded.data), codec.tables)
+            integers = torch.from_numpy(found.integers)
+            coded.append(CodedPhotograph(step, integers, encoded.lpips))
+    progress("calibration", total, total)
     return coded
+
+
+def drop_coded(folder: Path) -> None:
+    """Deletes the files that `code_photographs` kept, and their folder if it has nothing else."""
+    for path in folder.glob("*.ivc"):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def with_priors(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
+    """The bundle with the priors that code these photographs in the fewest bits."""
+    pairs = [(photograph.step_index, photograph.integers) for photograph in coded]
+    fitted = fit_prior(pairs, provisional_scales(bundle.coordinates.deviations.cpu()))
+    tables = tables_of(fitted, len(bundle.coordinates.mean))
+    return replace(bundle, tables=tables, settings=replace(bundle.settings, shape=fitted.shape))
+
+
+def with_qualities(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
+    """The bundle with the table by which a quality means the same LPIPS as in other bundles.
+
+    What decodes, and so the fingerprint, is as it was.
+    """
+    by_step: dict[int, list[float]] = {}
+    for photograph in coded:
+        by_step.setdefault(photograph.step_index, []).append(photograph.lpips)
+    means = {index: fmean(values) for index, values in sorted(by_step.items())}
+    steps = fit_steps(means)
+    made = {
+        "photographs": len(next(iter(by_step.values()))),
+        "lpips": {str(index): mean for index, mean in means.items()},  # by step index, as in JSON
+    }
+    settings = replace(
+        bundle.settings,
+        quality_steps=steps,
+        default_quality=quality_of_step(DEFAULT_STEP, steps),
+        made={**bundle.settings.made, "quality": made},
+    )
+    return replace(bundle, settings=settings)
+
+
+def _measure(codec: Codec, picture: Image.Image, kept: Path) -> Encoded:
+    try:
+        return codec.measure(picture, kept.read_bytes())
+    except (BitstreamError, MissingBundleError) as error:
+        raise BundleError(
+            f"{kept} is damaged or of another bundle: delete it to start anew"
+        ) from error
 
 
 def _read(photograph: Path) -> Image.Image:
@@ -287,116 +362,3 @@ def _read(photograph: Path) -> Image.Image:
         return to_pil(Image.open(photograph))
     except OSError as error:
         raise ImageError(f"{photograph}: {error}") from error
-
-
-# The table of qualities --------------------------------------------------------------------------
-
-
-def record_beside(output: Path) -> Path:
-    """The file of the LPIPS that were measured for a bundle not yet written."""
-    return output.with_name(output.name + ".lpips")
-
-
-def calibrate_quality(
-    bundle: Bundle,
-    photographs: Sequence[Path],
-    record: Path,
-    progress: StageProgress = lambda stage, done, total: None,
-    device: str = "auto",
-    compiled: bool | None = False,
-    search: SearchOptions | None = None,
-) -> Bundle:
-    """The bundle with the table by which a quality means the same LPIPS as in other bundles.
-
-    Every photograph is coded at MEASURED_STEPS. What decodes, and so the fingerprint, is as it was.
-
-    Args:
-        bundle: with its final priors.
-        photographs: of the domain, in the generator's frame, at least one.
-        record: a file that keeps every LPIPS, by which a killed run goes on; it is not deleted.
-        progress: called with stage, done and total.
-        device: where it runs.
-        compiled: as of `Codec`.
-        search: how the photographs are coded; None: as by default.
-
-    Raises:
-        ImageError: a photograph cannot be read.
-        BundleError: the record is of another bundle or search.
-        OutputError: the record cannot be written.
-    """
-    search = search or SearchOptions()
-    kept = _Record(record, bundle, search)
-    codec = Codec(bundle, device, compiled)
-    measured: dict[int, list[float]] = {index: [] for index in MEASURED_STEPS}
-    total, done = len(photographs) * len(MEASURED_STEPS), 0
-    for path in photographs:
-        picture = _read(path)
-        digest = hashlib.sha256(picture.tobytes()).hexdigest()
-        for index in MEASURED_STEPS:
-            progress("quality", done, total)
-            lpips = kept.found.get((digest, index))
-            if lpips is None:
-                encoded = next(codec.encode([picture], step=step_of(index), search=search))
-                lpips = encoded.lpips
-                kept.add(digest, path.name, index, lpips)
-            measured[index].append(lpips)
-            done += 1
-    progress("quality", total, total)
-    means = {index: fmean(values) for index, values in measured.items()}
-    made = {
-        "photographs": len(photographs),
-        "fast": search.fast,
-        "lpips": {str(index): mean for index, mean in means.items()},  # by step index, as in JSON
-    }
-    settings = replace(
-        bundle.settings,
-        quality_steps=fit_steps(means),
-        made={**bundle.settings.made, "quality": made},
-    )
-    return replace(bundle, settings=settings)
-
-
-class _Record:
-    """LPIPS by photograph and step, one a line of a file that a killed run goes on with.
-
-    Attributes:
-        found: LPIPS by the digest of a photograph's pixels and the step index.
-    """
-
-    def __init__(self, path: Path, bundle: Bundle, search: SearchOptions) -> None:
-        self.path = path
-        self.found: dict[tuple[str, int], float] = {}
-        made_for = {
-            "bundle": bundle.digest.hex(),
-            "aids": bundle.aids.metadata(),
-            "search": asdict(search),
-        }
-        try:
-            self._read(json.dumps(made_for))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
-
-    def _read(self, made_for: str) -> None:
-        """Takes in what is there, less a last line that was never finished."""
-        content = self.path.read_bytes() if self.path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        first, *lines = whole.decode().splitlines() or [made_for]
-        if first != made_for:
-            raise BundleError(
-                f"{self.path} was begun with another bundle or search: delete it to start anew"
-            )
-        for line in map(json.loads, lines):
-            self.found[line["photograph"], line["step_index"]] = float(line["lpips"])
-        if whole != content or not whole:
-            with atomic_write(self.path, force=True) as temporary:
-                temporary.write_bytes(whole or f"{made_for}\n".encode())
-
-    def add(self, photograph: str, name: str, step_index: int, lpips: float) -> None:
-        """Keeps the LPIPS of a photograph, given by its digest and, for people, its name."""
-        self.found[photograph, step_index] = lpips
-        line = {"name": name, "photograph": photograph, "step_index": step_index, "lpips": lpips}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error

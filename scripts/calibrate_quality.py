@@ -1,10 +1,12 @@
 """Gives a model that ships its table of qualities: which steps reach which LPIPS.
 
-    python scripts/calibrate_quality.py faces-1024 PORTRAITS/
+    python scripts/calibrate_quality.py dcgan-faces-64 PORTRAITS/
+    python scripts/calibrate_quality.py avatars-64 runs/avatars/train.zip --first 48
 
-PORTRAITS holds photographs in the model's frame that are in no benchmark. Each is coded at every
-step of MEASURED_STEPS (invcomp/preparation.py). A killed run goes on by the lines of MODEL.jsonl in
-the output folder. Then the table is printed and written into the settings of the model's file in
+PORTRAITS, a folder or a zip file, holds photographs in the model's frame that are in no benchmark;
+in a folder of the portraits of prepare_faces.py only its calibration portraits are taken. Each is
+coded at every step of PrepareOptions.calibration_steps. A killed run goes on by the files in the
+output folder. Then the table is printed and written into the settings of the model's file in
 pretrained/; the tensors of that file, and its fingerprint, stay as they are.
 """
 
@@ -16,7 +18,9 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from zipfile import ZipFile
 
+from prepare_faces import CALIBRATION
 from safetensors.torch import load_file, save_file
 
 from invcomp.bundle import Settings, load_bundle, read_metadata
@@ -25,7 +29,18 @@ from invcomp.files import atomic_write
 from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.options import SearchOptions
 from invcomp.inversion.quality import QUALITIES, lpips_of
-from invcomp.preparation import calibrate_quality
+from invcomp.preparation import code_photographs, with_qualities
+
+
+def find_photographs(source: Path, output: Path, first: int | None) -> list[Path]:
+    """The pictures of a folder, or of a zip file, which are unpacked below the output."""
+    if source.is_file():
+        with ZipFile(source) as zipped:
+            names = zipped.namelist()[:first]
+            return [Path(zipped.extract(name, output / "pictures")) for name in names]
+    paths = sorted(path for path in source.iterdir() if path.suffix in readable_suffixes())
+    calibrating = [path for path in paths if path.stem in CALIBRATION]
+    return (calibrating or paths)[:first]
 
 
 def write_settings(path: Path, settings: Settings) -> None:
@@ -39,28 +54,29 @@ def write_settings(path: Path, settings: Settings) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=KNOWN_MODELS)
-    parser.add_argument("photographs", type=Path, help="a folder of them")
-    parser.add_argument("--fast", action="store_true", help="code them with the fast search")
+    parser.add_argument("photographs", type=Path, help="a folder or a zip file of them")
+    parser.add_argument("--first", type=int, help="only so many of them")
+    parser.add_argument("--steps", type=int, help="gradient steps of each search")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/quality"))
     arguments = parser.parse_args()
-    photographs = sorted(
-        path for path in arguments.photographs.iterdir() if path.suffix in readable_suffixes()
-    )
+    photographs = find_photographs(arguments.photographs, arguments.output, arguments.first)
     if not photographs:
-        parser.error(f"{arguments.photographs}: no picture in this folder")
+        parser.error(f"{arguments.photographs}: no picture in it")
     started = time.monotonic()
-    bundle = calibrate_quality(
-        load_bundle(arguments.model),
+    bundle = load_bundle(arguments.model)
+    coded = code_photographs(
+        bundle,
         photographs,
-        arguments.output / f"{arguments.model}.jsonl",
-        lambda stage, done, total: print(
+        arguments.output / arguments.model,
+        progress=lambda stage, done, total: print(
             f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}",
             file=sys.stderr,
             flush=True,
         ),
         compiled=None,
-        search=SearchOptions(fast=arguments.fast),
+        search=SearchOptions(steps=arguments.steps),
     )
+    bundle = with_qualities(bundle, coded)
     for index, lpips in bundle.settings.made["quality"]["lpips"].items():
         print(f"step index {index}: LPIPS {lpips:.4f}")
     for quality, step in zip(QUALITIES, bundle.settings.quality_steps, strict=True):

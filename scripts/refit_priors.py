@@ -4,9 +4,10 @@
     python scripts/refit_priors.py PORTRAITS/ -o runs/priors --first 6 --dry
 
 Codes the calibration portraits of prepare_faces.py at each of the calibration's steps (a minute
-each on two cores), fits scales, slopes and shape to what was found, says what that saves, and
-writes pretrained/faces-1024.safetensors. Its fingerprint changes: its search aids and its proxy,
-which go by it, are written anew too. A killed run goes on where it stopped.
+each on two cores), fits scales, slopes and shape to what was found and the table of qualities to
+what the files measure, says what that saves, and writes pretrained/faces-1024.safetensors. Its
+fingerprint changes: its search aids and its proxy, which go by it, are written anew too. A killed
+run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ from prepare_faces import CALIBRATION, PRETRAINED
 
 from invcomp.bundle import Bundle, Original, load_bundle
 from invcomp.inversion.aids import SearchAids
-from invcomp.latents.calibration import Coded, fit_prior, provisional_scales
-from invcomp.preparation import PrepareOptions, code_photographs, tables_of
+from invcomp.preparation import (
+    CodedPhotograph,
+    PrepareOptions,
+    code_photographs,
+    with_priors,
+    with_qualities,
+)
 
 MODEL, PROXY = "faces-1024", "faces-128"
 
 
-def size(bundle: Bundle, coded: list[Coded], step_index: int) -> float:
+def size(bundle: Bundle, coded: list[CodedPhotograph], step_index: int) -> float:
     """Mean bytes of payload of the photographs coded at a step, by a bundle's tables."""
     lengths = [
-        bundle.tables.code_length(integers.numpy(), index).sum() / 8
-        for index, integers in coded
-        if index == step_index
+        bundle.tables.code_length(photograph.integers.numpy(), step_index).sum() / 8
+        for photograph in coded
+        if photograph.step_index == step_index
     ]
     return float(np.mean(lengths))
 
@@ -53,22 +59,18 @@ def main() -> None:
     coded = code_photographs(
         bundle,
         paths,
-        PrepareOptions.calibration_steps,
         arguments.output,
-        lambda stage, done, total: print(stage, done, total, flush=True),
+        progress=lambda stage, done, total: print(stage, done, total, flush=True),
         compiled=True,
     )
-    fitted = fit_prior(coded, provisional_scales(bundle.coordinates.deviations))
-    refitted = replace(
-        bundle,
-        tables=tables_of(fitted, len(bundle.coordinates.mean)),
-        settings=replace(bundle.settings, shape=fitted.shape),
-    )
+    refitted = with_qualities(with_priors(bundle, coded), coded)
     for index in PrepareOptions.calibration_steps:
         before, after = size(bundle, coded, index), size(refitted, coded, index)
         print(
             f"step index {index}: {before:.1f} B before, {after:.1f} B ({after / before - 1:+.1%})"
         )
+    quality = refitted.settings.made["quality"]["lpips"]
+    print(f"LPIPS {quality}: steps of quality {refitted.settings.quality_steps}")
     if arguments.dry:
         return
     refitted.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
@@ -76,7 +78,7 @@ def main() -> None:
     proxy = replace(load_bundle(PROXY), aids=SearchAids())
     settings = replace(
         proxy.settings,
-        shape=fitted.shape,
+        shape=refitted.settings.shape,
         original=Original(refitted.fingerprint.hex(), refitted.generator.resolution),
     )
     proxy = replace(proxy, tables=refitted.tables, settings=settings)

@@ -1,7 +1,7 @@
 """`prepare` on a small generator: what it makes compresses, and a broken run goes on."""
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,16 @@ from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.inversion.options import SearchOptions
 from invcomp.inversion.quality import LINEAR_STEPS, fit_steps
 from invcomp.latents.rate import step_of
-from invcomp.preparation import MEASURED_STEPS, PrepareOptions, calibrate_quality, prepare
+from invcomp.preparation import (
+    CodedPhotograph,
+    PrepareOptions,
+    code_photographs,
+    coded_beside,
+    drop_coded,
+    prepare,
+    with_priors,
+    with_qualities,
+)
 
 from .generators.biggan_state import published_state
 from .tiny import tiny_bundle, tiny_conditional_generator
@@ -39,8 +48,7 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     seen = []
     prepare(generator, path, OPTIONS, photographs, lambda *stage: seen.append(stage), "cpu")
     assert ("metric", 120, 120) in seen
-    assert ("calibration", 6, 6) in seen
-    assert seen[-1] == ("quality", 8, 8)
+    assert seen[-1] == ("calibration", 6, 6)
     assert sorted(tmp_path.iterdir()) == sorted([*photographs, path])  # no checkpoint stays
     bundle = read_bundle(path)
     assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
@@ -136,52 +144,65 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
 SHORT = SearchOptions(steps=6, starts=1)
 
 
-def test_the_table_is_of_what_files_measure(tmp_path: Path, photographs: list[Path]) -> None:
-    bundle, record = tiny_bundle(), tmp_path / "a.lpips"
-    made = calibrate_quality(bundle, photographs, record, device="cpu", search=SHORT)
-    assert made.fingerprint == bundle.fingerprint
+def test_photographs_are_coded_and_measured_as_by_the_codec(
+    tmp_path: Path, photographs: list[Path]
+) -> None:
+    bundle, steps = tiny_bundle(), (60, 90)
+    coded = code_photographs(bundle, photographs, tmp_path, steps, device="cpu", search=SHORT)
     codec = Codec(bundle, "cpu", compiled=False)
     pictures = [Image.open(path) for path in photographs]
-    means = {}
-    for index in MEASURED_STEPS:
-        files = codec.encode(pictures, step=step_of(index), search=SHORT)
-        means[index] = sum(encoded.lpips for encoded in files) / len(pictures)
-    kept = made.settings.made["quality"]["lpips"]
-    assert kept == pytest.approx({str(index): mean for index, mean in means.items()}, rel=1e-4)
-    assert made.settings.quality_steps == fit_steps({int(index): kept[index] for index in kept})
+    for index in steps:
+        encoded = list(codec.encode(pictures, step=step_of(index), search=SHORT))
+        found = [photograph for photograph in coded if photograph.step_index == index]
+        assert [one.lpips for one in found] == pytest.approx([one.lpips for one in encoded])
+        for one, file in zip(found, encoded, strict=True):
+            integers = decode(IvcFile.unpack(file.data), codec.tables).integers
+            assert one.integers.tolist() == integers.tolist()
 
 
-def test_a_broken_measurement_goes_on(tmp_path: Path, photographs: list[Path]) -> None:
-    bundle, record = tiny_bundle(), tmp_path / "own.ivm.lpips"
-    whole = calibrate_quality(bundle, photographs, tmp_path / "whole", device="cpu", search=SHORT)
+def test_the_table_is_of_mean_distances(tmp_path: Path) -> None:
+    bundle, integers = tiny_bundle(), torch.zeros(1)
+    lpips = {60: (0.2, 0.1), 90: (0.1, 0.05)}
+    coded = [CodedPhotograph(step, integers, one) for step, both in lpips.items() for one in both]
+    made = with_qualities(bundle, coded)
+    assert made.fingerprint == bundle.fingerprint
+    assert made.settings.made["quality"] == {
+        "photographs": 2,
+        "lpips": {"60": pytest.approx(0.15), "90": pytest.approx(0.075)},
+    }
+    assert made.settings.quality_steps == fit_steps({60: 0.15, 90: 0.075})
+    # at index 82 LPIPS is 0.09
+    assert (made.settings.default_quality, made.settings.step_index(50)) == (50, 82)
+    finer = [CodedPhotograph(one.step_index, integers, one.lpips / 2) for one in coded]
+    assert with_qualities(bundle, finer).settings.default_quality == 75  # the step stays
+
+
+def test_broken_coding_goes_on(tmp_path: Path, photographs: list[Path]) -> None:
+    bundle, steps, one = tiny_bundle(), (60, 90), photographs[:2]
 
     def stop(stage: str, done: int, total: int) -> None:
-        if done == 5:
+        if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibrate_quality(bundle, photographs, record, stop, "cpu", search=SHORT)
-    lines = record.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 1 + 5
-    # the last line was cut short, and the first photograph's LPIPS is one that no search gives
-    first = json.dumps({**json.loads(lines[1]), "lpips": 0.9}).encode() + b"\n"
-    record.write_bytes(b"".join([lines[0], first, *lines[2:5], lines[5][:20]]))
-    resumed = calibrate_quality(bundle, photographs, record, device="cpu", search=SHORT)
-    lpips = [json.loads(line)["lpips"] for line in record.read_bytes().splitlines()[1:]]
-    assert len(lpips) == 12
-    expected = whole.settings.made["quality"]["lpips"] | {
-        "42": resumed.settings.made["quality"]["lpips"]["42"]
-    }
-    assert resumed.settings.made["quality"]["lpips"] == pytest.approx(expected, rel=1e-4)
-    difference = expected["42"] - whole.settings.made["quality"]["lpips"]["42"]
-    assert difference == pytest.approx((0.9 - json.loads(lines[1])["lpips"]) / 3, rel=1e-3)
+        code_photographs(bundle, one, tmp_path, steps, stop, "cpu", search=SHORT)
+    kept = sorted(tmp_path.glob("*.ivc"))
+    assert len(kept) == 3
+    # a file that no search makes shows that it is not made anew
+    coarse = Codec(bundle, "cpu", False).compress(Image.open(one[0]), step=0.9, search=SHORT)
+    first = next(path for path in kept if path.name.startswith(one[0].stem))
+    first.write_bytes(coarse)
+    coded = code_photographs(bundle, one, tmp_path, steps, device="cpu", search=SHORT)
+    assert len(list(tmp_path.glob("*.ivc"))) == len(coded) == 4
+    integers = decode(IvcFile.unpack(coarse), bundle.tables).integers
+    assert integers.tolist() in [one.integers.tolist() for one in coded]
+    drop_coded(tmp_path)
+    assert not tmp_path.exists()
 
 
-def test_a_killed_preparation_measures_what_is_left(
-    tmp_path: Path, photographs: list[Path]
-) -> None:
+def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, photographs: list[Path]) -> None:
     def stop(stage: str, done: int, total: int) -> None:
-        if (stage, done) == ("quality", 2):
+        if (stage, done) == ("calibration", 2):
             raise KeyboardInterrupt
 
     generator, output = tiny_bundle().generator, tmp_path / "own.ivm"
@@ -189,31 +210,33 @@ def test_a_killed_preparation_measures_what_is_left(
     with pytest.raises(KeyboardInterrupt):
         prepare(generator, output, OPTIONS, one, stop, "cpu")
     assert not output.exists()
-    record = tmp_path / "own.ivm.lpips"
-    kept = [json.loads(line)["lpips"] for line in record.read_bytes().splitlines()[1:]]
-    assert len(kept) == 2
+    assert len(list(coded_beside(output).iterdir())) == 2
     bundle = prepare(generator, output, OPTIONS, one, device="cpu")
     assert bundle.tables.slopes is not None
-    means = bundle.settings.made["quality"]["lpips"]
-    assert [means["42"], means["72"]] == kept
+    assert list(bundle.settings.made["quality"]["lpips"]) == ["62", "82", "108"]
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_records_of_something_else_are_refused(tmp_path: Path, photographs: list[Path]) -> None:
-    record = tmp_path / "own.ivm.lpips"
-    search = SearchOptions(steps=2, starts=1)
-    made = calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=search)
-    assert made.settings.made["quality"]["photographs"] == 1
-    good = record.read_bytes()
-    with pytest.raises(BundleError, match="another bundle or search: delete it"):
-        calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=SHORT)
-    assert record.read_bytes() == good
-    for damage in (b"{}\n", b"[]\n", b"no json\n", b"\xff\n"):
-        record.write_bytes(good + damage)
-        with pytest.raises(BundleError, match=r"own\.ivm\.lpips is damaged .+: delete it"):
-            calibrate_quality(tiny_bundle(), photographs[:1], record, device="cpu", search=search)
+def test_coded_photographs_of_something_else_are_refused(
+    tmp_path: Path, photographs: list[Path]
+) -> None:
+    one, search = photographs[:1], SearchOptions(steps=2, starts=1)
+    code_photographs(tiny_bundle(), one, tmp_path, (60,), device="cpu", search=search)
+    other = replace(tiny_bundle(), tables=with_priors(tiny_bundle(), some_coded()).tables)
+    (kept,) = tmp_path.glob("*.ivc")
+    good = kept.read_bytes()
+    for bundle, data in ((other, good), (tiny_bundle(), good[:-1]), (tiny_bundle(), b"")):
+        kept.write_bytes(data)
+        with pytest.raises(BundleError, match=r"\.60\.ivc is damaged or of another .+: delete it"):
+            code_photographs(bundle, one, tmp_path, (60,), device="cpu", search=search)
+        assert kept.read_bytes() == data
     with pytest.raises(ImageError, match=r"gone\.png"):
-        calibrate_quality(tiny_bundle(), [tmp_path / "gone.png"], tmp_path / "new", device="cpu")
+        code_photographs(tiny_bundle(), [tmp_path / "gone.png"], tmp_path, device="cpu")
+
+
+def some_coded() -> list[CodedPhotograph]:
+    count = tiny_bundle().coordinates.count
+    return [CodedPhotograph(60, torch.arange(count) % 3 - 1, 0.1)]
 
 
 def test_options_out_of_range() -> None:

@@ -87,7 +87,13 @@ def prepare(
     from ..bundle import load_bundle, open_generator
     from ..errors import OptionError
     from ..inversion.aids import SearchAids
-    from ..preparation import PrepareOptions, calibrate_quality, record_beside
+    from ..preparation import (
+        PrepareOptions,
+        code_photographs,
+        coded_beside,
+        drop_coded,
+        with_qualities,
+    )
     from ..preparation import prepare as make
 
     given: dict[str, Any] = {
@@ -112,9 +118,11 @@ def prepare(
             bundle = load_bundle(generator, fetched)
             bundle = replace(bundle, aids=SearchAids()) if encoder else bundle
             if photographs:
-                bundle = calibrate_quality(
-                    bundle, photographs, record_beside(output), progress, device, compiled
+                folder, steps = coded_beside(output), options.calibration_steps
+                coded = code_photographs(
+                    bundle, photographs, folder, steps, progress, device, compiled
                 )
+                bundle = with_qualities(bundle, coded)
         else:
             opened = open_generator(generator, fetched)
             bundle = make(opened, output, options, photographs, progress, device, compiled)
@@ -129,7 +137,7 @@ def prepare(
                 show.result(f"{name}: {value:.3f}")
         elif keep:
             bundle.save(output)
-        record_beside(output).unlink(missing_ok=True)
+        drop_coded(coded_beside(output))
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
         f"fingerprint {bundle.fingerprint[:4].hex()}"

@@ -12,7 +12,8 @@ from .quantiser import FINEST
 
 QUALITIES = (0, 25, 50, 75, 100)  # that a bundle's table holds the step indices of
 LINEAR_STEPS = (32, 57, 82, 107, 132)  # the table of a bundle that nothing was measured with
-HALVING = 42  # qualities in which LPIPS halves; by the linear table step indices as well
+HALVING = 25  # qualities in which LPIPS halves; by the linear table step indices as well
+DEFAULT_STEP = 82  # index: what a bundle's default quality comes to
 LEAST_LPIPS = 1e-6  # a generator's own picture may come back exactly, and zero has no logarithm
 
 
@@ -24,6 +25,11 @@ def lpips_of(quality: float) -> float:
 def step_of_quality(quality: float, steps: Sequence[int]) -> int:
     """The step index of a quality 0..100 by a table: linear between its entries."""
     return round(float(np.interp(quality, QUALITIES, steps)))
+
+
+def quality_of_step(index: int, steps: Sequence[int]) -> int:
+    """The quality 0..100 whose step by a table is nearest to this one."""
+    return round(float(np.interp(index, steps, QUALITIES)))
 
 
 def checked_steps(values: Sequence[Any]) -> tuple[int, ...]:

@@ -113,7 +113,7 @@ def test_a_table_of_qualities_is_given_to_a_bundle(
     arguments = ("--keep", "--photos", tmp_path / "photos", "--device", "cpu")
     outcome = invcomp("prepare", aided, "-o", output, *arguments)
     assert outcome.code == 0, outcome.err
-    assert "quality" in outcome.err
+    assert "calibration" in outcome.err
     assert "metric" not in outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["aided.ivm", "kept.ivm", "photos"]
     old, new = read_bundle(aided), read_bundle(output)

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invcomp.inversion.quality import (
+    DEFAULT_STEP,
     HALVING,
     LINEAR_STEPS,
     QUALITIES,
@@ -13,6 +14,7 @@ from invcomp.inversion.quality import (
     fit_steps,
     linear_steps,
     lpips_of,
+    quality_of_step,
     step_of_quality,
 )
 from invcomp.inversion.quantiser import FINEST
@@ -21,8 +23,16 @@ measurements = st.dictionaries(st.integers(0, FINEST), st.floats(0, 1), min_size
 
 
 def test_what_a_quality_means() -> None:
-    found = [lpips_of(quality) for quality in (8, 50, 92)]
+    found = [lpips_of(quality) for quality in (25, 50, 75)]
     assert found == pytest.approx([0.18, 0.09, 0.045])
+
+
+def test_which_quality_a_step_comes_to() -> None:
+    steps = (30, 55, 80, 110, 160)
+    assert [quality_of_step(index, steps) for index in (20, 30, 82, 160, 176)] == [
+        0, 0, 52, 100, 100,
+    ]  # fmt: skip
+    assert quality_of_step(DEFAULT_STEP, LINEAR_STEPS) == 50
 
 
 @settings(deadline=None)  # scipy is imported at the first call
@@ -53,8 +63,8 @@ def test_between_measurements_the_logarithm_is_linear() -> None:
 
 def test_out_of_reach_qualities_are_as_near_as_steps_go_and_still_rise() -> None:
     falling = {index: 2 ** (-(index - 42) / HALVING) for index in (42, 72, 102, 132)}
-    rough = {index: 4 * lpips for index, lpips in falling.items()}
-    smooth = {index: lpips / 100 for index, lpips in falling.items()}
+    rough = {index: 64 * lpips for index, lpips in falling.items()}
+    smooth = {index: lpips / 1000 for index, lpips in falling.items()}
     assert fit_steps(rough) == (172, 173, 174, 175, 176)
     assert fit_steps(smooth) == (0, 1, 2, 3, 4)
 
@@ -62,7 +72,7 @@ def test_out_of_reach_qualities_are_as_near_as_steps_go_and_still_rise() -> None
 @settings(deadline=None)  # scipy is imported at the first call
 @given(st.integers(0, 2**32 - 1))
 def test_noise_moves_a_table_little(seed: int) -> None:
-    """Means over few photographs do not fall strictly; 2% is some 1.2 qualities."""
+    """Means over few photographs do not fall strictly; 2% is some 0.7 qualities."""
     noise = np.random.default_rng(seed).uniform(0.98, 1.02, 4)
     indices = (42, 72, 102, 132)
     measured = {i: lpips_of(i - 32) * float(n) for i, n in zip(indices, noise, strict=True)}

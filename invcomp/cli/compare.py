@@ -41,7 +41,7 @@ def compare(
     ] = None,
     qualities: Annotated[
         str | None,
-        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="34,50,66,82"),
+        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="35,50,60,70"),
     ] = None,
     sizes: Annotated[
         str | None,
@@ -67,6 +67,10 @@ def compare(
         int | None,
         typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="invcomp's search several times faster, not quite as near."),
+    ] = False,
     shown: Annotated[int, typer.Option(metavar="N", help="Pictures in the page.")] = 12,
     device: Device = "auto",
     compiled: Compile = None,
@@ -79,7 +83,8 @@ def compare(
     Takes minutes for every picture. Stopped and started again, it goes on where it was.
     """
     show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
-    plan = make_plan(codecs, qualities, sizes, metrics, search_options(steps=steps, starts=starts))
+    search = search_options(steps=steps, starts=starts, fast=fast)
+    plan = make_plan(codecs, qualities, sizes, metrics, search)
     check_folder(output)
     report = show.Report()
     subjects = find_subjects(images, report)

@@ -55,7 +55,7 @@ app = typer.Typer(
 app.command(
     epilog=examples(
         "invcomp compress portrait.jpg",
-        "invcomp compress portraits/ -o compressed/ --quality 70",
+        "invcomp compress portraits/ -o compressed/ --quality 60",
         "invcomp compress portraits/ -o compressed/ --fast",
         "invcomp compress portrait.jpg --bytes 150",
         "invcomp compress portrait.jpg --max-lpips 0.08",
@@ -78,7 +78,7 @@ app.command(epilog=examples("invcomp demo", "invcomp demo portrait.jpg -o here/"
 app.command(
     epilog=examples(
         "invcomp compare portraits/ -o report/",
-        "invcomp compare portraits/ -o report/ --codecs avif,jxl --qualities 34,50,66",
+        "invcomp compare portraits/ -o report/ --codecs avif,jxl --qualities 35,50,60",
         "invcomp compare avatars/ -o report/ --model avatars-64 --metrics lpips_alex,psnr",
     )
 )(compare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -83,23 +84,43 @@ class Comparison:
                 f"{MS_SSIM_LEAST} are needed"
             )
         self.metrics = Metrics(codec.device, plan.metrics)
-        self.results = Results(folder, self.settings)
+        self.results = Results(folder, self._common)
         self.kid_features = features_here() if len(subjects) >= LEAST_OF_SET else None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the figures of every file, besides the picture and the codec's setting."""
+        """What decides the figures, besides the picture and the codec's setting."""
+        return {**self._own, **self._common}
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What decides the figures of every file."""
         import PIL
 
         from .. import __version__
 
         return {
-            "model": self.codec.bundle.settings.name,
-            "bundle": self.codec.bundle.digest.hex()[:16],
-            "search": asdict(self.plan.search),
+            "resolution": self.resolution,
             "metrics": list(self.plan.metrics),
             "versions": {"invcomp": __version__, "pillow": PIL.__version__},
         }
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        """What decides the files of ours."""
+        bundle = self.codec.bundle
+        return {
+            "model": bundle.settings.name,
+            "bundle": bundle.digest.hex()[:16],
+            "quality_steps": bundle.settings.quality_steps,
+            "aids": bundle.aids.metadata(),
+            "search": asdict(self.plan.search),
+        }
+
+    @cached_property
+    def made(self) -> str:
+        """A digest of what decides the files of ours."""
+        return hashlib.sha256(json.dumps(self._own).encode()).hexdigest()[:16]
 
     def run(self) -> None:
         """Makes and measures whatever is not there yet.
@@ -144,9 +165,14 @@ class Comparison:
 
     def measured(self, subject: Subject, setting: Setting) -> Measured | None:
         """The measurement of one file, where both are there."""
-        there = self.path(subject.name, *setting).is_file()
         key = picture_key(subject.name, self.digests[subject.name])
-        return self.results.file((key, *setting)) if there else None
+        found = self.results.file((key, *setting))
+        if found is None or found.made != self._made_of(setting):
+            return None
+        return found if self.path(subject.name, *setting).is_file() else None
+
+    def _made_of(self, setting: Setting) -> str:
+        return self.made if setting[0] == OURS else ""
 
     def files(self) -> list[Measured]:
         """Every measurement of this comparison."""
@@ -254,14 +280,15 @@ class Comparison:
         with atomic_write(self.path(subject.name, *setting), force=True) as temporary:
             temporary.write_bytes(data)
         digest = self.digests[subject.name]
-        self.results.add(Measured(subject.name, digest, *setting, len(data), seconds, values))
+        made = self._made_of(setting)
+        self.results.add(Measured(subject.name, digest, *setting, len(data), seconds, values, made))
 
     def _set_key(self, setting: Setting) -> Key:
-        return (f"{self._set_digest} {self.kid_features}", *setting)
+        return (f"{self._set_digest(setting)} {self.kid_features}", *setting)
 
-    @cached_property
-    def _set_digest(self) -> str:
-        return hashlib.sha256(" ".join(sorted(self.digests.values())).encode()).hexdigest()[:16]
+    def _set_digest(self, setting: Setting) -> str:
+        parts = [*sorted(self.digests.values()), self._made_of(setting)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def _measure_sets(self) -> None:
         """KID at every setting, from the decoded files."""
@@ -274,7 +301,8 @@ class Comparison:
             note = f"{codec} at {size} px, quality {quality:g}"
             self.moved("KID", done, len(missing), note)
             value = kid(map(bytes_of, self._decoded_set(codec, size, quality)))
-            found = MeasuredSet(self._set_digest, codec, size, quality, kid.features, value)
+            digest = self._set_digest((codec, size, quality))
+            found = MeasuredSet(digest, codec, size, quality, kid.features, value)
             self.results.add(found)
         self.moved("KID", len(missing), len(missing), "")
 

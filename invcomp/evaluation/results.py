@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from ..errors import OutputError
 
 NAME = "results.jsonl"
-FORMAT = "invcomp comparison 1"
+FORMAT = "invcomp comparison 2"
 
 Setting: TypeAlias = tuple[str, int, float]  # codec, size, quality
 Key: TypeAlias = tuple[str, str, int, float]  # of one picture or one set
@@ -30,6 +30,7 @@ class Measured:
         bytes: size of the whole file.
         seconds: that encoding took.
         values: of the metrics, by name.
+        made: what else a file of ours depends on, model and search; "" of the others.
     """
 
     image: str
@@ -40,6 +41,7 @@ class Measured:
     bytes: int
     seconds: float
     values: dict[str, float]
+    made: str = ""
 
     @property
     def key(self) -> Key:
@@ -52,7 +54,7 @@ class MeasuredSet:
     """KID of all pictures, coded by one codec at one setting.
 
     Attributes:
-        digest: of the set.
+        digest: of the set and, where it is ours, of what made it.
         codec, size, quality: as of `Measured`.
         features: the network that gave the features, as `Kid.features` names it.
         kid: the distance; estimates of small sets may be below zero.

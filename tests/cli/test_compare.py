@@ -139,10 +139,10 @@ def test_a_folder_made_otherwise_is_refused(
 ) -> None:
     before = (report / "results.jsonl").read_bytes()
     common = ("compare", *photographs[:2], "-o", report, "--model", tiny_model, *SMALL)
-    outcome = invcomp(*common, *FAST, "--steps", "7")
+    outcome = invcomp(*common, *FAST, "--metrics", "psnr")
     assert outcome.code == 1
     (line,) = outcome.errors
-    assert "was made with search" in line
+    assert "was made with metrics" in line
     assert "give another -o" in line
     assert (report / "results.jsonl").read_bytes() == before
 

@@ -1,7 +1,9 @@
 """Real files of two tiny pictures: each is there, and measured as it lies there."""
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,24 @@ def test_more_can_be_added(compare: Compare, photographs: list[Path]) -> None:
     assert len(larger.points()) == settings
     smaller = compare()
     assert len(smaller.files()) == 2 * (2 + 2 * len(QUALITIES["webp"]))
+
+
+def test_with_another_search_only_ours_are_made_anew(compare: Compare) -> None:
+    first = compare()
+    first.run()
+    before = first.results.path.read_text().splitlines()
+    other = replace(PLAN, search=replace(SEARCH, steps=7))
+    again = compare(other)
+    ours = len(PLAN.qualities)
+    theirs = len(first.all_settings) - ours
+    assert {file.codec for file in again.files()} == set(PLAN.codecs)
+    again.run()
+    added = [json.loads(line) for line in again.results.path.read_text().splitlines()]
+    added = added[len(before) :]
+    assert {row["codec"] for row in added} == {OURS}
+    assert len(added) == 3 * ours  # of two pictures, and KID of the set
+    assert len(again.points()) == ours + theirs
+    assert len(compare().points()) == theirs  # those of the first search were replaced
 
 
 def test_a_changed_picture_is_measured_anew(compare: Compare, tmp_path: Path) -> None:

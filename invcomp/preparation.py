@@ -342,7 +342,7 @@ def with_qualities(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
     settings = replace(
         bundle.settings,
         quality_steps=steps,
-        default_quality=quality_of_step(DEFAULT_STEP, steps),
+        default_quality=5 * round(quality_of_step(DEFAULT_STEP, steps) / 5),
         made={**bundle.settings.made, "quality": made},
     )
     return replace(bundle, settings=settings)

@@ -73,9 +73,9 @@ def main() -> None:
     print(f"LPIPS {quality}: steps of quality {refitted.settings.quality_steps}")
     if arguments.dry:
         return
+    proxy = replace(load_bundle(PROXY), aids=SearchAids())
     refitted.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
     refitted.aids.save(PRETRAINED / f"{MODEL}-search.safetensors", refitted.fingerprint)
-    proxy = replace(load_bundle(PROXY), aids=SearchAids())
     settings = replace(
         proxy.settings,
         shape=refitted.settings.shape,

@@ -228,7 +228,7 @@ class _Trial(Reduced):
 
 
 def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
-    """Pillow's options, for small files; AVIF's speed (0 to 10) gives way at the larger sizes."""
+    """Pillow's options, for small files; at larger sizes AVIF and JPEG XL try less hard."""
     if codec == "jp2":  # a bare codestream, as the boxes around it are 85 bytes of nothing
         levels = min(6, min(size).bit_length())
         return {
@@ -242,7 +242,10 @@ def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
         "avif": {"speed": 4 if max(size) <= 384 else 6, "subsampling": "4:2:0"},
         "webp": {"method": 6},
         "webp-lossless": {"method": 6, "lossless": True},
-        "jxl": {"effort": 9, "lossless": quality == MAX_QUALITY},  # which is no lossy quality
+        "jxl": {
+            "effort": 9 if max(size) <= 384 else 7,
+            "lossless": quality == MAX_QUALITY,  # which is no lossy quality
+        },
         "heic": {"chroma": "420", "save_nclx_profile": False},
         "jpeg": {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
     }

@@ -1,4 +1,7 @@
-"""The distortion of latents against a photograph, with its gradient: LPIPS + beta * MSE."""
+"""The distortion of latents against a photograph, with its gradient.
+
+LPIPS + beta * MSE, which are squared distances of features, and a part for structure, which is not.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import logging
 import os
 
 import torch
+import torch.nn.functional as F
+from pytorch_msssim import ssim
 from torch import Tensor
 
 from ..generators.base import Generator
@@ -13,6 +18,7 @@ from ..generators.download import cache_directory
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from .shortcut import Shortcut
 
+SCALE_WEIGHTS = (0.2856, 0.3001, 0.2363, 0.1333)  # of a half, a quarter and so on of the side
 CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own picture
 
 
@@ -86,6 +92,7 @@ class Target:
         distortion: of the generator itself.
         quick: of the short cut, if there is one.
         weights: of each feature, [1, F], where some places matter more; None: all are alike.
+        structure: weight of what SSIM lacks to 1, as of `SearchOptions`.
     """
 
     def __init__(
@@ -94,9 +101,12 @@ class Target:
         distortion: Distortion,
         quick: Distortion | None = None,
         weights: Tensor | None = None,
+        structure: float = 0.0,
     ) -> None:
         self.features, self.distortion, self.quick = features, distortion, quick
         self.weights = weights
+        has_structure = distortion.resolution == RESOLUTION and distortion.features.beta > 0
+        self.structure = structure if has_structure else 0.0
         self._corrected, self._age = features, 0
 
     def __len__(self) -> int:
@@ -113,9 +123,16 @@ class Target:
         return self._between(self.quick, latents, self._corrected)
 
     def _between(self, distortion: Distortion, latents: Tensor, features: Tensor) -> Tensor:
-        if self.weights is None:
-            return distortion(latents, features)
-        return (self.weights * (distortion.features_of(latents) - features).square()).sum(1)
+        found = distortion.features_of(latents)
+        squares = (found - features).square()
+        loss = (squares if self.weights is None else self.weights * squares).sum(1)
+        if not self.structure:
+            return loss
+        x, y = (distortion.features.pixels(f, distortion.resolution) for f in (found, features))
+        if self.weights is not None:  # where less matters, more of the photograph is put
+            places = distortion.features.pixels(self.weights, distortion.resolution)
+            x = y + (x - y) * places / places.max()
+        return loss + self.structure * (1 - similarity(x, y))
 
     def screen(self, latents: Tensor) -> Tensor:
         """Distortion of each of latents [M, D] against the only photograph, without gradient: [M].
@@ -126,6 +143,20 @@ class Target:
         found = [distortion.seen(one[None]) - self.features for one in latents]
         weights = 1.0 if self.weights is None else self.weights
         return torch.cat([(weights * difference.square()).sum(1) for difference in found])
+
+
+def similarity(one: Tensor, other: Tensor) -> Tensor:
+    """SSIM of pictures [N, 3, H, W] in [-1, 1], the mean over four scales: [N].
+
+    Scales weigh as in MS-SSIM (Wang et al. 2003), less its finest, which weighs a twentieth and
+    takes three quarters of the time. A mean, as a product of powers has no gradient where a factor
+    is 0.
+    """
+    total = torch.zeros(len(one), device=one.device)
+    for weight in SCALE_WEIGHTS:
+        one, other = (F.avg_pool2d(picture, 2) for picture in (one, other))
+        total = total + weight * ssim(one + 1, other + 1, data_range=2.0, size_average=False)
+    return total / sum(SCALE_WEIGHTS)
 
 
 def _keep_compiled() -> None:

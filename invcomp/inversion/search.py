@@ -1,8 +1,8 @@
 """The search: gradient descent from a photograph to quantised perceptual coordinates.
 
 Partly whitened variables v, Adam, in three phases: free, additive uniform noise in place of
-rounding, straight-through rounding. The loss is LPIPS + beta * MSE + lambda * bits with lambda tied
-to the step, so the step is the only knob of quality.
+rounding, straight-through rounding. The loss is LPIPS + beta * MSE + structure + lambda * bits with
+lambda tied to the step, so the step is the only knob of quality.
 """
 
 from __future__ import annotations
@@ -153,8 +153,7 @@ class Search:
         start = Starts.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
-        quick = self.quick_for(options)
-        target = self._target(features, photographs, quick, region)
+        target = self._target(features, photographs, options, region)
         descent = Descent(
             self.space,
             target,
@@ -164,7 +163,8 @@ class Search:
             options,
             self.spread(options),
         )
-        schedule = Schedule(options, work.seconds_left(), quick is not None)
+        quick = self.quick_for(options) is not None
+        schedule = Schedule(options, work.seconds_left(), quick)
         while schedule.fraction < 1:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
             schedule.advance(descent.loss)
@@ -210,14 +210,15 @@ class Search:
         self,
         features: Tensor,
         photographs: Tensor,
-        quick: Distortion | None,
+        options: SearchOptions,
         region: Tensor | None,
     ) -> Target:
         """The features of photographs as what is to be reached, in the region that matters."""
         weights = None
         if region is not None:
             weights = self.distortion.features.weights(photographs, region)
-        return Target(features, self.distortion, quick, weights)
+        quick = self.quick_for(options)
+        return Target(features, self.distortion, quick, weights, options.structure)
 
     def warm(self, options: SearchOptions) -> bool:
         """Whether the encoder says where to start."""
@@ -253,8 +254,8 @@ class Search:
         followed = options.followed(self.classes, self.warm(options))
         if followed == 1 and len(first) == 1:
             return first
-        quick = self.quick_for(options)
-        target = self._target(self.distortion.target(photograph), photograph, quick, region)
+        features = self.distortion.target(photograph)
+        target = self._target(features, photograph, options, region)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
@@ -265,7 +266,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
-                Target(target.features, self.distortion, quick, target.weights),
+                self._target(features, photograph, options, region),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],
                 step_index,

@@ -38,12 +38,26 @@ class PerceptualFeatures(nn.Module):
         """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
         pictures = reduce_picture(pictures, RESOLUTION)
         layers = self.layers(self._seen(pictures))
-        parts = [pictures.flatten(1) * (self.beta / pictures[0].numel()) ** 0.5]
+        parts = [pictures.flatten(1) * self._pixel_weight(pictures[0].numel())]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         return torch.cat(parts, 1)
+
+    def pixels(self, features: Tensor, resolution: int) -> Tensor:
+        """What `forward` saw, [N, 3, R, R] in [-1, 1]: beta must not be 0.
+
+        Args:
+            features: [N, F], or their weights [1, F].
+            resolution: of the pictures, 256 at most.
+        """
+        count = 3 * resolution**2
+        pixels = features[:, :count] / self._pixel_weight(count)
+        return pixels.view(-1, 3, resolution, resolution)
+
+    def _pixel_weight(self, count: int) -> float:
+        return float((self.beta / count) ** 0.5)
 
     @torch.no_grad()
     def weights(self, pictures: Tensor, region: Tensor) -> Tensor:

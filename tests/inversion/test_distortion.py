@@ -1,0 +1,90 @@
+"""What the search minimises: distances of features, and structure beside them."""
+
+import pytest
+import torch
+from pytorch_msssim import ms_ssim
+
+from invcomp.generators import StyleGAN2
+from invcomp.generators.base import normal
+from invcomp.inversion.distortion import Distortion, Target, similarity
+from invcomp.latents.features import PerceptualFeatures
+
+
+@pytest.fixture(scope="module")
+def features() -> PerceptualFeatures:
+    return PerceptualFeatures(0.5)
+
+
+def thin(blocks: int, features: PerceptualFeatures) -> Distortion:
+    torch.manual_seed(0)
+    generator = StyleGAN2((8,) * blocks, 8, 8, 2).eval().requires_grad_(False)
+    return Distortion(generator, features, mixed=False, compiled=False)
+
+
+def test_similarity_of_equal_opposite_and_noisy_pictures() -> None:
+    picture = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert similarity(picture, picture).tolist() == pytest.approx([1, 1])
+    noisy = picture + 0.3 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(2))
+    found = similarity(picture, noisy)
+    published = ms_ssim((picture + 1) / 2, (noisy + 1) / 2, data_range=1.0, size_average=False)
+    assert found.tolist() == pytest.approx(published.tolist(), abs=0.02)
+    opposite = (-picture).requires_grad_()
+    value = similarity(picture, opposite)
+    assert (value < 0.1).all()
+    value.sum().backward()
+    assert opposite.grad is not None
+    assert opposite.grad.isfinite().all()  # where MS-SSIM has none
+    assert opposite.grad.abs().max() > 0
+
+
+def test_pixels_come_back_from_features(features: PerceptualFeatures) -> None:
+    picture = torch.rand(2, 3, 64, 64) * 2 - 1
+    torch.testing.assert_close(features.pixels(features(picture), 64), picture)
+
+
+@torch.no_grad()
+def test_structure_is_added_to_large_pictures(features: PerceptualFeatures) -> None:
+    distortion = thin(7, features)  # 256 px
+    generator = distortion.generator
+    latents = generator.spread(generator.sample(normal(2, 8, seed=1)))
+    photograph, decoded = generator(latents).split(1)
+    wanted = distortion.target(photograph)
+    without, given = (Target(wanted, distortion, structure=w) for w in (0.0, 0.3))
+    with torch.enable_grad():
+        found = float(given.distance(latents[1:]) - without.distance(latents[1:]))
+    assert found == pytest.approx(0.3 * float(1 - similarity(decoded, photograph)), rel=1e-4)
+    assert found > 0.01
+
+
+@torch.no_grad()
+def test_structure_counts_less_where_less_matters(features: PerceptualFeatures) -> None:
+    distortion = thin(7, features)
+    generator = distortion.generator
+    latents = generator.spread(generator.sample(normal(2, 8, seed=1)))
+    photograph = generator(latents[:1])
+    wanted, region = distortion.target(photograph), torch.full((1, 1, 256, 256), 0.1)
+    region[..., :128] = 1.0
+    weights = features.weights(photograph, region)
+
+    def structure(weights: torch.Tensor | None) -> float:
+        both = [
+            Target(wanted, distortion, weights=weights, structure=w).distance(latents[1:])
+            for w in (0.0, 1.0)
+        ]
+        return float(both[1] - both[0])
+
+    assert 0 < structure(weights) < structure(None)
+    everywhere = features.weights(photograph, torch.full((1, 1, 256, 256), 0.1))
+    assert structure(everywhere) == pytest.approx(structure(None), rel=1e-4)
+
+
+@torch.no_grad()
+def test_small_pictures_and_features_without_pixels_go_without(
+    features: PerceptualFeatures,
+) -> None:
+    for distortion in (thin(6, features), thin(7, PerceptualFeatures(0.0))):
+        generator = distortion.generator
+        latents = generator.spread(generator.sample(normal(2, 8, seed=1)))
+        wanted = distortion.target(generator(latents[:1]))
+        given = Target(wanted, distortion, structure=0.3).distance(latents[1:])
+        assert torch.equal(given, Target(wanted, distortion).distance(latents[1:]))

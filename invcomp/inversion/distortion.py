@@ -10,7 +10,6 @@ import os
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim import ssim
 from torch import Tensor
 
 from ..generators.base import Generator
@@ -18,7 +17,8 @@ from ..generators.download import cache_directory
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from .shortcut import Shortcut
 
-SCALE_WEIGHTS = (0.2856, 0.3001, 0.2363, 0.1333)  # of a half, a quarter and so on of the side
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
+WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor
 CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own picture
 
 
@@ -92,7 +92,7 @@ class Target:
         distortion: of the generator itself.
         quick: of the short cut, if there is one.
         weights: of each feature, [1, F], where some places matter more; None: all are alike.
-        structure: weight of what SSIM lacks to 1, as of `SearchOptions`.
+        structure: weight of what MS-SSIM lacks to 1, as of `SearchOptions`.
     """
 
     def __init__(
@@ -146,17 +146,38 @@ class Target:
 
 
 def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """SSIM of pictures [N, 3, H, W] in [-1, 1], the mean over four scales: [N].
+    """MS-SSIM (Wang et al. 2003) of pictures [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
 
-    Scales weigh as in MS-SSIM (Wang et al. 2003), less its finest, which weighs a twentieth and
-    takes three quarters of the time. A mean, as a product of powers has no gradient where a factor
-    is 0.
+    As the package pytorch-msssim has it, but that no factor is less than FLOOR: a power of 0 has no
+    gradient, and opposite pictures would end a search with it.
     """
-    total = torch.zeros(len(one), device=one.device)
-    for weight in SCALE_WEIGHTS:
-        one, other = (F.avg_pool2d(picture, 2) for picture in (one, other))
-        total = total + weight * ssim(one + 1, other + 1, data_range=2.0, size_average=False)
-    return total / sum(SCALE_WEIGHTS)
+    product = torch.ones(len(one), one.shape[1], device=one.device)
+    for scale, weight in enumerate(SCALE_WEIGHTS):
+        if scale:
+            one, other = (F.avg_pool2d(picture, 2) for picture in (one, other))
+        luminance, contrast = _ssim_parts(one, other)
+        is_last = scale == len(SCALE_WEIGHTS) - 1  # where luminance counts too
+        found = (luminance * contrast if is_last else contrast).mean((2, 3))
+        product = product * found.clamp_min(FLOOR) ** weight
+    return product.mean(1)
+
+
+def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of the two factors of SSIM: luminance, contrast with structure; [N, 3, h, w] each."""
+    channels = x.shape[1]
+    moments = torch.cat([x, y, x * x, y * y, x * y], 1)
+    places = torch.arange(WINDOW, device=x.device) - WINDOW // 2
+    window = (-(places**2) / (2 * 1.5**2)).exp()
+    window = (window / window.sum()).expand(moments.shape[1], 1, 1, WINDOW)
+    moments = F.conv2d(moments, window, groups=moments.shape[1])
+    moments = F.conv2d(moments, window.transpose(2, 3), groups=moments.shape[1])
+    x_mean, y_mean, xx, yy, xy = moments.split(channels, 1)
+    # Wang's constants, (0.01, 0.03) of the range, which is 2; means are of pictures in [0, 2]
+    first, second = 0.02**2, 0.06**2
+    covariance, variances = xy - x_mean * y_mean, xx - x_mean**2 + yy - y_mean**2
+    x_mean, y_mean = x_mean + 1, y_mean + 1
+    luminance = (2 * x_mean * y_mean + first) / (x_mean**2 + y_mean**2 + first)
+    return luminance, (2 * covariance + second) / (variances + second)
 
 
 def _keep_compiled() -> None:

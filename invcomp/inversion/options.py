@@ -40,7 +40,7 @@ class SearchOptions:
             coordinates themselves. Between them strong coordinates move less in a step and weak
             ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
         rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
-        structure: weight in the distortion of what SSIM over four scales lacks to 1. It holds
+        structure: weight in the distortion of what MS-SSIM lacks to 1. It holds
             outlines, light and colour, which LPIPS alone gives away (docs/experiments.md). Only of
             pictures of 256 px and more; 0: none.
         seed: of the noise that stands in for rounding.

@@ -2,10 +2,13 @@
 
     python scripts/bench_faces.py PORTRAITS/ -o runs/faces            # the twelve, about 90 minutes
     python scripts/bench_faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
+    python scripts/bench_faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
 
 For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
 smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run goes
-on where it stopped. Writes results.jsonl, tables (benchmark.md) and a picture to the folder.
+on where it stopped. Writes results.jsonl, tables (benchmark.md) and a picture to the folder. With
+--against, the folder of a run of another version of this script, BD-rates against that, of the
+portraits that both have.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from PIL import Image, ImageDraw
 
 from invcomp.bitstream import IvcFile, decode
 from invcomp.codec import Codec
+from invcomp.evaluation.bd_rate import bd_rate
 from invcomp.evaluation.codecs import smallest_reaching
+from invcomp.evaluation.curves import OURS, Point, hull
 from invcomp.evaluation.metrics import NAMES, Metrics
 from invcomp.inversion.options import SearchOptions
 
@@ -36,7 +41,7 @@ TWELVE = [
     for gov, london in zip((2, 5, 8, 11, 14, 17), (8, 62, 94, 120, 131, 143), strict=True)
     for name in (f"gov_{gov:02d}", f"london_{london:03d}")
 ]
-QUALITIES = {"default": 50, "small": 34, "fine": 76}
+QUALITIES = {"default": 45, "small": 35, "fine": 60, "finest": 70}
 CODEC_METRICS = ("lpips_alex", "lpips_vgg")
 
 
@@ -131,10 +136,39 @@ def report(rows: list[dict[str, Any]], device: str) -> str:
     return "\n".join(lines)
 
 
+def compare_versions(
+    rows: list[dict[str, Any]], others: list[dict[str, Any]], portraits: set[str]
+) -> str:
+    """Bytes of one version against another's at equal distance, as Markdown."""
+
+    def points(rows: list[dict[str, Any]]) -> list[Point]:
+        groups = defaultdict(list)
+        for row in rows:
+            if "equal" not in row and row["portrait"] in portraits:
+                groups[row["label"]].append(row)
+        return [
+            Point(OURS, 1024, 0, mean(row["bytes"] for row in group), 0, means(group))
+            for group in groups.values()
+            if len(group) == len(portraits)
+        ]
+
+    def means(group: list[dict[str, Any]]) -> dict[str, float]:
+        return {name: mean(row[name] for row in group) for name in NAMES}
+
+    found = points(rows), points(others)
+    lines = [f"{len(portraits)} portraits, {len(found[0])} steps against {len(found[1])}.", ""]
+    lines += ["| metric | bytes at equal distance | part of our range |", "|---|---|---|"]
+    for name in NAMES:
+        rate = bd_rate(*(hull(each, name) for each in found), name)
+        percent = rate.reason if rate.percent is None else f"{rate.percent:+.1f}%"
+        lines.append(f"| {name} | {percent} | {rate.overlap:.0%} |")
+    return "\n".join([*lines, ""])
+
+
 def picture(
     folder: Path, portraits: list[Path], rows: list[dict[str, Any]], size: int = 256
 ) -> Image.Image:
-    """Original and our three steps, one portrait a row, bytes and LPIPS under each."""
+    """Original and our steps, one portrait a row, bytes and LPIPS under each."""
     found = {(row["portrait"], row["label"]): row for row in rows if "equal" not in row}
     sheet = Image.new("RGB", (size * (1 + len(QUALITIES)), (size + 16) * len(portraits)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -165,6 +199,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
@@ -196,7 +231,12 @@ def main() -> None:
                 if "equal" not in row and key not in done and wanted:
                     keep(bench_conventional(metrics, path, row, metric))
     rows = load(results)
-    (arguments.output / "benchmark.md").write_text(report(rows, torch.get_default_device().type))
+    table = report(rows, torch.get_default_device().type)
+    if arguments.against:
+        others = load(arguments.against / "results.jsonl")
+        both = {row["portrait"] for row in rows} & {row["portrait"] for row in others}
+        table += "\n" + compare_versions(rows, others, both)
+    (arguments.output / "benchmark.md").write_text(table)
     picture(arguments.output, paths, rows).save(arguments.output / "portraits.jpg", quality=88)
     print((arguments.output / "benchmark.md").read_text())
 

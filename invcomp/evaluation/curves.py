@@ -16,12 +16,12 @@ SHARES = (1.0, 0.5, 0.25, 0.125)
 LEAST_SIZE = 16  # pixels: below it nothing can be seen
 # few, and rather low ones: that is where the curves meet ours
 QUALITIES: dict[str, tuple[int, ...]] = {
-    "avif": (0, 10, 20, 35, 50, 70),
-    "webp": (0, 10, 25, 45, 65, 85),
-    "jpeg": (2, 8, 16, 30, 50, 75),
-    "jxl": (1, 8, 20, 40, 60, 80),
-    "heic": (0, 10, 20, 35, 50, 70),
-    "jp2": (20, 23, 26, 29, 33, 38),  # dB
+    "avif": (0, 12, 28, 48, 70),
+    "webp": (0, 12, 32, 60, 85),
+    "jpeg": (2, 10, 22, 42, 75),
+    "jxl": (1, 10, 28, 52, 80),
+    "heic": (0, 12, 28, 48, 70),
+    "jp2": (20, 24, 28, 32, 37),  # dB
 }
 COMPARED = tuple(QUALITIES)
 METRIC_NAMES = {

@@ -98,9 +98,9 @@ def test_the_report_is_whole(report: Path) -> None:
     webp = [
         row
         for row in files
-        if (row["codec"], row["size"], row["quality"]) == ("webp", "32", "10.0")
+        if (row["codec"], row["size"], row["quality"]) == ("webp", "32", "12.0")
     ]
-    [point] = [p for p in points if (p["codec"], p["size"], p["quality"]) == ("webp", "32", "10.0")]
+    [point] = [p for p in points if (p["codec"], p["size"], p["quality"]) == ("webp", "32", "12.0")]
     assert float(point["bytes"]) == sum(float(row["bytes"]) for row in webp) / 2
     rates = {(rate["codec"], rate["metric"]): rate for rate in values["bd_rate"]}
     assert set(rates) == {(c, m) for c in ("webp", "jpeg") for m in ("lpips_alex", "psnr")}

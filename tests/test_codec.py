@@ -203,9 +203,9 @@ class Recorded(Distortion):
         super().__init__(generator, features, mixed, compiled=False)
         self.compilations.append(compiled)
 
-    def __call__(self, latents: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def features_of(self, latents: torch.Tensor) -> torch.Tensor:
         self.batches.append(len(latents))
-        return super().__call__(latents, target)
+        return super().features_of(latents)
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_too_little_memory_for_one_says_what_to_do(
     def full(*arguments: object) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr(Distortion, "__call__", full)
+    monkeypatch.setattr(Distortion, "features_of", full)
     with pytest.raises(OptionError, match="out of memory on cpu: give --device cpu"):
         codec.compress(photograph, search=SHORT)
 

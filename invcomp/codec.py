@@ -421,7 +421,8 @@ class Codec:
         aids, classes = self.bundle.aids, len(self.coordinates.mean)
         warm = aids.encoder is not None and options.warm_start
         quick = aids.shortcut is not None and options.hurried
-        steps = options.starts_cost(classes, warm, quick) + options.descent_cost(quick)
+        steps = options.starts_cost(classes, warm, quick)
+        steps += options.descent_cost(self.step_index(), quick)
         return steps * images * self.generator.resolution**2 >= 100 * 1024**2
 
 

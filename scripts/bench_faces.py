@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--steps", type=int, help="for every quality; else fine ones get more")
     parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -207,7 +208,9 @@ def main() -> None:
     paths = [arguments.portraits / f"{name}.jpg" for name in (every if arguments.all else TWELVE)]
     paths = paths[: arguments.first]
     metrics = Metrics()
-    search = SearchOptions(warm_start=not arguments.no_warm_start, fast=arguments.fast)
+    search = SearchOptions(
+        steps=arguments.steps, fast=arguments.fast, warm_start=not arguments.no_warm_start
+    )
 
     def keep(row: dict[str, Any]) -> None:
         with results.open("a") as file:

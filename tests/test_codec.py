@@ -129,7 +129,7 @@ def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> Non
     assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
     assert seen[-1].step == seen[-1].steps == 5
     assert options.starts_cost() == pytest.approx(12 + 6 * SCREENING_COST)
-    assert options.descent_cost() == 5
+    assert options.descent_cost(82) == 5
 
 
 def test_the_same_seed_gives_the_same_file(codec: Codec, photograph: Image.Image) -> None:

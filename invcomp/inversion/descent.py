@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import torch
@@ -68,7 +69,7 @@ class Schedule:
     ) -> None:
         self.options, self.seconds = options, seconds
         self.full_part = options.full_part if quick else 1.0
-        self.fraction, self.step, self._started = 0.0, 0, time.monotonic()
+        self.fraction, self._done, self._started = 0.0, Fraction(0), time.monotonic()
         self._losses: list[float] = []  # of this phase
         self._comparable = 0  # index of the first of them that is of the present loss
 
@@ -95,17 +96,17 @@ class Schedule:
             factor = max(factor, 0.02 + (RESTART - 0.02) * left)
         return self.options.rate * factor
 
-    def advance(self, loss: float) -> None:
-        """After a step that saw this loss."""
+    def advance(self, loss: float, step_index: int = 0) -> None:
+        """After a step that saw this loss, with a quantiser's step of this index."""
         self._losses.append(loss)
         before = self.mode, self.quickly
         if self.seconds is not None:
             self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
         else:
-            self.step += 1
+            self._done += Fraction(1, self.options.steps_at(step_index))  # the pace may change
             if self._flat():
-                self.step = math.ceil(dict(PHASES)[self.mode] * self.options.step_count)
-            self.fraction = self.step / self.options.step_count
+                self._done = max(self._done, Fraction(str(dict(PHASES)[self.mode])))
+            self.fraction = float(self._done)
         self.fraction = min(self.fraction, 1.0)
         if (self.mode, self.quickly) != before:
             self._losses, self._comparable = [], 0

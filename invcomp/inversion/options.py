@@ -8,6 +8,8 @@ from ..errors import OptionError
 
 STEPS = 120
 FAST_STEPS = 60
+ENOUGH = 82  # index of the quantiser's step up to which so many are enough
+DOUBLING = 48  # indices further on, three octaves of the step, twice as many: the way is longer
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
 QUICKER = 2.3  # how many steps of a short cut take as long as one of the generator
@@ -22,10 +24,10 @@ class SearchOptions:
 
     Attributes:
         steps: gradient steps from the chosen start to the file; fewer where the loss is flat
-            before. None: STEPS, or FAST_STEPS.
+            before. None: as `steps_at` has it.
         seconds: for each photograph, in place of a number of steps: the best in that time.
         fast: half as many steps, and most of them through the bundle's short cut, if it has one:
-            some four times faster, and not quite as near (docs/benchmarks.md). A limit of time
+            some three times faster, and not quite as near (docs/benchmarks.md). A limit of time
             takes the short cut, too.
         full_part: of a fast search: part of the steps, the last, that run the generator itself.
         warm_start: whether the search starts where the bundle's encoder says, if it has one.
@@ -78,10 +80,10 @@ class SearchOptions:
         """Whether time matters more than the last bit of likeness."""
         return self.fast or self.seconds is not None
 
-    @property
-    def step_count(self) -> int:
-        """`steps`, or what stands for it."""
-        return self.steps or (FAST_STEPS if self.hurried else STEPS)
+    def steps_at(self, step_index: int) -> int:
+        """`steps`, or what stands for it: STEPS or FAST_STEPS, and more for a fine quantiser."""
+        steps = FAST_STEPS if self.hurried else STEPS
+        return self.steps or round(steps * 2 ** max((step_index - ENOUGH) / DOUBLING, 0))
 
     @property
     def rate(self) -> float:
@@ -99,10 +101,10 @@ class SearchOptions:
         steps = trials + SCREENING_COST * self.screened(classes, warm)
         return steps / QUICKER if quick else steps
 
-    def descent_cost(self, quick: bool = False) -> float:
+    def descent_cost(self, step_index: int, quick: bool = False) -> float:
         """Of the descent from there, in steps of the generator."""
         full = self.full_part if quick else 1.0
-        return self.step_count * (full + (1 - full) / QUICKER)
+        return self.steps_at(step_index) * (full + (1 - full) / QUICKER)
 
     def followed(self, classes: int = 1, warm: bool = False) -> int:
         """How many starts are followed before one is chosen.

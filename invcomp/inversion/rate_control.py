@@ -196,7 +196,8 @@ class RateControl:
     ) -> None:
         """A few straight-through steps at other step indices: round `count` of so many."""
         descent.aim(indices)
-        cost = self.options.descent_cost(self.search.quick_for(self.options) is not None)
+        quick = self.search.quick_for(self.options) is not None
+        cost = self.options.descent_cost(max(indices), quick)
         steps = min(max(round(share * cost / of), 2), 10)
         for step in range(steps):
             descent.step(SETTLING_RATE * self.options.rate, "round")

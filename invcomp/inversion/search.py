@@ -147,7 +147,7 @@ class Search:
         region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
         """The descent of `run` after each of its steps; whoever watches may change its aim."""
-        work = _Work(self, options, len(photographs), progress)
+        work = _Work(self, options, len(photographs), step_index, progress)
         start = self.start(photographs, step_index, options, work, region)
         copies = max(places - len(photographs), 0)
         start = Starts.join([start, *[start[-1:]] * copies])
@@ -167,7 +167,7 @@ class Search:
         schedule = Schedule(options, work.seconds_left(), quick)
         while schedule.fraction < 1:
             descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
-            schedule.advance(descent.loss)
+            schedule.advance(descent.loss, max(descent.step_indices))
             work.searched(descent, schedule)
             yield descent, schedule
 
@@ -198,7 +198,7 @@ class Search:
             raise OptionError(
                 f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
             )
-        work = work or _Work(self, options, len(photographs), None)
+        work = work or _Work(self, options, len(photographs), step_index, None)
         return Starts.join(
             [
                 self._start_of_one(one[None], step_index, options, work, region)
@@ -324,6 +324,7 @@ class _Work:
         search: Search,
         options: SearchOptions,
         photographs: int,
+        step_index: int,
         progress: ProgressCallback | None,
     ) -> None:
         self.options, self.photographs, self.progress = options, photographs, progress
@@ -333,7 +334,7 @@ class _Work:
         self.quick = 1 / QUICKER if quick else 1.0
         cost = options.starts_cost(search.classes, search.warm(options), quick)
         self.starts = photographs * cost
-        self.descent = photographs * options.descent_cost(quick)
+        self.descent = photographs * options.descent_cost(step_index, quick)
 
     def seconds_left(self) -> float | None:
         """For the descent, where there is a limit: a tenth of a second at least."""
@@ -357,7 +358,7 @@ class _Work:
         """A step of the descent was done."""
         ahead = self.starts + self.descent * self._share(schedule.fraction)
         self.done = max(self.done, ahead)
-        steps = self.options.step_count
+        steps = self.options.steps_at(max(descent.step_indices))
         step = max(round(schedule.fraction * steps), 1)  # by the clock: as of so many
         self._say("search", step, steps, descent.loss, descent.bits / 8)
 

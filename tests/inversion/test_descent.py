@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.inversion.descent import PHASES, WINDOW, Schedule
-from invcomp.inversion.options import QUICKER, SearchOptions
+from invcomp.inversion.options import DOUBLING, ENOUGH, QUICKER, STEPS, SearchOptions
 
 
 def run(schedule: Schedule, losses: list[float]) -> list[str]:
@@ -109,9 +109,17 @@ def test_the_generator_takes_over_at_a_higher_rate() -> None:
 
 
 def test_a_short_cut_is_never_flat() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=200, full_part=0.3), quick=True), 0
+    schedule, quick = Schedule(SearchOptions(steps=200, full_part=0.3), quick=True), []
     while schedule.fraction < 1:
-        quick += schedule.quickly
+        quick.append(schedule.quickly)
         schedule.advance(1.0)  # the generator's own steps end early, those before do not
-    assert quick == 140
-    assert schedule.step == 200
+    assert sum(quick) == 140
+    assert len(quick) == 140 + 2 * WINDOW
+
+
+def test_the_pace_follows_the_quantiser() -> None:
+    schedule, steps = Schedule(SearchOptions()), 0
+    while schedule.fraction < 1:
+        schedule.advance(1e6 * 0.9**steps, ENOUGH if steps < STEPS // 2 else ENOUGH + DOUBLING)
+        steps += 1
+    assert steps == STEPS // 2 + STEPS  # the second half takes twice as many

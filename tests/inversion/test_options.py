@@ -4,6 +4,8 @@ import pytest
 
 from invcomp.errors import OptionError
 from invcomp.inversion.options import (
+    DOUBLING,
+    ENOUGH,
     FAST_LEARNING_RATE,
     FAST_STEPS,
     LEARNING_RATE,
@@ -16,16 +18,28 @@ from invcomp.inversion.options import (
 @pytest.mark.parametrize("hurried", [{"fast": True}, {"seconds": 3.0}])
 def test_what_is_left_open_depends_on_hurry(hurried: dict[str, float]) -> None:
     fast, plain = SearchOptions(**hurried), SearchOptions()  # type: ignore[arg-type]
-    assert (fast.step_count, fast.rate) == (FAST_STEPS, FAST_LEARNING_RATE)
-    assert (plain.step_count, plain.rate) == (STEPS, LEARNING_RATE)
+    assert (fast.steps_at(ENOUGH), fast.rate) == (FAST_STEPS, FAST_LEARNING_RATE)
+    assert (plain.steps_at(0), plain.rate) == (STEPS, LEARNING_RATE)
     given = SearchOptions(steps=7, learning_rate=0.1, fast=True)
-    assert (given.step_count, given.rate) == (7, 0.1)
+    assert (given.steps_at(150), given.rate) == (7, 0.1)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_finer_quantiser_gets_more_steps(fast: bool) -> None:
+    options, base = SearchOptions(fast=fast), FAST_STEPS if fast else STEPS
+    steps = [options.steps_at(index) for index in range(160)]
+    assert steps == sorted(steps)
+    assert set(steps[: ENOUGH + 1]) == {base}
+    assert (steps[ENOUGH + DOUBLING // 2], steps[ENOUGH + DOUBLING]) == (
+        round(base * 2**0.5),
+        2 * base,
+    )
 
 
 def test_steps_of_a_short_cut_cost_less() -> None:
     options = SearchOptions(steps=100, full_part=0.2, starts=2, candidates=0, trial_steps=6)
-    assert options.descent_cost() == 100
-    assert options.descent_cost(quick=True) == pytest.approx(20 + 80 / QUICKER)
+    assert options.descent_cost(150) == 100
+    assert options.descent_cost(0, quick=True) == pytest.approx(20 + 80 / QUICKER)
     assert options.starts_cost() == 12
     assert options.starts_cost(quick=True) == pytest.approx(12 / QUICKER)
 

@@ -9,7 +9,7 @@ from ..errors import OptionError
 STEPS = 120
 FAST_STEPS = 60
 ENOUGH = 82  # index of the quantiser's step up to which so many are enough
-DOUBLING = 48  # indices further on, three octaves of the step, twice as many: the way is longer
+DOUBLING = 96  # indices further on, six octaves of the step, twice as many: the way is longer
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
 QUICKER = 2.3  # how many steps of a short cut take as long as one of the generator

@@ -41,7 +41,7 @@ def compare(
     ] = None,
     qualities: Annotated[
         str | None,
-        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="35,50,60,70"),
+        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="30,40,50,60"),
     ] = None,
     sizes: Annotated[
         str | None,

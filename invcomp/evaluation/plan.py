@@ -10,7 +10,7 @@ from .codecs import available_codecs
 from .curves import COMPARED, SHARES
 from .metrics import MS_SSIM_LEAST, NAMES
 
-OUR_QUALITIES = (35.0, 50.0, 60.0, 70.0)
+OUR_QUALITIES = (30.0, 40.0, 50.0, 60.0)
 
 
 @dataclass(frozen=True)

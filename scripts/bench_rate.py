@@ -48,6 +48,7 @@ def bench(
         "limit": encoded.limit,
         "fill": encoded.fill,
         "step_index": encoded.data[7],
+        "steps": options.steps_at(encoded.data[7]),
         "lpips": encoded.lpips,
         "psnr": encoded.psnr,
         "seconds": encoded.seconds,
@@ -55,11 +56,14 @@ def bench(
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The tables as Markdown; times are of portraits that have a fixed-step run too."""
+    """The tables as Markdown; times are of portraits that have a fixed-step run too.
+
+    That run's time counts as many steps as a run with the file's own step would have taken.
+    """
     groups = defaultdict(list)
     for row in rows:
         groups[row["label"]].append(row)
-    fixed = {row["portrait"]: row["seconds"] for row in groups.pop(FIXED, [])}
+    fixed = {row["portrait"]: row["seconds"] / row["steps"] for row in groups.pop(FIXED, [])}
     lines = [
         "| goal | portraits | hit | over | mean bytes | mean fill | LPIPS | seconds | fixed step "
         "| times |",
@@ -75,7 +79,9 @@ def report(rows: list[dict[str, Any]]) -> str:
         over = sum(row["bytes"] > row["limit"] for row in limited)
         fill = f"{mean(row['fill'] for row in limited):.1%}" if limited else "-"
         timed = [
-            (row["seconds"], fixed[row["portrait"]]) for row in done if row["portrait"] in fixed
+            (row["seconds"], row["steps"] * fixed[row["portrait"]])
+            for row in done
+            if row["portrait"] in fixed
         ]
         ours, theirs = (mean(pair[i] for pair in timed) if timed else 0.0 for i in (0, 1))
         lines.append(

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from ..generators.base import reduce_picture
+from ..latents.features import RESOLUTION
 from ..latents.lpips_network import load_lpips
 
 SUBSETS = 50
@@ -28,6 +30,7 @@ LEAST = 64  # pixels: smaller pictures are enlarged, AlexNet's strides leave not
 class AlexNetFeatures(nn.Module):
     """Mean and deviation over the picture of the five feature maps of LPIPS's AlexNet, [N, 2304].
 
+    Larger pictures are seen at 256 px, as LPIPS is: at 1024 px AlexNet sees texture only.
     Feature vectors have unit length at each place, as in LPIPS, and the whole is scaled so that
     |x|^2 / d = 1: what the kernel (x.y / d + 1)^3 expects. `num_features` is read by torchmetrics.
     """
@@ -41,7 +44,7 @@ class AlexNetFeatures(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [N, 3, H, W], uint8."""
-        x = pictures.float() / 127.5 - 1
+        x = reduce_picture(pictures.float() / 127.5 - 1, RESOLUTION)
         if x.shape[-1] < LEAST:
             x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
         network: Any = self.network

@@ -37,3 +37,13 @@ def test_features_have_the_kernels_scale() -> None:
         features = network(pictures)
     assert features.shape == (4, network.num_features)
     assert torch.allclose(features.square().mean(1), torch.ones(4), rtol=0.02)
+
+
+def test_large_pictures_are_seen_at_256_px() -> None:
+    small = torch.randint(
+        0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    network = AlexNetFeatures()
+    with torch.no_grad():
+        assert torch.allclose(network(large), network(small), atol=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from .codecs import LABELS
@@ -112,3 +113,24 @@ def _is_above(left: Point, middle: Point, right: Point, metric: str) -> bool:
     rise = loss(right, metric) - loss(left, metric)
     line = loss(left, metric) + rise * (middle.bytes - left.bytes) / (right.bytes - left.bytes)
     return loss(middle, metric) >= line
+
+
+def bytes_at(curve: Sequence[Point], metric: str, wanted: Point) -> float | None:
+    """Bytes that a hull takes in the mean to be as near as a point of another codec.
+
+    Args:
+        curve: a hull by this metric.
+        metric: that shall be equal.
+        wanted: the other codec's point. Where all of the hull is nearer, its smallest files count.
+
+    Returns:
+        Bytes; None where the hull does not come as near.
+    """
+    target = loss(wanted, metric)
+    if loss(curve[0], metric) <= target:
+        return curve[0].bytes
+    for left, right in pairwise(curve):
+        if loss(right, metric) <= target:
+            part = (loss(left, metric) - target) / (loss(left, metric) - loss(right, metric))
+            return left.bytes + part * (right.bytes - left.bytes)
+    return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..files import atomic_write
 from .bd_rate import BdRate, bd_rate
-from .curves import OURS, Point, hull
+from .curves import OURS, Point, bytes_at, hull
 from .results import Measured
 
 BD_METRICS = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # KID is of too few to
@@ -78,9 +78,37 @@ class Report:
             if metric in BD_METRICS
         ]
 
+    @property
+    def matches(self) -> list[Match]:
+        """What every other codec takes to be as near as each of our points, but by KID."""
+        return [
+            Match(ours, metric, codec, bytes_at(self.curves[metric][codec], metric, ours))
+            for ours in self.of(OURS)
+            for metric in self.metrics
+            if metric in BD_METRICS
+            for codec in self.codecs[1:]
+        ]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A point of ours, and another codec at equal distortion.
+
+    Attributes:
+        ours: the point.
+        metric: that is equal.
+        codec: the other one.
+        bytes: of its files, in the mean, on its hull; None: it does not come as near.
+    """
+
+    ours: Point
+    metric: str
+    codec: str
+    bytes: float | None
+
 
 def write_tables(report: Report, folder: Path) -> None:
-    """Writes files.csv, points.csv, bd_rate.csv and results.json, replacing those of before.
+    """Writes files.csv, points.csv, bd_rate.csv, equal.csv and results.json, replacing older ones.
 
     Raises:
         OutputError: one cannot be written.
@@ -103,6 +131,13 @@ def write_tables(report: Report, folder: Path) -> None:
         "bd_rate.csv": [
             ("codec", "metric", "percent", "overlap", "reason"),
             *((b.codec, b.metric, b.percent, b.overlap, b.reason) for b in report.bd_rates),
+        ],
+        "equal.csv": [
+            ("quality", "bytes", "metric", "value", "codec", "codec_bytes"),
+            *(
+                (m.ours.quality, m.ours.bytes, m.metric, m.ours.values[m.metric], m.codec, m.bytes)
+                for m in report.matches
+            ),
         ],
     }
     for name, rows in tables.items():

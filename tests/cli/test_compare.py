@@ -19,7 +19,7 @@ SMALL = ("--codecs", "webp,jpeg", "--sizes", "1,0.5", "--metrics", "lpips_alex,p
 OPTIONS = (*SMALL, "--qualities", "34,82", *FAST)
 SETTINGS = 2 + 2 * (len(QUALITIES["webp"]) + len(QUALITIES["jpeg"]))
 OURS = 4  # files of ours
-WRITTEN = {"bd_rate.csv", "files", "files.csv", "index.html", "plots", "points.csv"}
+WRITTEN = {"bd_rate.csv", "equal.csv", "files", "files.csv", "index.html", "plots", "points.csv"}
 WRITTEN |= {"results.json", "results.jsonl"}
 
 

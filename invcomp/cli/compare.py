@@ -41,7 +41,9 @@ def compare(
     ] = None,
     qualities: Annotated[
         str | None,
-        typer.Option(metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="30,40,50,60"),
+        typer.Option(
+            metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="four around the default"
+        ),
     ] = None,
     sizes: Annotated[
         str | None,

@@ -75,8 +75,9 @@ class Comparison:
         folder: Path,
         moved: Moved = lambda stage, done, total, note: None,
     ) -> None:
-        self.codec, self.subjects, self.plan, self.folder = codec, subjects, plan, folder
-        self.moved = moved
+        self.codec, self.subjects, self.folder, self.moved = codec, subjects, folder, moved
+        self.plan = plan.with_qualities(codec.bundle.settings.default_quality)
+        self.qualities = self.plan.qualities or ()
         self.resolution = codec.bundle.resolution
         if unfit := set(plan.metrics) - set(metrics_for(self.resolution)):
             raise OptionError(
@@ -143,7 +144,7 @@ class Comparison:
     @property
     def all_settings(self) -> list[Setting]:
         """The same with ours, which come first."""
-        ours = [(OURS, self.resolution, quality) for quality in self.plan.qualities]
+        ours = [(OURS, self.resolution, quality) for quality in self.qualities]
         return [*ours, *self.rivals]
 
     def frame(self, subject: Subject) -> Image.Image:
@@ -201,7 +202,7 @@ class Comparison:
     def _code_ours(self) -> None:
         missing = [
             (subject, quality)
-            for quality in self.plan.qualities
+            for quality in self.qualities
             for subject in self.subjects
             if self.measured(subject, (OURS, self.resolution, quality)) is None
         ]
@@ -209,7 +210,7 @@ class Comparison:
             return
         batch = self.codec.batch_for(len(missing))
         done = 0
-        for quality in self.plan.qualities:
+        for quality in self.qualities:
             subjects = [subject for subject, wanted in missing if wanted == quality]
             for first in range(0, len(subjects), batch):
                 some = subjects[first : first + batch]

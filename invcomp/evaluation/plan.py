@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import OptionError
 from ..inversion.options import SearchOptions
@@ -10,7 +10,7 @@ from .codecs import available_codecs
 from .curves import COMPARED, SHARES
 from .metrics import MS_SSIM_LEAST, NAMES
 
-OUR_QUALITIES = (30.0, 40.0, 50.0, 60.0)
+APART = 10.0  # qualities of ours, four of them
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Plan:
 
     Attributes:
         codecs: conventional ones, of `curves.COMPARED`.
-        qualities: of ours, 0 to 100.
+        qualities: of ours, 0 to 100. None: as `with_qualities` has it.
         shares: of the full side at which conventional codecs encode, above 0 and at most 1.
         metrics: of `metrics.NAMES`.
         search: how much ours tries.
@@ -29,7 +29,7 @@ class Plan:
     """
 
     codecs: tuple[str, ...]
-    qualities: tuple[float, ...] = OUR_QUALITIES
+    qualities: tuple[float, ...] | None = None
     shares: tuple[float, ...] = SHARES
     metrics: tuple[str, ...] = NAMES
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -51,11 +51,17 @@ class Plan:
         for name in self.metrics:
             if name not in NAMES:
                 raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
-        for quality in self.qualities:
+        for quality in self.qualities or ():
             if not 0 <= quality <= 100:
                 raise OptionError(f"quality {quality:g} is not in 0..100")
-        if not self.qualities or not self.metrics or not self.shares:
+        if self.qualities == () or not self.metrics or not self.shares:
             raise OptionError("a comparison needs a quality, a size and a metric at least")
+
+    def with_qualities(self, default: float) -> Plan:
+        """The plan with four qualities around a bundle's default, where it has none of its own."""
+        highest = min(default + 1.5 * APART, 100.0)
+        around = tuple(max(highest - n * APART, 0.0) for n in (3, 2, 1, 0))
+        return replace(self, qualities=self.qualities or tuple(dict.fromkeys(around)))
 
 
 def metrics_for(resolution: int) -> tuple[str, ...]:

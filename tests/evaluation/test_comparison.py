@@ -141,7 +141,7 @@ def test_with_another_search_only_ours_are_made_anew(compare: Compare) -> None:
     before = first.results.path.read_text().splitlines()
     other = replace(PLAN, search=replace(SEARCH, steps=7))
     again = compare(other)
-    ours = len(PLAN.qualities)
+    ours = len(PLAN.qualities or ())
     theirs = len(first.all_settings) - ours
     assert {file.codec for file in again.files()} == set(PLAN.codecs)
     again.run()

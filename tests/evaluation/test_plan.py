@@ -37,3 +37,12 @@ def test_small_pictures_have_no_ms_ssim() -> None:
     assert "ms_ssim" in metrics_for(176)
     assert "ms_ssim" not in metrics_for(175)
     assert len(metrics_for(64)) == 4
+
+
+@pytest.mark.parametrize(
+    ("default", "qualities"),
+    [(45, (30, 40, 50, 60)), (95, (70, 80, 90, 100)), (0, (0, 5, 15)), (100, (70, 80, 90, 100))],
+)
+def test_qualities_lie_around_the_default(default: int, qualities: tuple[float, ...]) -> None:
+    assert Plan(("webp",)).with_qualities(default).qualities == qualities
+    assert Plan(("webp",), (7.0,)).with_qualities(default).qualities == (7.0,)

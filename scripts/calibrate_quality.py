@@ -64,6 +64,8 @@ def main() -> None:
         parser.error(f"{arguments.photographs}: no picture in it")
     started = time.monotonic()
     bundle = load_bundle(arguments.model)
+    if bundle.settings.original:
+        parser.error(f"{arguments.model} is a proxy: its files, and so its table, are its original's")
     coded = code_photographs(
         bundle,
         photographs,

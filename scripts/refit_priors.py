@@ -79,6 +79,7 @@ def main() -> None:
     settings = replace(
         proxy.settings,
         shape=refitted.settings.shape,
+        quality_steps=refitted.settings.quality_steps,  # as files are those of both
         original=Original(refitted.fingerprint.hex(), refitted.generator.resolution),
     )
     proxy = replace(proxy, tables=refitted.tables, settings=settings)

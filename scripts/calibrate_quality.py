@@ -65,7 +65,7 @@ def main() -> None:
     started = time.monotonic()
     bundle = load_bundle(arguments.model)
     if bundle.settings.original:
-        parser.error(f"{arguments.model} is a proxy: its files, and so its table, are its original's")
+        parser.error(f"{arguments.model} is a proxy: its files, so its table, are its original's")
     coded = code_photographs(
         bundle,
         photographs,

@@ -80,6 +80,7 @@ def main() -> None:
         proxy.settings,
         shape=refitted.settings.shape,
         quality_steps=refitted.settings.quality_steps,  # as files are those of both
+        default_quality=refitted.settings.default_quality,
         original=Original(refitted.fingerprint.hex(), refitted.generator.resolution),
     )
     proxy = replace(proxy, tables=refitted.tables, settings=settings)

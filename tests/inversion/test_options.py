@@ -27,7 +27,7 @@ def test_what_is_left_open_depends_on_hurry(hurried: dict[str, float]) -> None:
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_finer_quantiser_gets_more_steps(fast: bool) -> None:
     options, base = SearchOptions(fast=fast), FAST_STEPS if fast else STEPS
-    steps = [options.steps_at(index) for index in range(160)]
+    steps = [options.steps_at(index) for index in range(ENOUGH + DOUBLING + 1)]
     assert steps == sorted(steps)
     assert set(steps[: ENOUGH + 1]) == {base}
     assert (steps[ENOUGH + DOUBLING // 2], steps[ENOUGH + DOUBLING]) == (

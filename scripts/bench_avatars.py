@@ -22,8 +22,6 @@ from statistics import mean
 from typing import Any
 from zipfile import ZipFile
 
-import numpy as np
-import torch
 from bench_faces import TWELVE
 from PIL import Image
 
@@ -35,16 +33,12 @@ from invcomp.evaluation.codecs import (
     smallest_possible,
     smallest_reaching,
 )
-from invcomp.evaluation.metrics import Metrics
+from invcomp.evaluation.metrics import Metrics, tensor_of
 
 METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
 EQUAL = ("lpips_alex", "lpips_vgg")
 SHOWN = 12  # pictures in the sheet
 RIVALS = (*CODECS, "jxl", "webp-lossless")
-
-
-def tensor_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def conventional(

@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -30,7 +29,7 @@ from invcomp.codec import Codec
 from invcomp.evaluation.bd_rate import bd_rate
 from invcomp.evaluation.codecs import smallest_reaching
 from invcomp.evaluation.curves import OURS, Point, hull
-from invcomp.evaluation.metrics import NAMES, Metrics
+from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.inversion.options import SearchOptions
 
 # Six studio and six official portraits, none of which the priors were calibrated or any option
@@ -43,10 +42,6 @@ TWELVE = [
 ]
 QUALITIES = {"default": 45, "small": 35, "fine": 60, "finest": 70}
 CODEC_METRICS = ("lpips_alex", "lpips_vgg")
-
-
-def tensor_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def bench_ours(

@@ -25,8 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from invcomp.codec import Codec
-from invcomp.evaluation.comparison import tensor_of
-from invcomp.evaluation.metrics import Metrics
+from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
 from invcomp.latents.features import RESOLUTION, seen_size
 from invcomp.latents.lpips_network import Network, load_lpips

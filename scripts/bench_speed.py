@@ -39,14 +39,13 @@ from statistics import mean, median
 from typing import Any
 
 import matplotlib
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from invcomp.bitstream import encode
 from invcomp.codec import Codec
-from invcomp.evaluation.metrics import NAMES, Metrics
+from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.frame import fit
 from invcomp.inversion.descent import Descent, Schedule
 from invcomp.inversion.distortion import Target
@@ -56,10 +55,6 @@ MODEL = "faces-1024"
 WAYS = ("warm + short cut", "warm", "plain", "projector")
 LOOKS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 400, 500, 650, 800, 1000)
 PROJECTOR_STEPS = 1000
-
-
-def tensor_of(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def seconds(call: Callable[[], Any]) -> float:

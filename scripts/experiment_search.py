@@ -17,12 +17,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
 from invcomp.codec import Codec
-from invcomp.evaluation.metrics import NAMES, Metrics
+from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.inversion.options import SearchOptions
 
 COLUMNS = ("bytes", *NAMES, "seconds")
@@ -38,10 +36,6 @@ def parse_variant(text: str) -> tuple[str, float | None, SearchOptions]:
     kinds = {field.name: str(field.type).removesuffix(" | None") for field in fields(SearchOptions)}
     read = {key: READ[kinds[key]](text) for key, text in given.items()}
     return model, quality, SearchOptions(**read)
-
-
-def tensor_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def run(

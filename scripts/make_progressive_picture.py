@@ -13,20 +13,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from invcomp.bitstream import IvcFile, decode, encode_segment
 from invcomp.codec import Codec
-from invcomp.evaluation.metrics import Metrics
+from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.generators.hub import pretrained_path
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "progressive.jpg"
 PANEL, STEPS = 240, 6
-
-
-def tensor_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def whole_in_one(codec: Codec, file: IvcFile) -> int:

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import smallest_possible
-from invcomp.evaluation.metrics import Metrics
+from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.generators.hub import pretrained_path
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "readme.jpg"
 PANEL = 320
-
-
-def tensor_of(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def main() -> None:

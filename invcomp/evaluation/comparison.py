@@ -11,10 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from ..codec import Codec
 from ..errors import OptionError
@@ -24,7 +21,7 @@ from ..inversion.search import Progress
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
 from .kid import Kid, features_here
-from .metrics import MS_SSIM_LEAST, Metrics, Reference
+from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for
 from .results import Key, Measured, MeasuredSet, Results, Setting, picture_key
 
@@ -310,13 +307,3 @@ class Comparison:
     def _decoded_set(self, codec: str, size: int, quality: float) -> Iterator[Image.Image]:
         for subject in self.subjects:
             yield self.decoded(subject.name, codec, size, quality)
-
-
-def bytes_of(picture: Image.Image) -> Tensor:
-    """An RGB picture as uint8 [1, 3, H, W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-
-
-def tensor_of(picture: Image.Image) -> Tensor:
-    """An RGB picture as a tensor [1, 3, H, W] in [0, 1]."""
-    return bytes_of(picture).float() / 255

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import lpips
+import numpy as np
 import torch
+from PIL import Image
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
@@ -139,3 +141,13 @@ def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
         raise OptionError(f"MS-SSIM needs pictures of at least {MS_SSIM_LEAST} px")
     value: Tensor = ms_ssim(x, y, data_range=1.0, size_average=False)
     return value
+
+
+def bytes_of(picture: Image.Image) -> Tensor:
+    """An RGB picture as uint8 [1, 3, H, W]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+
+
+def tensor_of(picture: Image.Image) -> Tensor:
+    """An RGB picture as a tensor [1, 3, H, W] in [0, 1]."""
+    return bytes_of(picture).float() / 255

@@ -14,10 +14,10 @@ from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
 from invcomp.errors import OptionError
 from invcomp.evaluation.codecs import available_codecs
-from invcomp.evaluation.comparison import MOST_PSNR, Comparison, Subject, tensor_of
+from invcomp.evaluation.comparison import MOST_PSNR, Comparison, Subject
 from invcomp.evaluation.curves import COMPARED, OURS, QUALITIES
 from invcomp.evaluation.kid import Kid, features_here
-from invcomp.evaluation.metrics import Metrics
+from invcomp.evaluation.metrics import Metrics, bytes_of, tensor_of
 from invcomp.evaluation.plan import Plan
 from invcomp.frame import from_picture
 from invcomp.inversion.options import SearchOptions
@@ -87,7 +87,7 @@ def test_kid_is_of_the_decoded_set(compare: Compare) -> None:
         for s in comparison.subjects
     ]
     frames = [comparison.frame(subject) for subject in comparison.subjects]
-    as_bytes = [[(tensor_of(p) * 255).round().byte() for p in some] for some in (frames, pictures)]
+    as_bytes = [[bytes_of(p) for p in some] for some in (frames, pictures)]
     kid = Kid(as_bytes[0])
     assert comparison.kid_features == kid.features == features_here()
     assert point.values["kid"] == pytest.approx(kid(as_bytes[1]), rel=1e-3, abs=1e-5)

@@ -21,6 +21,8 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the
 WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor
 CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own picture
 
+logger = logging.getLogger(__name__)
+
 
 class Distortion:
     """Squared distance of features between the pictures of latents and a target.
@@ -45,9 +47,27 @@ class Distortion:
         self.generator, self.features, self.mixed = generator, features, mixed
         self.resolution, self.shortcut = min(RESOLUTION, generator.resolution), shortcut
         self._features = self._eager
+        self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
             _keep_compiled()
             self._features = torch.compile(self._eager, dynamic=False)
+
+    def rehearse(self, latents: Tensor) -> None:
+        """Compiles the step of as many latents [N, D], so that no clock counts it.
+
+        Where compiling fails (no headers of Python, a broken compiler), it goes on without.
+        """
+        if not self.compiled or len(latents) in self._rehearsed:
+            return
+        self._rehearsed.add(len(latents))
+        try:
+            self.features_of(latents.detach().requires_grad_()).square().sum().backward()
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # dynamo's, inductor's and the compiler's own
+            reason = str(error).strip().splitlines()[0]
+            logger.warning("compiling fails here, so steps take longer (%s)", reason)
+            self._features, self.compiled = self._eager, False
 
     def target(self, pictures: Tensor) -> Tensor:
         """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""

@@ -57,7 +57,7 @@ class RateControl:
     ) -> None:
         self.search, self.step_index, self.progress = search, step_index, progress
         self.region = region
-        self.options, self.started = options, time.monotonic()
+        self.options, self.deadline = options, math.inf
 
     def within_bytes(
         self,
@@ -167,6 +167,8 @@ class RateControl:
         """
         options, left = self.options, list(moves)
         if options.seconds is not None:
+            self.search.rehearse(options, max(places, len(photographs)))
+            self.deadline = time.monotonic() + options.seconds * len(photographs)
             options = replace(options, seconds=options.seconds / (1 + share))
         for descent, schedule in self.search.descend(
             photographs, self.step_index, options, self._scaled(share), places, self.region
@@ -223,8 +225,7 @@ class RateControl:
 
     def _late(self) -> bool:
         """Whether there was a limit of time and it has passed."""
-        limit = self.options.seconds
-        return limit is not None and time.monotonic() - self.started > limit
+        return time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,10 @@ class Search:
         region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
         """The descent of `run` after each of its steps; whoever watches may change its aim."""
+        copies = max(places - len(photographs), 0)
+        self.rehearse(options, len(photographs) + copies)
         work = _Work(self, options, len(photographs), step_index, progress)
         start = self.start(photographs, step_index, options, work, region)
-        copies = max(places - len(photographs), 0)
         start = Starts.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(photographs)
         features = torch.cat([features, *[features[-1:]] * copies])
@@ -170,6 +171,15 @@ class Search:
             schedule.advance(descent.loss, max(descent.step_indices))
             work.searched(descent, schedule)
             yield descent, schedule
+
+    def rehearse(self, options: SearchOptions, places: int) -> None:
+        """Compiles what a search of so many places will run, before its clock."""
+        trials = options.followed(self.classes, self.warm(options)) > 1
+        for count in {1, places} if trials else {places}:
+            latents = self.space.coordinates.means().repeat(count, 1)
+            for distortion in (self.distortion, self.quick_for(options)):
+                if distortion is not None:
+                    distortion.rehearse(latents)
 
     def guess(self, photographs: Tensor) -> Tensor:
         """What the encoder says: coordinates [N, K] of photographs [N, 3, H, W] in [-1, 1]."""

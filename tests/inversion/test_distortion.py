@@ -1,13 +1,18 @@
 """What the search minimises: distances of features, and structure beside them."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import torch._inductor.config as inductor_config
 from pytorch_msssim import ms_ssim
 
 from invcomp.generators import StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.inversion.distortion import Distortion, Target, similarity
 from invcomp.latents.features import PerceptualFeatures
+
+from ..tiny import tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,19 @@ def test_small_pictures_and_features_without_pixels_go_without(
         wanted = distortion.target(generator(latents[:1]))
         given = Target(wanted, distortion, structure=0.3).distance(latents[1:])
         assert torch.equal(given, Target(wanted, distortion).distance(latents[1:]))
+
+
+def test_without_a_compiler_that_works_it_goes_on_eagerly(
+    features: PerceptualFeatures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = tiny_bundle()
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *version*) echo "c++ 13.0";; *) exit 1;; esac\n')
+    compiler.chmod(0o755)
+    compiled, eager = (Distortion(bundle.generator, features, False, on) for on in (True, False))
+    latents = bundle.coordinates.means()
+    with inductor_config.patch({"cpp.cxx": (None, str(compiler)), "force_disable_caches": True}):
+        compiled.rehearse(latents)
+    assert not compiled.compiled
+    assert "compiling fails here" in caplog.text
+    assert torch.equal(compiled.features_of(latents), eager.features_of(latents))

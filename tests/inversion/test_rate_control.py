@@ -1,5 +1,6 @@
 """Rate control on the tiny bundle: sizes and distances are met, in one search."""
 
+import time
 from functools import partial
 
 import pytest
@@ -167,3 +168,13 @@ def test_places_are_filled_with_copies(
 ) -> None:
     files = control(search).within_bytes(photographs[:1], [quantiser], [30], places=3)
     assert [FILL * 30 <= len(data) <= 30 for data in files] == [True]
+
+
+def test_in_a_given_time_every_photograph_of_a_batch_has_its_share(
+    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+) -> None:
+    timed = RateControl(search, START, SearchOptions(seconds=1.0, starts=1))
+    started = time.monotonic()
+    files = timed.within_bytes(photographs, [quantiser] * 4, [40] * 4)
+    assert timed.deadline - started > 3.5  # four seconds for four, not one
+    assert all(FILL * 40 <= len(data) <= 40 for data in files)

@@ -1,6 +1,7 @@
 """The search on the tiny bundle: what it minimises, and what each part of it is for."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -254,3 +255,19 @@ def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
     assert aided.quick_for(SearchOptions(fast=True)) is quick
     assert aided.quick_for(SearchOptions(seconds=2.0)) is quick
     assert search.quick_for(SearchOptions(fast=True)) is None
+
+
+def test_compiling_takes_none_of_the_time(
+    search: Search, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.5
+    rehearsed = []
+
+    def rehearse(latents: torch.Tensor) -> None:
+        rehearsed.append(len(latents))
+        time.sleep(2 * seconds)  # as compiling would take
+
+    monkeypatch.setattr(search.distortion, "rehearse", rehearse)
+    steps = list(search.descend(photograph, STEP_INDEX, SearchOptions(seconds=seconds), places=2))
+    assert rehearsed == [2]
+    assert len(steps) > 1

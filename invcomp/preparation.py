@@ -80,10 +80,35 @@ def prepare(
     compiled: bool = False,
     include_generator: bool = True,
 ) -> Bundle:
-    """Makes a generator's bundle and writes it.
+    """Makes a generator's bundle, as `make_bundle` does, and writes it.
+
+    Args:
+        generator, output, options, photographs, progress, device, compiled: as of `make_bundle`.
+        include_generator: whether the file holds the generator's weights too.
+
+    Raises:
+        OptionError, ImageError: as of `make_bundle`.
+        OutputError: the bundle cannot be written.
+    """
+    bundle = make_bundle(generator, output, options, photographs, progress, device, compiled)
+    bundle.save(output, generator=include_generator)
+    drop_work(output)
+    return bundle
+
+
+def make_bundle(
+    generator: Generator,
+    output: Path,
+    options: PrepareOptions = PrepareOptions(),
+    photographs: Sequence[Path] = (),
+    progress: StageProgress = lambda stage, done, total: None,
+    device: str = "auto",
+    compiled: bool = False,
+) -> Bundle:
+    """Makes a generator's bundle: perceptual coordinates, priors, qualities.
 
     A killed run goes on where it stopped: draws and coded photographs are kept beside the output
-    until it is written.
+    until `drop_work`.
 
     Args:
         generator: of the interface in generators/base.py.
@@ -95,19 +120,17 @@ def prepare(
         progress: called with stage, done and total.
         device: where it runs.
         compiled: through torch.compile.
-        include_generator: whether the file holds the generator's weights too.
 
     Raises:
         OptionError: an option out of range.
-        OutputError: the bundle cannot be written.
+        OutputError: what is kept cannot be written.
         ImageError: a photograph cannot be read.
     """
     where = choose_device(device)
     generator = generator.to(where)
     prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
-    draws_path = output.with_name(output.name + ".draws")
-    gradients = drawing.run(draws_path, progress)
+    gradients = drawing.run(_draws_beside(output), progress)
     coordinates, projection = perceptual_coordinates(gradients, prior, options.coordinates)
     starts, start_classes = _starts(samples, prior, options)
     candidates = (0.8 * starts @ projection).half()
@@ -126,15 +149,21 @@ def prepare(
         settings,
         start_classes,
     )
-    folder = coded_beside(output)
     if photographs:
-        steps = options.calibration_steps
+        folder, steps = coded_beside(output), options.calibration_steps
         coded = code_photographs(bundle, photographs, folder, steps, progress, device, compiled)
         bundle = with_qualities(with_priors(bundle, coded), coded)
-    bundle.save(output, generator=include_generator)
-    draws_path.unlink(missing_ok=True)
-    drop_coded(folder)
     return bundle
+
+
+def drop_work(output: Path) -> None:
+    """Deletes what was kept beside a bundle's file while it was made."""
+    _draws_beside(output).unlink(missing_ok=True)
+    drop_coded(coded_beside(output))
+
+
+def _draws_beside(output: Path) -> Path:
+    return output.with_name(output.name + ".draws")
 
 
 def tables_of(prior: FittedPrior, classes: int) -> PriorTables:

@@ -91,10 +91,10 @@ def prepare(
         PrepareOptions,
         code_photographs,
         coded_beside,
-        drop_coded,
+        drop_work,
+        make_bundle,
         with_qualities,
     )
-    from ..preparation import prepare as make
 
     given: dict[str, Any] = {
         "draws": draws,
@@ -125,19 +125,17 @@ def prepare(
                 bundle = with_qualities(bundle, coded)
         else:
             opened = open_generator(generator, fetched)
-            bundle = make(opened, output, options, photographs, progress, device, compiled)
+            bundle = make_bundle(opened, output, options, photographs, progress, device, compiled)
+        folder = output.with_name(output.name + ".pairs")
         if encoder:
             from ..training.students import train_aids
 
-            folder = output.with_name(output.name + ".pairs")
             bundle, quality = train_aids(bundle, folder, pairs, device, compiled, progress)
-            bundle.save(output)
-            shutil.rmtree(folder)
             for name, value in quality.items():
                 show.result(f"{name}: {value:.3f}")
-        elif keep:
-            bundle.save(output)
-        drop_coded(coded_beside(output))
+        bundle.save(output)  # all work is kept until here
+        drop_work(output)
+        shutil.rmtree(folder, ignore_errors=True)
     show.result(
         f"{output}: {bundle.settings.name}, {bundle.coordinates.count} coordinates, "
         f"fingerprint {bundle.fingerprint[:4].hex()}"

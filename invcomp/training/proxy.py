@@ -77,6 +77,7 @@ def distill(
     proxy, lpips = train_proxy(bundle, pairs, place, resolution, steps)
     proxy = replace(proxy, settings=replace(proxy.settings, name=output.stem))
     proxy.save(output)
+    place.checkpoint.unlink(missing_ok=True)
     del pairs
     if work is None:
         shutil.rmtree(folder)
@@ -115,7 +116,7 @@ def train_proxy(
     settings = replace(
         bundle.settings,
         name=f"{bundle.settings.name}-proxy",
-        original=Original(bundle.fingerprint.hex(), bundle.generator.resolution),
+        original=Original(bundle.fingerprint.hex(), bundle.resolution),
         made={"pairs": len(pairs), **asdict(options)},
     )
     made = replace(

@@ -72,7 +72,8 @@ class Place:
 
     Attributes:
         device: "cpu", "cuda", "mps" or "auto".
-        checkpoint: file that a stopped training goes on from; it is deleted at the end.
+        checkpoint: file that a stopped training goes on from, and a finished one is read from,
+            until whoever keeps the student deletes it.
         progress: called with stage, done and total.
         compiled: whether lessons of pictures go through torch.compile.
     """
@@ -124,11 +125,10 @@ def fit(
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimiser.step()
         step += 1
-        if step % SAVE_EVERY == 0:
+        if step % SAVE_EVERY == 0 or step == options.steps:
             _save(path, made_for, step, student, optimiser)
     student.eval().requires_grad_(False)
     place.progress(name, options.steps, options.steps)
-    path.unlink(missing_ok=True)
 
 
 def _size(value: Tensor, options: FitOptions) -> float:
@@ -207,16 +207,17 @@ def train_aids(
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
     encoder, shortcut = bundle.aids.encoder, bundle.aids.shortcut
+    places = [Place(folder / "encoder.training", device, progress)]
+    places.append(Place(folder / "shortcut.training", device, progress, compiled))
     quality = {}
     if encoder is None:
-        encoder, explained = train_encoder(
-            bundle, pairs, Place(folder / "encoder.training", device, progress), ENCODER
-        )
+        encoder, explained = train_encoder(bundle, pairs, places[0], ENCODER)
         quality["energy of coordinates that the encoder explains"] = explained
     if shortcut is None and Shortcut.fits(bundle.generator):
-        place = Place(folder / "shortcut.training", device, progress, compiled)
-        shortcut, distortion = train_shortcut(bundle, pairs, place, SHORTCUT)
+        shortcut, distortion = train_shortcut(bundle, pairs, places[1], SHORTCUT)
         quality["distortion of the short cut"] = distortion
+    for place in places:
+        place.checkpoint.unlink(missing_ok=True)
     return replace(bundle, aids=SearchAids(encoder, shortcut)), quality
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from invcomp.bundle import read_bundle
+from invcomp.cli.main import INTERRUPTED
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import Encoder
 from invcomp.training.students import FitOptions
@@ -94,6 +95,33 @@ def test_an_encoder_is_added_and_used(
         assert invcomp("compress", photographs[0], *arguments).code == 0
     assert files[0].read_bytes() != files[1].read_bytes()
     assert invcomp("decompress", files[0], "--model", new, "-o", tmp_path / "a.png").code == 0
+
+
+def test_killed_while_its_encoder_learns_it_goes_on(
+    invcomp: Invcomp, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = FitOptions(steps=3, batch=4, learning_rate=1e-3)
+    monkeypatch.setattr("invcomp.training.students.ENCODER", short)
+    arguments = ("prepare", tiny_model, *SMALL, "--encoder", "--pairs", "30", "-o")
+    whole, output = tmp_path / "a" / "new.ivm", tmp_path / "b" / "new.ivm"
+    assert invcomp(*arguments, whole).code == 0
+    with monkeypatch.context() as patched:
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr("invcomp.training.students.train_encoder", stop)
+        assert invcomp(*arguments, output).code == INTERRUPTED
+    assert not output.exists()
+    assert (tmp_path / "b" / "new.ivm.draws").is_file()
+    with monkeypatch.context() as patched:
+        patched.setattr("invcomp.preparation._Drawing._draw", stop)  # no draw is made anew
+        outcome = invcomp(*arguments, output)
+    assert outcome.code == 0, outcome.err
+    ours, theirs = load_file(output), load_file(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert [path.name for path in output.parent.iterdir()] == ["new.ivm"]
 
 
 def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:

@@ -101,7 +101,11 @@ def test_a_stopped_student_goes_on_as_if_never_stopped(
     resumed = linear(options, Place(tmp_path / "b", "cpu", lambda *at: seen.append(at[1])))
     assert seen[0] == 30
     assert torch.equal(resumed, whole)
-    assert not list(tmp_path.iterdir())
+    seen.clear()
+    assert torch.equal(
+        linear(options, Place(tmp_path / "b", "cpu", lambda *at: seen.append(at[1]))), whole
+    )
+    assert seen == [60]  # a finished one is not trained again
 
 
 def test_a_relative_rate_moves_large_weights_further(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Codec:
         self.tables = bundle.tables
         self.fingerprint = bundle.fingerprint[:4]
         self._search: Search | None = None
+        self._most_at_once = sys.maxsize  # photographs, since memory ran out with more
 
     @classmethod
     def load(
@@ -172,7 +174,7 @@ class Codec:
         Args:
             images: as `compress` takes them.
             quality: 0 to 100, the bundle's default where neither it nor a step is given.
-            step: the quantiser's step instead, 2^(-16) to 1.
+            step: the quantiser's step instead, 2^(-255/16) to 1.
             goal: a size or an LPIPS that the file shall have instead.
             mask: a picture of which white matters more to the search, or "faces-oval", where the
                 face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
@@ -201,7 +203,7 @@ class Codec:
         batch = self.batch_for(total) if batch is None else batch
         if batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
-        first = 0
+        batch, first = min(batch, self._most_at_once), 0
         while first < len(images):
             some = images[first : first + batch]
             try:
@@ -211,7 +213,7 @@ class Codec:
                     raise OptionError(
                         f"out of memory on {self.device}: give --device cpu"
                     ) from error
-                batch = (batch + 1) // 2
+                batch = self._most_at_once = (batch + 1) // 2
                 torch.cuda.empty_cache()
                 continue
             first += len(some)
@@ -277,7 +279,7 @@ class Codec:
 
     def _pixels(self, size: tuple[int, int] | None) -> int:
         """Of a decoded picture of an original size."""
-        width, height = size or (self.bundle.resolution,) * 2
+        width, height = size or (self.generator.resolution,) * 2
         return width * height
 
     @property

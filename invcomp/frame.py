@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .errors import ImageError
 
+LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
+
 
 def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
     """A photograph in the generator's frame: its largest centred square, resized to the frame.
@@ -39,17 +41,15 @@ def to_pil(image: Any) -> Image.Image:
     """An upright RGB PIL image of anything that `fit` takes.
 
     Raises:
-        ImageError: not a picture of that kind, or one that cannot be read to its end.
+        ImageError: not a picture of that kind, or one that cannot be read to its end, or so large
+            that its file could not be decompressed.
     """
     if isinstance(image, Image.Image):
-        return _upright_rgb(image)
-    if isinstance(image, Tensor):
-        image = _array_of(image)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ImageError(f"array {image.shape} of {image.dtype}: uint8 [H, W, 3] is needed")
-        return Image.fromarray(image)
-    raise ImageError(f"{type(image).__name__} is no picture: PIL image, array or tensor is needed")
+        picture = _upright_rgb(image)
+    else:
+        picture = Image.fromarray(_array_of(image))
+    _check_size((min(picture.size),) * 2)
+    return picture
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -66,8 +66,19 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"the picture cannot be read: {error}") from error
 
 
-def _array_of(tensor: Tensor) -> Any:
-    """[3, H, W] or [1, 3, H, W] to uint8 [H, W, 3]."""
+def _array_of(image: Any) -> Any:
+    """An array as it is, or a tensor [3, H, W] or [1, 3, H, W], to uint8 [H, W, 3]."""
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise ImageError(f"{kind} is no picture: PIL image, array or tensor is needed")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(f"array {image.shape} of {image.dtype}: uint8 [H, W, 3] is needed")
+    return image
+
+
+def _from_tensor(tensor: Tensor) -> Any:
     tensor = tensor.detach().cpu()
     if tensor.ndim == 4 and len(tensor) == 1:
         tensor = tensor[0]
@@ -92,8 +103,15 @@ def from_picture(picture: Tensor, size: tuple[int, int] | None = None) -> Image.
     Raises:
         ImageError: a size past Pillow's limit, `Image.MAX_IMAGE_PIXELS`: a file may claim any.
     """
-    if size and Image.MAX_IMAGE_PIXELS and size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
-        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")
+    if size:
+        _check_size(size)
     values = ((picture[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
     return image.resize(size, Image.Resampling.LANCZOS) if size else image
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    """Refuses what no file names, or Pillow would not hold."""
+    limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
+    if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:
+        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")

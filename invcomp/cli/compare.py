@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def compare(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Pictures, or folders of them.")
+        list[Path], typer.Argument(metavar="IMAGES", help="Pictures, or folders of them.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The report's folder.")

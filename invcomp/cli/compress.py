@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def compress(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, or folders of them.")
+        list[Path], typer.Argument(metavar="PHOTO", help="Photographs, or folders of them.")
     ],
     output: Output = None,
     model: Model = DEFAULT_MODEL,

@@ -31,7 +31,7 @@ class _Task:
 
 def decompress(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help=".ivc files, or folders of them.")
+        list[Path], typer.Argument(metavar="FILE", help=".ivc files, or folders of them.")
     ],
     output: Output = None,
     segments: Annotated[
@@ -65,8 +65,11 @@ def decompress(
 
     Without -o each is written beside its file.
     """
+    from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
     from .pictures import picture_format
 
+    if proxy and model:
+        raise OptionError("--proxy and --model exclude each other")
     report = show.Report()
     sources = find_sources(files, {".ivc"}, report)
     into_folder = len(files) > 1 or files[0].is_dir()
@@ -75,7 +78,15 @@ def decompress(
         picture_format(job.target)  # refuses a suffix that means nothing
     with show.Meter() as meter:
         for name, tasks in _read(jobs, first_bytes, model, proxy, report).items():
-            _decompress_all(name, tasks, segments, first_bytes, device, force, report, meter)
+            try:
+                codec = open_codec(name, device, False, meter)
+            except (BundleError, DownloadError, MissingBundleError) as error:
+                if model:
+                    raise
+                for task in tasks:  # files of other models go on
+                    report.failed(f"{task.job.source}: {error}")
+                continue
+            _decompress_all(codec, tasks, segments, first_bytes, force, report, meter)
     report.finish()
 
 
@@ -121,11 +132,10 @@ def _warn_of_damage(path: Path, data: bytes) -> None:
 
 
 def _decompress_all(
-    model: str,
+    codec: Codec,
     tasks: list[_Task],
     segments: int | None,
     first_bytes: int | None,
-    device: str,
     force: bool,
     report: show.Report,
     meter: show.Meter,
@@ -134,7 +144,6 @@ def _decompress_all(
     from ..errors import InvcompError
     from .pictures import write_picture
 
-    codec = open_codec(model, device, False, meter)
     name = f"decompressing with {codec.bundle.settings.name}"
     size = codec.decoding_batch
     for first in range(0, len(tasks), size):

@@ -71,6 +71,7 @@ def demo(
     Replaces those of an earlier demo. The default model ships; `--model faces-1024` shows the full
     size, and is fetched on first use (38 MB).
     """
+    from ..errors import OutputError
     from ..generators.hub import example_of, pretrained_path
     from ..inversion.options import SearchOptions
     from .pictures import read_photograph, write_bytes, write_picture
@@ -78,6 +79,9 @@ def demo(
     search = SearchOptions(steps=STEPS if steps is None and model == MODEL else steps)
     photo = photo or pretrained_path(example_of(model))
     photograph = read_photograph(photo)
+    names = ("original.png", "decoded.png", "side_by_side.png")
+    if photo.resolve() in [(output / name).resolve() for name in names]:
+        raise OutputError(f"{photo}: the demo would write over it, choose another folder with -o")
     with show.Meter() as meter:
         codec = open_codec(model, device, compiled, meter)
         comparison = compare(codec, photograph, photo.name, meter, search)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help=".ivc files, or folders of them.")
+        list[Path], typer.Argument(metavar="FILE", help=".ivc files, or folders of them.")
     ],
     model: FilesModel = None,
     as_json: Json = False,

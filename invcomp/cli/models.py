@@ -29,7 +29,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="As `models list` show
 @models.command("list", epilog=examples("invcomp models list --json"))
 def list_models(as_json: Json = False) -> None:
     """List the known models, and the bundles that lie in the cache."""
-    entries = [describe(name) for name in _names()]
+    entries = [_listed(name) for name in _names()]
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
@@ -141,6 +141,24 @@ def fetch_bundle(name: str, meter: show.Meter) -> Bundle:
     bundle = load_bundle(name, download_progress(meter, name))
     meter.drop(f"fetching {name}")
     return bundle
+
+
+def _listed(name: str) -> dict[str, Any]:
+    """What is known of a model, or what is wrong with its file: the others shall be seen."""
+    from ..errors import BundleError
+
+    try:
+        return describe(name)
+    except BundleError as error:
+        return {
+            "name": name,
+            "description": f"damaged: {error}",
+            "licence": None,
+            "fetched": False,
+            "path": name,
+            "bytes": _size(Path(name)),
+            "fingerprint": None,
+        }
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -46,8 +46,10 @@ def sample(
         raise OutputError(reason)
     from ..bundle import open_generator
     from ..codec import choose_device
-    from ..files import atomic_write
     from ..generators.sampling import grid, samples
+    from .pictures import picture_format, write_picture
+
+    picture_format(output)  # refuses a suffix that means nothing
 
     with show.Meter() as meter:
         generator = open_generator(model, download_progress(meter, model)).to(choose_device(device))
@@ -56,7 +58,5 @@ def sample(
             pictures.append(batch)
             done = sum(map(len, pictures))
             meter.show("samples", done, count, f"{done} of {count}")
-    with atomic_write(output, force=force) as temporary:
-        kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(output.suffix.lower(), "PNG")
-        grid(pictures).save(temporary, kind, quality=92)
+    write_picture(grid(pictures), output, force)
     show.result(f"{output}: {count} samples")

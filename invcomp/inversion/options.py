@@ -70,8 +70,13 @@ class SearchOptions:
             raise OptionError(f"steps is {self.steps}: at least 1 is needed")
         if self.starts is not None and self.starts < 1:
             raise OptionError(f"starts is {self.starts}: at least 1 is needed")
-        if self.seconds is not None and not self.seconds > 0:
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise OptionError(f"a time of {self.seconds} s: it must be above 0")
+        if self.seconds is not None and self.steps is not None:
+            raise OptionError("a time and a number of steps exclude each other")
+        for name in ("candidates", "trial_steps", "rate_weight", "structure"):
+            if not getattr(self, name) >= 0:
+                raise OptionError(f"{name} is {getattr(self, name)}: at least 0 is needed")
         if not 0 < self.full_part <= 1:
             raise OptionError(f"full_part is {self.full_part}: it must be above 0, 1 at most")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from invcomp.bitstream import IvcFile
 from invcomp.codec import Codec, Encoded
@@ -72,6 +73,21 @@ def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Pa
     for name in ("text.png", "cut.png", "missing.png"):
         assert sum(name in line for line in outcome.errors) == 1
     assert "Traceback" not in outcome.err
+
+
+def test_one_that_is_too_large_does_not_stop_its_batch(
+    compress: Invcomp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150 * 150)
+    Image.new("RGB", (160, 160)).save(folder / "large.png")
+    names = sorted(path.stem for path in folder.iterdir())
+    outcome = compress(folder, "-o", folder / "o", "--batch", str(len(names)))
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "large.png" in line
+    assert "160 x 160" in line
+    done = sorted(path.stem for path in (folder / "o").iterdir())
+    assert done == [name for name in names if name != "large"]
 
 
 def test_existing_output_is_refused_before_the_search(compress: Invcomp, folder: Path) -> None:

@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from invcomp.bitstream import IvcFile
+from invcomp.bundle import read_bundle
+
+from ..tiny import tiny_conditional_bundle
 from .conftest import Invcomp
 
 
@@ -53,8 +57,6 @@ def test_fewer_segments_are_another_picture(invcomp: Invcomp, file: Path) -> Non
 
 
 def test_the_first_bytes_alone(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
-    from invcomp.bitstream import IvcFile
-
     lengths = [len(segment) for segment in IvcFile.unpack(ivc).segments]
     end = 12 + lengths[0] + lengths[1]
     cut = file.with_name("cut.ivc")
@@ -134,9 +136,36 @@ def test_a_bundle_that_is_not_here(
     assert invcomp("decompress", file, "--model", tiny_model).code == 0
 
 
-def test_a_file_of_another_bundle(invcomp: Invcomp, file: Path, tiny_model: Path) -> None:
-    from invcomp.bitstream import IvcFile
+def test_files_of_a_model_that_cannot_be_loaded_do_not_stop_the_others(
+    invcomp: Invcomp, file: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "cache" / "models"
+    models.mkdir(parents=True)
+    shutil.copy(tiny_model, models)
+    damaged = models / "classes.ivm"
+    tiny_conditional_bundle().save(damaged)
+    fingerprint = read_bundle(damaged).fingerprint[:4]
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
+    unpacked = IvcFile.unpack(file.read_bytes())
+    other = IvcFile(fingerprint, unpacked.step_index, unpacked.segments)
+    file.with_name("0.ivc").write_bytes(other.pack())  # comes first
+    outcome = invcomp("decompress", file.with_name("0.ivc"), file)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "0.ivc" in line
+    assert "do not match its fingerprint" in line
+    assert file.with_suffix(".png").exists()
 
+
+def test_a_proxy_of_a_model_that_is_named(invcomp: Invcomp, file: Path, tiny_model: Path) -> None:
+    outcome = invcomp("decompress", file, "--proxy", "--model", tiny_model)
+    assert outcome.errors == ["error: --proxy and --model exclude each other"]
+
+
+def test_a_file_of_another_bundle(invcomp: Invcomp, file: Path, tiny_model: Path) -> None:
     unpacked = IvcFile.unpack(file.read_bytes())
     other = IvcFile(b"\x01\x02\x03\x04", unpacked.step_index, unpacked.segments)
     file.with_name("other.ivc").write_bytes(other.pack())

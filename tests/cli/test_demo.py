@@ -70,3 +70,15 @@ def test_what_ships_needs_no_network(
     assert ours == (tmp_path / "demo" / f"{name}.ivc").stat().st_size
     assert others
     assert min(others) > 2 * ours
+
+
+def test_the_photograph_itself_is_never_written_over(
+    invcomp: Invcomp, tiny_model: Path, tmp_path: Path
+) -> None:
+    photo = tmp_path / "original.png"
+    Image.new("RGB", (64, 64), "red").save(photo)
+    before = photo.read_bytes()
+    outcome = invcomp("demo", photo, "--model", tiny_model, "-o", tmp_path)
+    assert outcome.code == 1
+    assert "original.png" in outcome.errors[0]
+    assert photo.read_bytes() == before

@@ -23,6 +23,21 @@ def test_the_list_has_known_models_and_the_caches_own(invcomp: Invcomp, tiny_mod
     assert "lpips-vgg" in table
 
 
+def test_a_damaged_file_is_listed_as_such(
+    invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "models" / "broken.ivm"
+    broken.parent.mkdir()
+    broken.write_bytes(b"junk")
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    outcome = invcomp("models", "list", "--json")
+    assert outcome.code == 0
+    entries = {entry["name"]: entry for entry in json.loads(outcome.out)}
+    assert entries.keys() == {*KNOWN_MODELS, str(broken), "lpips-vgg"}
+    assert "damaged" in entries[str(broken)]["description"]
+    assert "damaged" in invcomp("models", "list").out
+
+
 def test_a_vgg_trunk_of_torchvision_is_seen(
     invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .bitstream import IvcFile, decode, encode
+from .bitstream import IvcFile, decode
 from .bundle import Bundle, find_bundle, load_bundle
 from .errors import MissingBundleError, OptionError
 from .frame import fit, from_picture, to_picture
@@ -237,7 +237,7 @@ class Codec:
                 photographs, index, work.options, work.progress, places, work.region
             )
             files = [
-                encode(integers, index, self.tables, self.fingerprint, size, class_index)
+                Quantiser(self.tables, self.fingerprint, size).encode(integers, index, class_index)
                 for integers, class_index, size in zip(
                     found.coordinates.cpu().numpy(), found.classes.tolist(), sizes, strict=True
                 )
@@ -323,8 +323,7 @@ class Codec:
                 which no checksum verifies.
 
         Raises:
-            BitstreamError: not an .ivc file, truncated, altered; or not even its first segment is
-                whole.
+            BitstreamError: not an .ivc file, truncated, or altered.
             OptionError: there are not so many segments.
             VersionError: of a newer version.
             MissingBundleError: made with another bundle.

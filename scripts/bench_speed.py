@@ -47,7 +47,7 @@ from invcomp.bitstream import encode
 from invcomp.codec import Codec
 from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.frame import fit
-from invcomp.inversion.descent import Descent, Schedule
+from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
 
@@ -89,7 +89,8 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
     if search.encoder is not None:
         measure("warm start", lambda: search.guess(picture), 3)
     start = search.start(picture, 82, SearchOptions(starts=1))
-    target = Target(search.distortion.target(picture), search.distortion, search.quick)
+    features, structure = search.distortion.target(picture), SearchOptions().structure
+    target = Target(features, search.distortion, search.quick, None, structure)
 
     def step(quickly: bool) -> None:
         descent = Descent(
@@ -167,19 +168,8 @@ def ours(
     search = codec.searcher(SearchOptions(), 100)
     options = SearchOptions(starts=1, warm_start=warm, fast=quick)
     index = codec.step_index(quality)
-    start = search.start(photograph, index, options)
-    target = Target(
-        search.distortion.target(photograph), search.distortion, search.quick if quick else None
-    )
-    spread = search.spread(options)
-    descent = Descent(
-        search.space, target, start.coordinates, start.classes, index, options, spread
-    )
-    schedule = Schedule(options, quick=quick)
-    yield search.space.latents(start.coordinates)
-    while schedule.fraction < 1:
-        descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
-        schedule.advance(descent.loss)
+    yield search.space.latents(search.start(photograph, index, options).coordinates)
+    for descent, schedule in search.descend(photograph, index, options):
         coordinates = descent.integers().float() * descent.delta
         if schedule.mode == "free":
             coordinates = descent.coordinates().detach()

@@ -93,6 +93,12 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
     ("one segment, all escaped", "single", [1, -1, 2], 7, None),
 ]
 
+# The same with all coordinates in one segment, though the models have more.
+WHOLE_FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
+    ("all in one segment", "example", [1, -2, 0, 1, 0, 0], 20, None),
+    ("all in one segment, with a size", "odd", [2, -2, 1, 0, -1, 1, 0, 2, 5, 1, 0, -1], 85, (9, 8)),
+]
+
 
 # name, class, integers: of the model "classes" at step index 20
 CLASS_FILES: list[tuple[str, int, list[int]]] = [
@@ -110,23 +116,34 @@ def sealed(data: bytes) -> bytes:
 
 def good_files() -> list[dict[str, Any]]:
     """Every entry of FILES and its bytes, and a file with an option to be skipped."""
-    files = [
-        {
-            "name": name,
-            "model": model,
-            "step_index": step_index,
-            "original_size": size,
-            "integers": integers,
-            "file": encode(np.array(integers), step_index, MODELS[model], FINGERPRINT, size).hex(),
-        }
-        for name, model, integers, step_index, size in FILES
-    ]
+    files = [_file(*case, overhead=1.0) for case in FILES]
+    files += [_file(*case, overhead=-1.0) for case in WHOLE_FILES]
     files += [_of_class(*case) for case in CLASS_FILES]
     sized = next(file for file in files if file["name"] == "original size")
     # The options stand at byte 12; 0x2a is an option that nobody knows, and may be skipped.
     data = bytes.fromhex(str(sized["file"]))
     unknown = sealed(data[:18] + b"\x2a\x03abc" + data[18:])
     return [*files, {**sized, "name": "unknown option", "file": unknown.hex()}]
+
+
+def _file(
+    name: str,
+    model: str,
+    integers: list[int],
+    step_index: int,
+    size: tuple[int, int] | None,
+    overhead: float,
+) -> dict[str, Any]:
+    tables = MODELS[model]
+    data = encode(np.array(integers), step_index, tables, FINGERPRINT, size, 0, overhead)
+    return {
+        "name": name,
+        "model": model,
+        "step_index": step_index,
+        "original_size": size,
+        "integers": integers,
+        "file": data.hex(),
+    }
 
 
 def _of_class(name: str, class_index: int, integers: list[int]) -> dict[str, Any]:

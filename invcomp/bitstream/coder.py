@@ -71,10 +71,10 @@ def decode_class_and_segment(
 
 
 def decode_beginning(
-    data: bytes, rows: NDArray[np.int64], tables: PriorTables
-) -> NDArray[np.int32]:
-    """The integers `[m]` that the first bytes of a segment settle, zeros from the first that they
-    do not.
+    data: bytes, rows: NDArray[np.int64], tables: PriorTables, with_class: bool = False
+) -> tuple[int, NDArray[np.int32]]:
+    """What the first bytes of a segment settle: its class, if it has one, and integers `[m]`, zeros
+    from the first that they do not; the class 0 where not even that is settled.
 
     Whatever bytes follow lie between all zeros and all ones, and a range coder's symbols rise with
     them: where both ends decode to the same symbols, so does everything between.
@@ -82,15 +82,21 @@ def decode_beginning(
     symbols = np.zeros(len(rows), dtype=np.int32)
     both = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
     family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
-    for index in range(len(rows)):
-        try:
+    class_index = 0
+    try:
+        if with_class:
+            uniform = stream.model.Uniform(tables.classes)
+            class_index, highest = (int(end.decode(uniform)) for end in both)
+            if class_index != highest:
+                return 0, symbols
+        for index in range(len(rows)):
             low, high = (int(end.decode(family, weights[index : index + 1])[0]) for end in both)
-        except AssertionError:  # as in _decode
-            break
-        if low != high or low == 2 * tables.largest + 1:  # what an escape means stands at the end
-            break
-        symbols[index] = low
-    return _values(symbols)
+            if low != high or low == 2 * tables.largest + 1:  # an escape's value is at the end
+                break
+            symbols[index] = low
+    except AssertionError:  # as in _decode
+        pass
+    return class_index, _values(symbols)
 
 
 def _values(symbols: NDArray[np.int32]) -> NDArray[np.int32]:

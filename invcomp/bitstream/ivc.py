@@ -45,7 +45,8 @@ class IvcFile:
     Args:
         fingerprint: the first 4 bytes of the fingerprint of the bundle that decodes it.
         step_index: s in 0..255; the quantiser's step is 2^(-s/16).
-        segments: the 1 to 8 coded segments, most important first.
+        segments: the 1 to 8 coded segments, most important first; of the beginning of a file
+            those that are whole.
         original_size: (width, height) of the picture in pixels, 1 to 65535 each, or None where
             it is the generator's own.
         version: of the format.
@@ -68,7 +69,8 @@ class IvcFile:
     def __post_init__(self) -> None:
         if self.version != VERSION or len(self.fingerprint) != 4:
             raise ValueError("an .ivc file has version 1 and a fingerprint of 4 bytes")
-        if not 0 <= self.step_index < STEP_INDICES or not 1 <= len(self.segments) <= MAX_SEGMENTS:
+        count = len(self.segments) + self.missing
+        if not 0 <= self.step_index < STEP_INDICES or not 1 <= count <= MAX_SEGMENTS:
             raise ValueError("an .ivc file has a step index in 0..255 and 1 to 8 segments")
         if self.original_size and not all(1 <= side <= 0xFFFF for side in self.original_size):
             width, height = self.original_size
@@ -105,7 +107,7 @@ class IvcFile:
 
         Raises:
             VersionError: a newer format version, or an option this program must know and does not.
-            BitstreamError: not an .ivc file, truncated, or altered; or no segment is whole.
+            BitstreamError: not an .ivc file, truncated, or altered.
             OptionError: `first` is negative.
         """
         if first is not None and first < 0:
@@ -153,6 +155,7 @@ def encode(
     fingerprint: bytes,
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
+    overhead: float = 1.0,
 ) -> bytes:
     """Code quantised coordinates to an .ivc file.
 
@@ -163,6 +166,8 @@ def encode(
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels, None where it is the generator's own.
         class_index: of a class-conditional generator; it costs nothing where there is one class.
+        overhead: part of the file that the bundle's segments may cost; where they cost more, all
+            coordinates are in one. Below 0 they always are.
 
     Returns:
         The bytes of the file.
@@ -177,16 +182,21 @@ def encode(
         raise ValueError(f"integers {integers.shape} do not fit tables of {rows.shape}")
     if not 0 <= class_index < tables.classes:
         raise ValueError(f"class {class_index} is not one of {tables.classes}")
-    segments = (
-        encode_segment(
-            integers[part],
-            rows[part],
-            tables,
-            class_index if part.start == 0 and tables.classes > 1 else None,
+
+    def file_of(parts: tuple[slice, ...]) -> bytes:
+        segments = (
+            encode_segment(
+                integers[part],
+                rows[part],
+                tables,
+                class_index if part.start == 0 and tables.classes > 1 else None,
+            )
+            for part in parts
         )
-        for part in tables.segments
-    )
-    return IvcFile(fingerprint, step_index, tuple(segments), original_size).pack()
+        return IvcFile(fingerprint, step_index, tuple(segments), original_size).pack()
+
+    several, one = file_of(tables.segments), file_of(tables.parts(1))
+    return one if len(several) - len(one) > overhead * len(several) else several
 
 
 def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> Decoded:
@@ -204,21 +214,21 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> D
         BitstreamError: a segment is altered, or the file has other segments than the tables.
         OptionError: the file has no such number of segments.
     """
-    count = len(file.segments) + file.missing
-    if count != len(tables.segments):
-        raise BitstreamError(f"altered: {count} segments, its bundle has {len(tables.segments)}")
+    parts = tables.parts(len(file.segments) + file.missing)
     if segments is not None and not 0 <= segments <= len(file.segments):
         raise OptionError(f"{segments} segments asked for, the file has {len(file.segments)}")
     rows = tables.rows(file.step_index)
     integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
-    for data, part in list(zip(file.segments, tables.segments, strict=False))[:segments]:
+    for data, part in list(zip(file.segments, parts, strict=False))[:segments]:
         if part.start == 0 and tables.classes > 1:
             class_index, integers[part] = decode_class_and_segment(data, rows[part], tables)
         else:
             integers[part] = decode_segment(data, rows[part], tables)
     if segments is None and file.missing:
-        part = tables.segments[len(file.segments)]
-        integers[part] = decode_beginning(file.beginning, rows[part], tables)
+        part = parts[len(file.segments)]
+        with_class = part.start == 0 and tables.classes > 1
+        settled = decode_beginning(file.beginning, rows[part], tables, with_class)
+        class_index, integers[part] = (settled[0] if with_class else class_index), settled[1]
     return Decoded(integers, class_index)
 
 
@@ -242,16 +252,9 @@ def _whole_segments(
         at: where the first segment begins.
         lengths: of all but the last.
         size: of the whole file, where the last ends; None: nobody knows.
-
-    Raises:
-        BitstreamError: there is none.
     """
     bounds = [*accumulate(lengths, initial=at), *([] if size is None else [size])]
-    found = tuple(data[a:b] for a, b in pairwise(bounds) if b <= len(data))
-    if not found:
-        where = f": the first ends at byte {bounds[1]}" if len(bounds) > 1 else ""
-        raise BitstreamError(f"truncated: {len(data)} bytes hold no whole segment{where}")
-    return found
+    return tuple(data[a:b] for a, b in pairwise(bounds) if b <= len(data))
 
 
 def _pack_length(length: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invcomp.errors import BundleError, OptionError
+from invcomp.errors import BitstreamError, BundleError, OptionError
 
 PRECISION = 24  # bits; constriction's Categorical models have this precision
 TOTAL = 1 << PRECISION
@@ -85,6 +85,18 @@ class PriorTables:
     def segments(self) -> tuple[slice, ...]:
         """The coordinates of every segment."""
         return tuple(map(slice, (0, *self.segment_ends[:-1]), self.segment_ends))
+
+    def parts(self, count: int) -> tuple[slice, ...]:
+        """The coordinates of each of a file's segments: those above, or all of them in one.
+
+        Raises:
+            BitstreamError: a file of these tables has another number of segments.
+        """
+        if count == 1:
+            return (slice(0, len(self.scales)),)
+        if count != len(self.segments):
+            raise BitstreamError(f"altered: {count} segments, its bundle has {len(self.segments)}")
+        return self.segments
 
     @property
     def class_bits(self) -> float:

@@ -71,7 +71,7 @@ def compare(
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="invcomp's search several times faster, not quite as near."),
+        typer.Option("--fast", help="A search two to three times faster, not quite as near."),
     ] = False,
     shown: Annotated[int, typer.Option(metavar="N", help="Pictures in the page.")] = 12,
     device: Device = "auto",

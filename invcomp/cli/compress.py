@@ -79,7 +79,7 @@ def compress(
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Several times faster, and not quite as near."),
+        typer.Option("--fast", help="Two to three times faster, and not quite as near."),
     ] = False,
     seconds: Annotated[
         float | None,

@@ -110,8 +110,11 @@ def _read(
             name = model or find_bundle(file.fingerprint, proxy)
             if first_bytes is not None:
                 _warn_of_damage(job.source, data)
-            have = len(file.segments)
-            note = f"  {have} of {have + file.missing} segments" if file.missing else ""
+            note = (
+                f"  from {min(first_bytes, len(data))} bytes"
+                if first_bytes and file.missing
+                else ""
+            )
             groups.setdefault(name, []).append(_Task(job, data, note))
         except InvcompError as error:
             report.failed(f"{job.source}: {error}")

@@ -140,7 +140,7 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
                 "coordinates": part.stop - part.start,
                 "nonzero": int((integers[part] != 0).sum()),
             }
-            for segment, part in zip(file.segments, tables.segments, strict=True)
+            for segment, part in zip(file.segments, tables.parts(len(file.segments)), strict=True)
         ],
         "nonzero": int((integers != 0).sum()),
         "coordinates": len(integers),

@@ -27,7 +27,7 @@ class SearchOptions:
             before. None: as `steps_at` has it.
         seconds: for each photograph, in place of a number of steps: the best in that time.
         fast: half as many steps, and most of them through the bundle's short cut, if it has one:
-            some three times faster, and not quite as near (docs/benchmarks.md). A limit of time
+            two to three times faster, and not quite as near (docs/benchmarks.md). A limit of time
             takes the short cut, too.
         full_part: of a fast search: part of the steps, the last, that run the generator itself.
         warm_start: whether the search starts where the bundle's encoder says, if it has one.
@@ -35,7 +35,7 @@ class SearchOptions:
             `trial_steps` before one is chosen. None: one with an encoder or a limit of time, else
             two. Four are better still and take half as long again.
         candidates: prior samples screened for those starts.
-        trial_steps: gradient steps in each of the two rounds of trials; each round drops half.
+        trial_steps: gradient steps in each round of trials; a round drops half of the starts.
         learning_rate: the optimiser's, on the variables. None: LEARNING_RATE, or
             FAST_LEARNING_RATE, with NAdam in place of Adam, where the search is to be fast.
         whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. 1: whitened variables, 0:

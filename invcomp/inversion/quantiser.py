@@ -13,6 +13,7 @@ from ..bitstream import PriorTables, encode
 from ..latents.rate import step_of
 
 FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
+OVERHEAD = 0.03  # of a file: what its being in segments may cost
 FILL = 0.93  # of the bytes that a file may take shall be used
 
 
@@ -49,12 +50,24 @@ class Quantiser:
         bits = 0.0
         if self.tables.classes > 1:
             bits = self.tables.class_bits + float(self.tables.code_length(zeros, 0).sum())
-        return len(self._encode(zeros, 0, 0)) + math.ceil(bits / 8)
+        return len(self.encode(zeros, 0, 0)) + math.ceil(bits / 8)
 
     def file(self, place: Place, step_index: int) -> bytes:
         """The file with every coordinate rounded to the nearest step."""
         integers = np.rint(place.coordinates / step_of(step_index)).astype(np.int64)
-        return self._encode(integers, step_index, place.class_index)
+        return self.encode(integers, step_index, place.class_index)
+
+    def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
+        """The file of integers [K], in segments where these cost little."""
+        return encode(
+            integers,
+            step_index,
+            self.tables,
+            self.fingerprint,
+            self.original_size,
+            class_index,
+            OVERHEAD,
+        )
 
     def index_for(self, place: Place, size: float) -> int:
         """The finest step index, 0 to FINEST, at which the file has at most so many bytes."""
@@ -106,9 +119,9 @@ class Quantiser:
         step = step_of(step_index)
         steps = place.coordinates / step
         integers = np.rint(steps).astype(np.int64)
-        while len(data := self._encode(integers, step_index, place.class_index)) > limit:
+        while len(data := self.encode(integers, step_index, place.class_index)) > limit:
             if not integers.any():
-                data = self._encode(integers, 0, place.class_index)
+                data = self.encode(integers, 0, place.class_index)
                 break
             # a few at a time, as each changes what the next one is worth; and no more than is
             # sure, as the last byte of what is too much may hold a single bit
@@ -131,8 +144,3 @@ class Quantiser:
         order = nonzero[np.argsort((cost / saved)[nonzero])]
         count = int(np.searchsorted(saved[order].cumsum(), bits)) + 1
         integers[order[:count]] = smaller[order[:count]]
-
-    def _encode(self, integers: NDArray[Any], step_index: int, class_index: int) -> bytes:
-        return encode(
-            integers, step_index, self.tables, self.fingerprint, self.original_size, class_index
-        )

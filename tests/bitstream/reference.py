@@ -47,10 +47,11 @@ def decode_file(data: bytes, model: Model) -> dict[str, Any]:
     options = read_options(rest) if layout & 8 else {}
     check(all(tag < 128 for tag in options))
     segments = [*(take(rest, length) for length in lengths), bytes(rest)]
-    check(len(segments) == len(model["segment_ends"]))
+    ends = model["segment_ends"] if len(segments) > 1 else [len(model["scales"])]
+    check(len(segments) == len(ends))
     integers: list[int] = []
     class_index = 0
-    for segment, end in zip(segments, model["segment_ends"], strict=True):
+    for segment, end in zip(segments, ends, strict=True):
         rows = rows_of(model, data[7])[len(integers) : end]
         if not integers:
             class_index, values = decode_first_segment(segment, rows, model)

@@ -43,6 +43,11 @@ def sealed(data: bytes) -> bytes:
     return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
 
 
+def overhead_of(file: IvcFile) -> float:
+    """With which it is coded again to as many segments."""
+    return -1.0 if len(file.segments) == 1 else 1.0
+
+
 def realistic_file(step_index: int, seed: int) -> bytes:
     prior = realistic_tables()
     values = realistic_integers(prior, step_index, np.random.default_rng(seed))
@@ -74,9 +79,8 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
     }
     if vector["name"] != "unknown option":
         values = np.array(vector["integers"])
-        again = encode(
-            values, vector["step_index"], tables_of(model), FINGERPRINT, size, class_index
-        )
+        step, overhead = vector["step_index"], overhead_of(file)
+        again = encode(values, step, tables_of(model), FINGERPRINT, size, class_index, overhead)
         assert again.hex() == vector["file"]
 
 
@@ -102,7 +106,8 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
     prior, step_index, size = data.draw(tables()), data.draw(st.integers(0, 255)), data.draw(sizes)
     values = data.draw(integers(len(prior.scales)))
     class_index = data.draw(st.integers(0, prior.classes - 1))
-    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index)
+    overhead = data.draw(st.sampled_from([-1.0, 0.03, 1.0]))
+    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index, overhead)
     file = IvcFile.unpack(packed)
     assert file.pack() == packed
     decoded = decode(file, prior)
@@ -153,7 +158,7 @@ def test_the_beginning_of_a_file() -> None:
     prior, data = realistic_tables(), realistic_file(80, 1)
     file = IvcFile.unpack(data)
     ends = np.cumsum([len(data) - sum(map(len, file.segments)), *map(len, file.segments)])
-    for first in range(ends[1], len(data) + 1):
+    for first in range(ends[0], len(data) + 1):
         whole = sum(end <= first for end in ends[1:])
         assert (IvcFile.unpack(data, first).segments) == file.segments[:whole]
         # what is really cut cannot know where its last segment ends, nor be verified
@@ -173,7 +178,7 @@ def test_every_byte_of_a_beginning_brings_more() -> None:
     prior, data = realistic_tables(), realistic_file(80, 1)
     whole = decode(IvcFile.unpack(data), prior).integers
     wrong = []
-    for first in range(12 + len(IvcFile.unpack(data).segments[0]), len(data) + 1):
+    for first in range(12, len(data) + 1):
         found = decode(IvcFile.unpack(data[:first], first), prior).integers
         settled = int(np.flatnonzero(found).max(initial=-1)) + 1
         assert (found[:settled] == whole[:settled]).all()
@@ -194,17 +199,60 @@ def test_a_beginning_may_mean_nothing() -> None:
 
 def test_too_little_of_a_file() -> None:
     data = realistic_file(80, 1)
-    first_end = 12 + len(IvcFile.unpack(data).segments[0])
-    for first in range(first_end):
+    for first in range(12):
         for some in (data, data[:first]):
-            with pytest.raises(BitstreamError, match=f"truncated: {first} bytes"):
+            with pytest.raises(BitstreamError, match="truncated"):
                 IvcFile.unpack(some, first)
-    with pytest.raises(BitstreamError, match=f"the first ends at byte {first_end}"):
-        IvcFile.unpack(data, first_end - 1)
     with pytest.raises(BitstreamError, match="not an"):
         IvcFile.unpack(b"GIF89a" + data, 40)
     with pytest.raises(OptionError, match="-1"):
         IvcFile.unpack(data, -1)
+
+
+def test_a_header_alone_is_the_mean_picture() -> None:
+    file = IvcFile.unpack(realistic_file(80, 1), 12)
+    assert (file.segments, file.missing) == ((), 3)
+    assert not decode(file, realistic_tables()).integers.any()
+
+
+@pytest.mark.parametrize("step_index", [10, 40, 60, 100])
+def test_segments_cost_no_more_than_they_may(step_index: int) -> None:
+    prior = realistic_tables()
+    counts = set()
+    for seed in range(20):
+        values = realistic_integers(prior, step_index, np.random.default_rng(seed))
+        sizes = [
+            len(encode(values, step_index, prior, FINGERPRINT, overhead=overhead))
+            for overhead in (-1.0, 1.0)
+        ]
+        data = encode(values, step_index, prior, FINGERPRINT, overhead=0.03)
+        counts.add(len(IvcFile.unpack(data).segments))
+        assert len(data) in sizes
+        assert len(data) - sizes[0] <= 0.03 * len(data)
+        assert (decode(IvcFile.unpack(data), prior).integers == values).all()
+    assert counts == {10: {1}, 40: {1, 3}, 60: {1, 3}, 100: {3}}[step_index]
+
+
+def test_every_byte_of_one_segment_brings_more() -> None:
+    prior = realistic_tables()
+    values = realistic_integers(prior, 40, np.random.default_rng(1))
+    data = encode(values, 40, prior, FINGERPRINT, overhead=-1.0)
+    wrong = [
+        int((decode(IvcFile.unpack(data[:first], first), prior).integers != values).sum())
+        for first in range(10, len(data) + 1)
+    ]
+    assert wrong == sorted(wrong, reverse=True)
+    assert len(set(wrong)) > 0.7 * len(wrong)
+
+
+def test_the_beginning_of_a_class() -> None:
+    prior = dataclasses.replace(realistic_tables(), classes=1000)
+    values = realistic_integers(prior, 80, np.random.default_rng(3))
+    data = encode(values, 80, prior, FINGERPRINT, class_index=613)
+    found = [decode(IvcFile.unpack(data[:n], n), prior).class_index for n in range(12, 40)]
+    assert found[0] == 0
+    assert found[1] in (0, 613)
+    assert set(found[3:]) == {613}
 
 
 def test_what_is_missing_is_not_packed() -> None:
@@ -284,7 +332,9 @@ def test_hostile_bytes_with_a_right_checksum(data: st.DataObject) -> None:
     except BitstreamError:
         return
     if layout < 0x18:  # without options, which may hold some that are skipped
-        again = encode(values, file.step_index, prior, file.fingerprint, class_index=class_index)
+        again = encode(
+            values, file.step_index, prior, file.fingerprint, None, class_index, overhead_of(file)
+        )
         assert again == packed
 
 

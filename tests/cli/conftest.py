@@ -56,16 +56,19 @@ def compress(invcomp: Invcomp, tiny_model: Path) -> Invcomp:
 
 @pytest.fixture(scope="session")
 def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
-    """The .ivc file of the first photograph."""
+    """The .ivc file of the first photograph, in three segments though it is small."""
     from PIL import Image
 
+    from invcomp.bitstream import IvcFile, decode, encode
     from invcomp.bundle import read_bundle
     from invcomp.codec import Codec
     from invcomp.inversion.options import SearchOptions
 
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
     with Image.open(photographs[0]) as image:
-        return codec.compress(image, search=SearchOptions(steps=6, starts=1))
+        file = IvcFile.unpack(codec.compress(image, search=SearchOptions(steps=6, starts=1)))
+    integers = decode(file, codec.tables).integers
+    return encode(integers, file.step_index, codec.tables, file.fingerprint)
 
 
 def start(

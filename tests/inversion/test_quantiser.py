@@ -73,5 +73,5 @@ def test_the_least_holds_any_class() -> None:
         assert decode(IvcFile.unpack(data), bundle.tables).class_index == class_index
         sizes.append(len(data))
     assert max(sizes) <= quantiser.least <= max(sizes) + 1
-    assert Quantiser(tiny_bundle().tables, b"abcd").least == 12
-    assert Quantiser(tiny_bundle().tables, b"abcd", (50, 50)).least == 19
+    assert Quantiser(tiny_bundle().tables, b"abcd").least == 10
+    assert Quantiser(tiny_bundle().tables, b"abcd", (50, 50)).least == 17

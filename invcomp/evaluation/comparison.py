@@ -17,6 +17,7 @@ from ..codec import Codec
 from ..errors import OptionError
 from ..files import atomic_write
 from ..frame import fit, from_picture
+from ..inversion.quantiser import FINEST
 from ..inversion.search import Progress
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
@@ -106,13 +107,19 @@ class Comparison:
     @property
     def _own(self) -> dict[str, Any]:
         """What decides the files of ours."""
-        bundle = self.codec.bundle
+        bundle, search = self.codec.bundle, self.plan.search
+        aids = hashlib.sha256()
+        for name, tensor in sorted(bundle.aids.tensors().items()):
+            aids.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
         return {
             "model": bundle.settings.name,
             "bundle": bundle.digest.hex()[:16],
             "quality_steps": bundle.settings.quality_steps,
-            "aids": bundle.aids.metadata(),
-            "search": asdict(self.plan.search),
+            "aids": aids.hexdigest()[:16],
+            "search": asdict(search),
+            # what stands for what the options leave open
+            "steps": [search.steps_at(index) for index in range(FINEST + 1)],
+            "learning_rate": search.rate,
         }
 
     @cached_property

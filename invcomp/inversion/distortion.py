@@ -129,9 +129,6 @@ class Target:
         self.structure = structure if has_structure else 0.0
         self._corrected, self._age = features, 0
 
-    def __len__(self) -> int:
-        return len(self.features)
-
     def distance(self, latents: Tensor, quickly: bool = False) -> Tensor:
         """Distortion of latents [N, D], in order: [N]."""
         if self.quick is None or not quickly:

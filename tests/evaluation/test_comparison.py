@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from invcomp.bitstream import IvcFile
@@ -20,6 +21,8 @@ from invcomp.evaluation.kid import Kid, features_here
 from invcomp.evaluation.metrics import Metrics, bytes_of, tensor_of
 from invcomp.evaluation.plan import Plan
 from invcomp.frame import from_picture
+from invcomp.inversion.aids import SearchAids
+from invcomp.inversion.encoder import Encoder
 from invcomp.inversion.options import SearchOptions
 
 SEARCH = SearchOptions(steps=6, starts=1)
@@ -151,6 +154,28 @@ def test_with_another_search_only_ours_are_made_anew(compare: Compare) -> None:
     assert len(added) == 3 * ours  # of two pictures, and KID of the set
     assert len(again.points()) == ours + theirs
     assert len(compare().points()) == theirs  # those of the first search were replaced
+
+
+def test_other_defaults_are_another_search(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, search=SearchOptions())
+    before = compare(plan).made
+    assert compare(plan).made == before
+    monkeypatch.setattr("invcomp.inversion.options.STEPS", 99)
+    assert compare(plan).made != before
+
+
+def test_another_encoder_is_another_search(compare: Compare, codec: Codec) -> None:
+    plain = compare()
+    made = set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        aided = replace(codec.bundle, aids=SearchAids(Encoder(8).eval().requires_grad_(False)))
+        plain.codec = Codec(aided, "cpu", compiled=False)
+        plain.__dict__.pop("made", None)
+        made.add(plain.made)
+    assert len(made) == 2
 
 
 def test_a_changed_picture_is_measured_anew(compare: Compare, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def compress(
     step: Annotated[
         float | None,
         typer.Option(
-            metavar="D", help="The quantiser's step, instead of a quality.", show_default=False
+            metavar="D",
+            help="The quantiser's step, 2^-15.9 to 1, instead of a quality.",
+            show_default=False,
         ),
     ] = None,
     most_bytes: Annotated[
@@ -75,7 +77,11 @@ def compress(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
+        typer.Option(
+            metavar="N",
+            help="Gradient steps.",
+            show_default="120, more for fine qualities; half as many with --fast",
+        ),
     ] = None,
     fast: Annotated[
         bool,
@@ -100,7 +106,11 @@ def compress(
     ] = None,
     starts: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
+        typer.Option(
+            metavar="K",
+            help="Starts that are tried.",
+            show_default="1 where the model has an encoder, else 2",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
@@ -170,6 +180,8 @@ def aim_of(**given: Any) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) > 1:
         raise OptionError("--quality, --step, --bytes, --bpp and --max-lpips exclude each other")
+    if not 0 <= given.get("quality", 0) <= 100:  # before a model is fetched for nothing
+        raise OptionError(f"quality {given['quality']} is not in 0..100")
     if given.keys() <= {"quality", "step"}:
         return given
     return {"goal": Goal(**given)}

@@ -22,7 +22,7 @@ from .bundle import Bundle, find_bundle, load_bundle
 from .errors import MissingBundleError, OptionError
 from .frame import fit, from_picture, to_picture
 from .generators.base import reduce_picture
-from .inversion.distortion import Distortion
+from .inversion.distortion import Distortion, compiled_before
 from .inversion.options import Goal, SearchOptions
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import RateControl
@@ -30,6 +30,8 @@ from .inversion.search import ProgressCallback, Search
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.rate import PriorScales, step_index_of, step_of
 from .region import region
+
+REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
@@ -414,7 +416,8 @@ class Codec:
         return self._search
 
     def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
-        """Whether so many steps save more than the minute that compiling takes.
+        """Whether so many steps save more than compiling takes: a minute, or, of what was
+        compiled on this machine before and kept, some seconds.
 
         A step at 1024 px saves most of a second, one of a smaller picture less, as it has fewer
         pixels.
@@ -424,7 +427,11 @@ class Codec:
         quick = aids.shortcut is not None and options.hurried
         steps = options.starts_cost(classes, warm, quick)
         steps += options.descent_cost(self.step_index(), quick)
-        return steps * images * self.generator.resolution**2 >= 100 * 1024**2
+        fast = has_fast_bfloat16(self.device)
+        ways = (False, True) if quick else (False,)
+        kept = all(compiled_before(self.generator, fast, way) for way in ways)
+        least = REPAY_LOADING if kept else REPAY_COMPILING
+        return steps * images * self.generator.resolution**2 >= least * 1024**2
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from invcomp.bitstream import IvcFile, decode, encode
 from invcomp.bundle import load_bundle
-from invcomp.codec import Codec
+from invcomp.codec import Codec, has_fast_bfloat16
 from invcomp.errors import (
     BitstreamError,
     GoalError,
@@ -241,6 +241,25 @@ def test_compiling_goes_by_the_number_of_all_pictures(
     enough = 50 * (1024 // codec.generator.resolution) ** 2  # small pictures repay it late
     for total in (None, enough - 1, enough):
         list(Codec(tiny_bundle(), "cpu").encode([photograph], search=options, total=total))
+    assert recorded.compilations == [False, False, True]
+
+
+def test_what_was_compiled_before_repays_sooner(
+    recorded: type[Recorded],
+    photograph: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    options, bundle = SearchOptions(steps=2, starts=1), tiny_bundle()
+    enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
+    codec = Codec(bundle, "cpu")
+    list(codec.encode([photograph], search=options, total=enough))
+    distortion = Distortion(codec.generator, codec.features, has_fast_bfloat16(codec.device), False)
+    distortion.compiled = True  # eager, but as if it had been
+    distortion.rehearse(codec.coordinates.means())
+    for total in (enough - 1, enough):
+        list(Codec(bundle, "cpu").encode([photograph], search=options, total=total))
     assert recorded.compilations == [False, False, True]
 
 

@@ -5,8 +5,12 @@ LPIPS + beta * MSE, which are squared distances of features, and a part for stru
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import logging
 import os
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +72,8 @@ class Distortion:
             reason = str(error).strip().splitlines()[0]
             logger.warning("compiling fails here, so steps take longer (%s)", reason)
             self._features, self.compiled = self._eager, False
+        else:
+            _remember(self.generator, self.mixed, self.shortcut is not None)
 
     def target(self, pictures: Tensor) -> Tensor:
         """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
@@ -197,8 +203,31 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + second) / (variances + second)
 
 
-def _keep_compiled() -> None:
+def compiled_before(generator: Generator, mixed: bool, shortcut: bool) -> bool:
+    """Whether such a distortion was compiled on this machine: then it takes seconds, no minute."""
+    return _mark(generator, mixed, shortcut).is_file()
+
+
+def _remember(generator: Generator, mixed: bool, shortcut: bool) -> None:
+    with contextlib.suppress(OSError):  # of a cache that cannot be written, torch keeps nothing
+        _mark(generator, mixed, shortcut).touch()
+
+
+def _mark(generator: Generator, mixed: bool, shortcut: bool) -> Path:
+    """The file that says so: it lies with what torch keeps, and goes with it."""
+    shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
+    device = next(generator.parameters()).device.type
+    made_of = [torch.__version__, type(generator).__name__, shapes, device, mixed, shortcut]
+    name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+    return _compiled_folder() / f"{name}.invcomp"
+
+
+def _compiled_folder() -> Path:
     """Where torch keeps what it compiled: where the user did not say, in our cache."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))
+    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache_directory() / "compiled")
+
+
+def _keep_compiled() -> None:
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_compiled_folder())
     # where CUDA is installed without a GPU, torch warns of it as it compiles
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

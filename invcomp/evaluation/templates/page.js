@@ -2,10 +2,10 @@
 const byId = (id) => document.getElementById(id);
 const { pictures } = JSON.parse(byId("data").textContent);
 
-function fill(select, texts) {
+function fill(select, texts, first = 0) {
   const before = select.selectedIndex;
   select.replaceChildren(...texts.map((text) => new Option(text)));
-  select.selectedIndex = Math.min(Math.max(before, 0), texts.length - 1);
+  select.selectedIndex = Math.min(before < 0 ? first : before, texts.length - 1);
 }
 
 function filesShown() {
@@ -21,7 +21,8 @@ function showPicture() {
 }
 
 function showCodec() {
-  fill(byId("file"), filesShown().map((file) => file.label));
+  const labels = filesShown().map((file) => file.label);
+  fill(byId("file"), labels, Math.floor(labels.length / 2)); // of middling size at first
   showFile();
 }
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import torch
@@ -210,7 +211,9 @@ def compiled_before(generator: Generator, mixed: bool, shortcut: bool) -> bool:
 
 def _remember(generator: Generator, mixed: bool, shortcut: bool) -> None:
     with contextlib.suppress(OSError):  # of a cache that cannot be written, torch keeps nothing
-        _mark(generator, mixed, shortcut).touch()
+        mark = _mark(generator, mixed, shortcut)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def _mark(generator: Generator, mixed: bool, shortcut: bool) -> Path:
@@ -223,8 +226,13 @@ def _mark(generator: Generator, mixed: bool, shortcut: bool) -> Path:
 
 
 def _compiled_folder() -> Path:
-    """Where torch keeps what it compiled: where the user did not say, in our cache."""
-    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache_directory() / "compiled")
+    """Where torch keeps what it compiled: where the user did not say, in our cache.
+
+    torch's own choice, which importing torchvision sets, lies among temporary files and is lost.
+    """
+    given = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))
+    temporary = given.parent == Path(tempfile.gettempdir()) and "torchinductor_" in given.name
+    return cache_directory() / "compiled" if temporary or not given.name else given
 
 
 def _keep_compiled() -> None:

@@ -1,5 +1,7 @@
 """What the search minimises: distances of features, and structure beside them."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,18 @@ def test_small_pictures_and_features_without_pixels_go_without(
         wanted = distortion.target(generator(latents[:1]))
         given = Target(wanted, distortion, structure=0.3).distance(latents[1:])
         assert torch.equal(given, Target(wanted, distortion).distance(latents[1:]))
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_what_is_compiled_is_kept_where_it_lasts(
+    features: PerceptualFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    torchs_own = Path(tempfile.gettempdir()) / "torchinductor_somebody"
+    given = tmp_path / "chosen" if chosen else torchs_own
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(given))
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
+    Distortion(tiny_bundle().generator, features, mixed=False, compiled=True)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(given if chosen else tmp_path / "compiled")
 
 
 def test_without_a_compiler_that_works_it_goes_on_eagerly(

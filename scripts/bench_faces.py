@@ -2,6 +2,7 @@
 
     python scripts/bench_faces.py PORTRAITS/ -o runs/faces            # the twelve, about 90 minutes
     python scripts/bench_faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
+    python scripts/bench_faces.py PORTRAITS/ -o runs/faces --uncalibrated   # 28 of the forty
     python scripts/bench_faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
 
 For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
@@ -22,6 +23,7 @@ from statistics import mean
 from typing import Any
 
 from PIL import Image, ImageDraw
+from prepare_faces import CALIBRATION
 
 from invcomp.bitstream import IvcFile, decode
 from invcomp.codec import Codec
@@ -187,7 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portraits", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/faces"))
-    parser.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    which.add_argument(
+        "--uncalibrated", action="store_true", help="every one that nothing was calibrated on"
+    )
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
@@ -198,9 +204,12 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
-    every = sorted(path.stem for path in arguments.portraits.glob("*.jpg"))
-    paths = [arguments.portraits / f"{name}.jpg" for name in (every if arguments.all else TWELVE)]
-    paths = paths[: arguments.first]
+    names = TWELVE
+    if arguments.all or arguments.uncalibrated:
+        left_out = CALIBRATION if arguments.uncalibrated else []
+        every = {path.stem for path in arguments.portraits.glob("*.jpg")}
+        names = sorted(every.difference(left_out))
+    paths = [arguments.portraits / f"{name}.jpg" for name in names[: arguments.first]]
     metrics = Metrics()
     search = SearchOptions(
         steps=arguments.steps, fast=arguments.fast, warm_start=not arguments.no_warm_start

@@ -46,11 +46,17 @@ CODEC_METRICS = ("lpips_alex", "lpips_vgg")
 
 
 def bench_ours(
-    codec: Codec, metrics: Metrics, path: Path, label: str, out: Path, search: SearchOptions
+    codec: Codec,
+    metrics: Metrics,
+    path: Path,
+    label: str,
+    quality: int,
+    out: Path,
+    search: SearchOptions,
 ) -> dict[str, Any]:
     original = Image.open(path).convert("RGB")
-    options = {"quality": QUALITIES[label], "search": search}
-    encoded = next(codec.encode([original], total=100, **options))  # one of many: compiled
+    # One of many: compiled.
+    encoded = next(codec.encode([original], total=100, quality=quality, search=search))
     started = time.perf_counter()
     decoded = codec.decompress(encoded.data)
     decode_seconds = time.perf_counter() - started
@@ -196,6 +202,7 @@ def main() -> None:
     )
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
+    parser.add_argument("--quality", type=int, help="in place of that of the label; for one of --labels")
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")
@@ -226,7 +233,8 @@ def main() -> None:
         for label in arguments.labels:
             for path in paths:
                 if (path.stem, label) not in done:
-                    keep(bench_ours(codec, metrics, path, label, arguments.output, search))
+                    quality = arguments.quality or QUALITIES[label]
+                    keep(bench_ours(codec, metrics, path, label, quality, arguments.output, search))
     if arguments.only in (None, "conventional"):
         done = {(r["portrait"], r["label"], r["equal"]) for r in load(results) if "equal" in r}
         for metric in CODEC_METRICS:

@@ -202,7 +202,7 @@ def main() -> None:
     )
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
-    parser.add_argument("--quality", type=int, help="in place of that of the label; for one of --labels")
+    parser.add_argument("--quality", type=int, help="in place of that of the one label given")
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")

@@ -209,6 +209,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="for every quality; else fine ones get more")
     parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
     arguments = parser.parse_args()
+    if arguments.quality is not None and len(arguments.labels) != 1:
+        parser.error("--quality takes the place of one label's: name it with --labels")
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     names = TWELVE

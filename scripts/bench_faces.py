@@ -235,7 +235,7 @@ def main() -> None:
         for label in arguments.labels:
             for path in paths:
                 if (path.stem, label) not in done:
-                    quality = arguments.quality or QUALITIES[label]
+                    quality = QUALITIES[label] if arguments.quality is None else arguments.quality
                     keep(bench_ours(codec, metrics, path, label, quality, arguments.output, search))
     if arguments.only in (None, "conventional"):
         done = {(r["portrait"], r["label"], r["equal"]) for r in load(results) if "equal" in r}

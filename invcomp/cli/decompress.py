@@ -54,7 +54,7 @@ def decompress(
     model: FilesModel = None,
     proxy: Annotated[
         bool,
-        typer.Option("--proxy", help="A small preview, without the model's own weights."),
+        typer.Option("--proxy", help="A small, rough preview, without the model's own weights."),
     ] = False,
     device: Device = "auto",
     force: Force = False,

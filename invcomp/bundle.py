@@ -39,6 +39,7 @@ from .inversion.aids import SearchAids
 from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
 from .latents.rate import PriorShape
+from .perception.identity import Face
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -69,6 +70,7 @@ class Settings:
         default_quality: what `compress` takes when nothing is said.
         made: how the bundle was made, for `models info`.
         original: what the bundle is a proxy of; None: it is none.
+        face: where the face is in the frame, and what likeness weighs; None: of another domain.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Settings:
     default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
     original: Original | None = None
+    face: Face | None = None
 
     def step_index(self, quality: float) -> int:
         """The step index of a quality 0..100.
@@ -97,7 +100,7 @@ class Settings:
             ValueError, TypeError, KeyError: a file's values are not such settings.
         """
         values = dict(values)
-        original = values.get("original")
+        original, face = values.get("original"), values.get("face")
         if "coarsest" in values:  # of a bundle from before there were tables
             steps: Sequence[int] = linear_steps(values.pop("coarsest"), values.pop("finest"))
         else:
@@ -108,6 +111,7 @@ class Settings:
                 "quality_steps": checked_steps(steps),
                 "shape": PriorShape(**values["shape"]),
                 "original": None if original is None else Original(**original),
+                "face": None if face is None else Face.from_json(face),
             }
         )
 

@@ -29,7 +29,7 @@ from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.rate import PriorScales, step_index_of, step_of
-from .region import region
+from .region import emphasis, region
 
 REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
 
@@ -46,6 +46,9 @@ class Encoded:
         lpips: LPIPS-Alex between photograph and decoded picture in the generator's frame, at
             256 px.
         psnr: in dB, in the generator's frame.
+        identity: distance of dlib's face descriptors, 0.6 being its limit for one person. The
+            search minimises it, so it is no independent judgement. None: the bundle is not of
+            faces.
         seconds: encoding time of this picture (its share of its batch), without loading.
         limit: bytes that a goal allowed the file; None where there was no such goal.
     """
@@ -56,6 +59,7 @@ class Encoded:
     psnr: float
     seconds: float
     limit: int | None = None
+    identity: float | None = None
 
     @property
     def fill(self) -> float | None:
@@ -179,7 +183,8 @@ class Codec:
             step: the quantiser's step instead, 2^(-255/16) to 1.
             goal: a size or an LPIPS that the file shall have instead.
             mask: a picture of which white matters more to the search, or "faces-oval", where the
-                face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
+                face is in a portrait's frame. LPIPS and PSNR are still those of the whole. What the
+                bundle says of a face's eyes and mouth is multiplied by it.
             search: how much to try.
             batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
                 holds. Where memory runs out half as many go on.
@@ -195,7 +200,7 @@ class Codec:
         if goal is not None and (quality is not None or step is not None):
             raise OptionError("quality, step and a goal exclude each other")
         index, options = self.step_index(quality, step), search or SearchOptions()
-        weights = None if mask is None else region(mask, self.generator.resolution)
+        weights = self._weights(mask)
         if not len(images):
             return
         total = len(images) if total is None else total
@@ -249,6 +254,14 @@ class Codec:
             self._measured(photograph[None], data, seconds, limit)
             for photograph, data, limit in zip(photographs, files, limits, strict=True)
         ]
+
+    def _weights(self, mask: ImageLike | str | None) -> Tensor | None:
+        """How much each place matters: by a mask, and by where the face is. None: all alike."""
+        face, resolution = self.bundle.settings.face, self.generator.resolution
+        parts = [] if mask is None else [region(mask, resolution)]
+        if face is not None and face.emphasis > 0:
+            parts.append(emphasis(face, resolution))
+        return torch.stack(parts).prod(0) if parts else None
 
     def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
         """Pictures in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
@@ -385,15 +398,18 @@ class Codec:
         decoded = from_picture(self._pictures([file]), file.original_size)
         shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
         lpips = self.features.lpips_distance(photograph, shown)  # loaded outside inference mode
-        error = ((photograph - shown) / 2).square().mean()
-        return Encoded(data, decoded, float(lpips), float(-10 * error.log10()), seconds, limit)
+        psnr = -10 * ((photograph - shown) / 2).square().mean().log10()
+        identity = None
+        if self.bundle.settings.face is not None:
+            identity = float(self.features.identity_distance(photograph, shown))
+        return Encoded(data, decoded, float(lpips), float(psnr), seconds, limit, identity)
 
     @cached_property
     def features(self) -> PerceptualFeatures:
         """The perceptual features of the bundle's distortion."""
         settings = self.bundle.settings
         seen = 0 if settings.original is None else min(RESOLUTION, self.bundle.resolution)
-        return PerceptualFeatures(settings.beta, seen).to(self.device)
+        return PerceptualFeatures(settings.beta, seen, settings.face).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
         """The search for so many images, made on first use; with it `compiled` is settled."""
@@ -429,7 +445,8 @@ class Codec:
         steps += options.descent_cost(self.step_index(), quick)
         fast = has_fast_bfloat16(self.device)
         ways = (False, True) if quick else (False,)
-        kept = all(compiled_before(self.generator, fast, way) for way in ways)
+        has_identity = self.bundle.settings.face is not None
+        kept = all(compiled_before(self.generator, fast, way, has_identity) for way in ways)
         least = REPAY_LOADING if kept else REPAY_COMPILING
         return steps * images * self.generator.resolution**2 >= least * 1024**2
 

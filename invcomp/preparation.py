@@ -30,6 +30,7 @@ from .latents.coordinates import perceptual_coordinates
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.prior import Prior, prior_of
 from .latents.rate import make_tables, step_of
+from .perception.identity import Face
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
@@ -46,6 +47,8 @@ class PrepareOptions:
         draw_tau: the same where the metric is drawn: found latents differ more between layers than
             the prior that codes them best.
         beta: weight of squared error in the distortion.
+        face: where the frame has its one face, which makes identity a part of the distortion; None:
+            the domain is another.
         batch: draws in one graph.
         candidates: prior samples kept as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
@@ -58,6 +61,7 @@ class PrepareOptions:
     tau: float = 0.2
     draw_tau: float = 0.3
     beta: float = 0.5
+    face: Face | None = None
     batch: int = 1
     candidates: int = 64
     prior_samples: int = 50_000
@@ -138,6 +142,7 @@ def make_bundle(
         output.stem,
         options.beta,
         made={"options": asdict(options), "photographs": len(photographs)},
+        face=options.face,
     )
     scales = provisional_scales(coordinates.deviations.cpu())
     provisional = FittedPrior(scales.numpy(), None, settings.shape)
@@ -199,14 +204,13 @@ class _Drawing:
         compiled: bool,
     ) -> None:
         self.generator, self.prior, self.options, self.device = generator, prior, options, device
-        self.features = PerceptualFeatures(options.beta).to(device)
+        self.features = PerceptualFeatures(options.beta, face=options.face).to(device)
         self.resolution = min(RESOLUTION, generator.resolution)
         self.project = torch.compile(self._project, dynamic=False) if compiled else self._project
         self.source = torch.Generator().manual_seed(options.seed + 1)
         self.mixed = has_fast_bfloat16(device)
-        described = {
-            k: v for k, v in asdict(options).items() if k in ("draw_tau", "beta", "batch", "seed")
-        }
+        decisive = ("draw_tau", "beta", "batch", "seed", *(["face"] if options.face else []))
+        described = {name: value for name, value in asdict(options).items() if name in decisive}
         self.made_for = json.dumps({**described, "size": generator.latent_size}, sort_keys=True)
 
     def _project(self, latents: Tensor, directions: Tensor) -> Tensor:

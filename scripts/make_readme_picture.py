@@ -1,49 +1,37 @@
-"""Makes docs/images/readme.jpg: the portrait that ships, ours, and others at their smallest.
+"""Makes docs/images/readme.jpg: the portrait that ships, ours, and what equals it.
 
-python scripts/make_readme_picture.py
+    python scripts/make_readme_picture.py
+
+What `invcomp demo` shows, by the default search: beside ours the best of AVIF, WebP and JPEG at as
+many bytes, at equal identity, and at equal LPIPS. Prints the figures.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from invcomp.cli.demo import compare, side_by_side
+from invcomp.cli.show import Meter
 from invcomp.codec import Codec
-from invcomp.evaluation.codecs import smallest_possible
-from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.generators.hub import pretrained_path
+from invcomp.inversion.options import SearchOptions
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "readme.jpg"
-PANEL = 320
+WIDTH = 1600
 
 
 def main() -> None:
     original = Image.open(pretrained_path("portrait.jpg")).convert("RGB")
-    encoded = next(Codec.load("faces-1024").encode([original]))
-    metrics, pixels = Metrics(names=("lpips_alex",)), tensor_of(original)
-
-    def lpips(decoded: torch.Tensor) -> float:
-        return float(metrics.distances("lpips_alex", pixels, decoded))
-
-    others = smallest_possible(original, lpips, ("avif", "webp"))
-    panels = [(original, "original", "1024 x 1024"),
-              (encoded.decoded, "invcomp", f"{len(encoded.data)} bytes"),
-              *((r.decoded, r.codec.upper() + " at its smallest", f"{r.bytes} bytes")
-                for r in others)]  # fmt: skip
-    sheet = Image.new("RGB", (len(panels) * PANEL, PANEL + 46), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
-    for column, (picture, name, size) in enumerate(panels):
-        sheet.paste(picture.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (column * PANEL, 0))
-        draw.text((column * PANEL + 8, PANEL + 2), name, fill="black", font=font)
-        draw.text((column * PANEL + 8, PANEL + 23), size, fill="black", font=font)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(OUTPUT, quality=90)
-    print(
-        f"{OUTPUT}: {len(encoded.data)} bytes, LPIPS {encoded.lpips:.3f}; "
-        + ", ".join(f"{r.codec} {r.bytes} bytes, LPIPS {r.value:.3f}" for r in others)
-    )
+    with Meter() as meter:
+        codec = Codec.load("faces-1024")
+        comparison = compare(codec, original, "portrait.jpg", meter, SearchOptions())
+    sheet = side_by_side(comparison.panels)
+    height = round(sheet.height * WIDTH / sheet.width)
+    sheet.resize((WIDTH, height), Image.Resampling.LANCZOS).save(OUTPUT, quality=88)
+    for _, name, size, figures in comparison.panels:
+        print(f"{name}: {size}  {figures}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.quality import LINEAR_STEPS
+from invcomp.perception.identity import Face
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
@@ -129,6 +130,17 @@ def with_settings(path: Path, target: Path, **changes: Any) -> Path:
     settings = {name: value for name, value in settings.items() if value is not None}
     save_file(tensors, target, {**metadata, "settings": json.dumps(settings)})
     return target
+
+
+def test_where_the_face_is_is_read_back(tmp_path: Path) -> None:
+    """And changes nothing of what a file decodes to."""
+    bundle = tiny_bundle()
+    face = Face(dlib=0.5, emphasis=2.0)
+    settings = dataclasses.replace(bundle.settings, face=face)
+    with_face = dataclasses.replace(bundle, settings=settings)
+    assert with_face.fingerprint == bundle.fingerprint
+    with_face.save(tmp_path / "face.ivm")
+    assert read_bundle(tmp_path / "face.ivm").settings.face == face
 
 
 def test_a_table_of_qualities_is_read_back(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
 from invcomp.inversion.search import Progress, Search, Starts
 from invcomp.latents.features import PerceptualFeatures
+from invcomp.perception.identity import Face
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
@@ -61,6 +62,33 @@ def test_figures_are_those_of_the_file(codec: Codec, photograph: Image.Image) ->
     x, y = (np.array(picture, float) / 255 for picture in (photograph, decoded))
     assert encoded.psnr == pytest.approx(-10 * np.log10(np.square(x - y).mean()), abs=1e-3)
     assert encoded.bits_per_pixel == pytest.approx(8 * len(encoded.data) / 64**2)
+
+
+def with_face(**changes: float) -> Codec:
+    """The tiny codec as one of faces: its pictures are none, but both networks see something."""
+    bundle = tiny_bundle()
+    settings = dataclasses.replace(bundle.settings, face=Face(**changes))
+    return Codec(dataclasses.replace(bundle, settings=settings), "cpu", compiled=False)
+
+
+def test_identity_is_a_part_of_what_is_searched_for(codec: Codec, photograph: Image.Image) -> None:
+    """The more it weighs, the nearer the descriptors; without a face there is none."""
+    plain = next(codec.encode([photograph], quality=20, search=SHORT))
+    assert plain.identity is None
+    faces = [with_face(dlib=weight, mobile=0.0) for weight in (0.0, 2.0)]
+    found = [next(face.encode([photograph], quality=20, search=SHORT)) for face in faces]
+    assert found[0].data == plain.data
+    assert found[0].identity is not None
+    assert found[1].identity is not None
+    assert found[1].identity < 0.9 * found[0].identity
+
+
+def test_decoding_needs_no_network_that_looks_at_pictures(
+    codec: Codec, photograph: Image.Image
+) -> None:
+    data, fresh = codec.compress(photograph, search=SHORT), with_face()
+    assert fresh.decompress(data).size == photograph.size
+    assert "features" not in vars(fresh)
 
 
 def test_a_finer_step_gives_more_bytes_and_less_distortion(

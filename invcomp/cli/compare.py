@@ -57,8 +57,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Of lpips_alex, lpips_vgg, dists, ms_ssim, psnr.",
-            show_default="all that can measure pictures of this size",
+            help="Of lpips_alex, lpips_vgg, dists, ms_ssim, psnr; of portraits identity, judge.",
+            show_default="all that can measure these pictures",
         ),
     ] = None,
     steps: Annotated[
@@ -73,6 +73,14 @@ def compare(
         bool,
         typer.Option("--fast", help="A search two to three times faster, not quite as near."),
     ] = False,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder whose identity.py, which is run, has a judge of identity (see the "
+            "documentation of comparisons).",
+        ),
+    ] = None,
     shown: Annotated[int, typer.Option(metavar="N", help="Pictures in the page.")] = 12,
     device: Device = "auto",
     compiled: Compile = None,
@@ -82,11 +90,14 @@ def compare(
     Writes every file, tables (CSV, JSON), plots (SVG, PNG) and index.html, a page that needs no
     network.
 
+    Of portraits it measures identity too, by the network that the search optimises; `--judge` adds
+    one that it does not.
+
     Takes minutes for every picture. Stopped and started again, it goes on where it was.
     """
     show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
     search = search_options(steps=steps, starts=starts, fast=fast)
-    plan = make_plan(codecs, qualities, sizes, metrics, search)
+    plan = make_plan(codecs, qualities, sizes, metrics, search, judge)
     check_folder(output)
     report = show.Report()
     subjects = find_subjects(images, report)
@@ -94,7 +105,7 @@ def compare(
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
             if metrics is None:
-                plan = with_fitting_metrics(plan, codec.bundle.resolution)
+                plan = with_fitting_metrics(plan, codec)
             fetch_networks(plan, meter)
             found = run(codec, subjects, plan, output, shown, meter)
         print_bd_rates(found)
@@ -108,12 +119,14 @@ def make_plan(
     sizes: str | None,
     metrics: str | None,
     search: SearchOptions,
+    judge: Path | None = None,
 ) -> Plan:
     """What the options say, with defaults for what is None.
 
     Raises:
         OptionError: an option that cannot be read, out of range, or of no use here.
     """
+    from ..evaluation.judge import Judge
     from ..evaluation.plan import Plan
 
     given: dict[str, Any] = {
@@ -121,6 +134,7 @@ def make_plan(
         "qualities": qualities and numbers_of("qualities", qualities),
         "shares": sizes and numbers_of("sizes", sizes),
         "metrics": metrics and names_of("metrics", metrics),
+        "judge": judge and Judge(judge),
     }
     return Plan(search=search, **{k: value for k, value in given.items() if value is not None})
 
@@ -194,13 +208,21 @@ def find_subjects(images: list[Path], report: show.Report) -> list[Subject]:
     return [Subject(name, partial(read_photograph, path)) for name, path in found.items()]
 
 
-def with_fitting_metrics(plan: Plan, resolution: int) -> Plan:
-    """The plan less the metrics that need larger pictures, having said so."""
+def with_fitting_metrics(plan: Plan, codec: Codec) -> Plan:
+    """The plan with every metric that the model's pictures can be measured by, having said what
+    is left out."""
     from ..evaluation.plan import metrics_for
 
-    metrics = metrics_for(resolution)
+    resolution, faces = codec.bundle.resolution, codec.bundle.settings.face is not None
+    metrics = metrics_for(resolution, faces, plan.judge is not None)
     if left_out := [name for name in plan.metrics if name not in metrics]:
         show.note(f"left out, as it needs larger pictures than {resolution} px: {left_out[0]}")
+    if faces and plan.judge is None:
+        show.note(
+            "identity is measured by a network that the search optimises: --judge adds another"
+        )
+    if plan.judge is not None and not faces:
+        show.note("the judge is of no use here: the model is not of faces")
     return replace(plan, metrics=metrics)
 
 

@@ -325,8 +325,9 @@ class _Run:
         self.written += 1
         self.bytes += len(encoded.data)
         fill = "" if encoded.fill is None else f" ({encoded.fill:.0%} of {encoded.limit})"
+        identity = "" if encoded.identity is None else f"identity {encoded.identity:.2f}  "
         show.result(
             f"{job.source} -> {job.target}  {len(encoded.data)} bytes{fill}  "
-            f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  "
+            f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  {identity}"
             f"PSNR {encoded.psnr:.1f} dB  {encoded.seconds:.1f} s"
         )

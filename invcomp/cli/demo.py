@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,41 +12,81 @@ import typer
 
 from . import show
 from .compress import open_codec
-from .options import Compile, Device, Model
+from .options import DEFAULT_MODEL, Compile, Device
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from ..codec import Codec, Encoded
     from ..evaluation.codecs import CodecResult
     from ..inversion.options import SearchOptions
 
 FOLDER = Path("invcomp-demo")
-MODEL = "faces-128"  # ships whole: nothing is fetched
-STEPS = 60  # of its search: so the whole demo takes less than half a minute on two cores
+WITHOUT_NETWORK = "faces-128"  # a proxy of the default model, which ships whole
+# gradient steps: so the whole demonstration takes less than a minute and a half on two cores
+STEPS = {DEFAULT_MODEL: 24, WITHOUT_NETWORK: 60}
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 PANEL = 384  # px of one picture in the side-by-side
-CAPTION = 64  # px below it
+CAPTION = 90  # px below it
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A conventional file, and in what it is equal to ours.
+
+    Attributes:
+        equal: "bytes", "identity" or "LPIPS".
+        result: the file.
+        lpips, psnr: of what it decodes to.
+        identity: distance of dlib's face descriptors; None: the model is not of faces.
+    """
+
+    equal: str
+    result: CodecResult
+    lpips: float
+    psnr: float
+    identity: float | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our file and the smallest conventional ones that are as near to the original."""
+    """Our file and its rivals."""
 
     original: Image.Image
     encoded: Encoded
-    others: list[CodecResult]
+    rivals: list[Rival]
     decode_seconds: float
 
-    @property
-    def panels(self) -> list[tuple[Image.Image, str, str]]:
-        """Picture, name and figures of everything in the side-by-side."""
-        ours, others = self.encoded, self.others
-        return [
-            (self.original, "original", f"{self.original.width} x {self.original.height} px"),
-            (ours.decoded, "invcomp", f"{len(ours.data)} bytes"),
-            *((other.decoded, LABELS[other.codec], f"{other.bytes} bytes") for other in others),
+    @cached_property
+    def panels(self) -> list[tuple[Image.Image, str, str, str]]:
+        """Picture, name and two lines of figures of everything in the side-by-side.
+
+        Of the rivals that are equal in something the best is shown: at our bytes the nearest, else
+        the smallest.
+        """
+        ours = self.encoded
+        size = f"{self.original.width} x {self.original.height} px"
+        panels = [
+            (self.original, "original", size, ""),
+            (ours.decoded, "invcomp", f"{len(ours.data)} bytes", _nearness(ours)),
         ]
+        for equal in dict.fromkeys(rival.equal for rival in self.rivals):
+            of_this = [rival for rival in self.rivals if rival.equal == equal]
+            if equal == "bytes":
+                best = min(of_this, key=lambda rival: rival.result.value)
+            else:
+                best = min(of_this, key=lambda rival: rival.result.bytes)
+            name = f"{LABELS[best.result.codec]}, equal {equal}"
+            panels.append(
+                (best.result.decoded, name, f"{best.result.bytes} bytes", _nearness(best))
+            )
+        return panels
+
+
+def _nearness(of: Encoded | Rival) -> str:
+    identity = "" if of.identity is None else f", identity {of.identity:.2f}"
+    return f"LPIPS {of.lpips:.3f}{identity}"
 
 
 def demo(
@@ -56,34 +97,43 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
     ] = FOLDER,
-    model: Model = MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A known model or a bundle's file (.ivm).",
+            show_default=f"{DEFAULT_MODEL}; {WITHOUT_NETWORK} where it cannot be fetched",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Gradient steps.", show_default=f"{STEPS}, or the search's"),
+        typer.Option(metavar="N", help="Gradient steps.", show_default="few, or the search's"),
     ] = None,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
     """Compress a picture, decompress it, and compare with AVIF, WebP and JPEG.
 
-    Writes the .ivc file and three pictures: original, decoded, side by side.
+    Shown beside it: the others at as many bytes, at equal identity of the face, at equal LPIPS.
 
-    Replaces those of an earlier demo. The default model ships; `--model faces-1024` shows the full
-    size, and is fetched on first use (38 MB).
+    Writes the .ivc file and three pictures: original, decoded, side by side. Replaces those of an
+    earlier demo. The default model is fetched on first use (38 MB).
     """
     from ..errors import OutputError
     from ..generators.hub import example_of, pretrained_path
     from ..inversion.options import SearchOptions
     from .pictures import read_photograph, write_bytes, write_picture
 
-    search = SearchOptions(steps=STEPS if steps is None and model == MODEL else steps)
-    photo = photo or pretrained_path(example_of(model))
+    photo = photo or pretrained_path(example_of(model or DEFAULT_MODEL))
     photograph = read_photograph(photo)
     names = ("original.png", "decoded.png", "side_by_side.png")
     if photo.resolve() in [(output / name).resolve() for name in names]:
         raise OutputError(f"{photo}: the demo would write over it, choose another folder with -o")
     with show.Meter() as meter:
-        codec = open_codec(model, device, compiled, meter)
+        codec, model = open_model(model, device, compiled, meter)
+        search = SearchOptions(
+            steps=STEPS.get(model) if steps is None else steps, fast=model == DEFAULT_MODEL
+        )
         comparison = compare(codec, photograph, photo.name, meter, search)
     write_bytes(comparison.encoded.data, output / f"{photo.stem}.ivc", force=True)
     write_picture(comparison.original, output / "original.png", force=True)
@@ -91,6 +141,21 @@ def demo(
     write_picture(side_by_side(comparison.panels), output / "side_by_side.png", force=True)
     _print(comparison)
     show.result(f"written to {output}: {photo.stem}.ivc, original, decoded, side_by_side (.png)")
+
+
+def open_model(
+    model: str | None, device: str, compiled: bool | None, meter: show.Meter
+) -> tuple[Codec, str]:
+    """The codec of a model, and the model's name; None: the default, or what needs no network."""
+    from ..errors import DownloadError
+
+    if model is not None:
+        return open_codec(model, device, compiled, meter), model
+    try:
+        return open_codec(DEFAULT_MODEL, device, compiled, meter), DEFAULT_MODEL
+    except DownloadError as error:
+        meter.note(f"{WITHOUT_NETWORK}, a small proxy, in place of {DEFAULT_MODEL}: {error}")
+        return open_codec(WITHOUT_NETWORK, device, compiled, meter), WITHOUT_NETWORK
 
 
 def compare(
@@ -114,50 +179,63 @@ def compare(
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
     original = from_picture(fit(photograph, codec.generator.resolution)[0])
-    others = find_rivals(original, encoded.lpips, codec.device.type, meter)
-    return Comparison(original, encoded, others, seconds)
+    return Comparison(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
 
 
 def find_rivals(
-    original: Image.Image, target: float, device: str, meter: show.Meter
-) -> list[CodecResult]:
-    """The smallest AVIF, WebP and JPEG whose LPIPS-Alex at 256 px is at most `target`."""
-    from ..evaluation.codecs import available_codecs, sizes_for, smallest_reaching
-    from ..evaluation.metrics import Metrics
-    from ..frame import to_picture
+    original: Image.Image, encoded: Encoded, codec: Codec, meter: show.Meter
+) -> list[Rival]:
+    """AVIF, WebP and JPEG at our bytes, at our identity where there is one, at our LPIPS."""
+    from ..evaluation.codecs import available_codecs, best_within, sizes_for, smallest_reaching
+    from ..evaluation.metrics import Metrics, tensor_of
 
-    metrics, reference = Metrics(device, ["lpips_alex"]), (to_picture(original) + 1) / 2
-    sizes = sizes_for(original.width)
-    found: list[CodecResult] = []
-    names = available_codecs()
-    for index, name in enumerate(names):
-        meter.show("conventional codecs", index, len(names), name)
-        found += smallest_reaching(
-            original,
-            lambda picture: float(metrics.distances("lpips_alex", reference, picture)),
-            target,
-            [name],
-            sizes,
-        )
+    face = codec.bundle.settings.face
+    metrics = Metrics(codec.device, ["lpips_alex", *(["identity"] if face else [])], face)
+    pixels = tensor_of(original)
+
+    def distance(name: str, decoded: Tensor) -> float:
+        return float(metrics.distances(name, pixels, decoded))
+
+    def rival(equal: str, result: CodecResult) -> Rival:
+        decoded = tensor_of(result.decoded)
+        identity = distance("identity", decoded) if face else None
+        psnr = float(-10 * (pixels - decoded).square().mean().log10())
+        return Rival(equal, result, distance("lpips_alex", decoded), psnr, identity)
+
+    aims = {"LPIPS": ("lpips_alex", encoded.lpips)}
+    if encoded.identity is not None:
+        aims = {"identity": ("identity", encoded.identity), **aims}
+    found: list[Rival] = []
+    names, sizes = available_codecs(), sizes_for(original.width)
+    for done, name in enumerate(names):
+        meter.show("conventional codecs", done, len(names), LABELS[name])
+        nearest = "identity" if face else "lpips_alex"
+        of_our_size = best_within(original, partial(distance, nearest), len(encoded.data), [name])
+        found += [rival("bytes", result) for result in of_our_size]
+        for equal, (metric, target) in aims.items():
+            reaching = smallest_reaching(original, partial(distance, metric), target, [name], sizes)
+            found += [rival(equal, result) for result in reaching]
     meter.drop("conventional codecs")
-    return found
+    order = ("bytes", *aims)
+    return sorted(found, key=lambda rival: order.index(rival.equal))
 
 
-def side_by_side(panels: list[tuple[Image.Image, str, str]]) -> Image.Image:
+def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image:
     """Square pictures in a row, each over its name and figures.
 
     Args:
-        panels: picture, name and figures of each.
+        panels: picture, name and two lines of figures of each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL + CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (picture, name, figures) in enumerate(panels):
+    for index, (picture, *lines) in enumerate(panels):
         sheet.paste(picture.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (index * PANEL, 0))
         middle = (index + 0.5) * PANEL
-        draw.text((middle, PANEL + 20), name, "black", ImageFont.load_default(24), anchor="mm")
-        draw.text((middle, PANEL + 46), figures, "black", ImageFont.load_default(20), anchor="mm")
+        for text, size, below in zip(lines, (24, 20, 16), (20, 46, 70), strict=True):
+            font = ImageFont.load_default(size)
+            draw.text((middle, PANEL + below), text, "black", font, anchor="mm")
     return sheet
 
 
@@ -166,39 +244,45 @@ def _print(comparison: Comparison) -> None:
     from rich import box
     from rich.table import Table
 
-    ours, pixels = comparison.encoded, comparison.original.width * comparison.original.height
-    table = Table(title="the smallest file of each at invcomp's LPIPS or better", box=box.SIMPLE)
+    ours = comparison.encoded
+    table = Table(title="invcomp, and the others where they equal it", box=box.SIMPLE)
     table.add_column(no_wrap=True)
-    for heading in ("bytes", "times", "bpp", "LPIPS", "PSNR", "encode", "decode"):
+    headings = ["equal", "bytes", "times", "LPIPS", "PSNR", "encode", "decode"]
+    if ours.identity is not None:
+        headings.insert(4, "identity")
+    for heading in headings:
         table.add_column(heading, justify="right")
+
+    def identity(value: float | None) -> list[str]:
+        return [] if value is None else [f"{value:.2f}"]
+
     table.add_row(
         "invcomp",
+        "",
         str(len(ours.data)),
         "1.0",
-        f"{8 * len(ours.data) / pixels:.5f}",
         f"{ours.lpips:.3f}",
+        *identity(ours.identity),
         f"{ours.psnr:.1f} dB",
         f"{ours.seconds:.3g} s",
         f"{comparison.decode_seconds:.2f} s",
         style="bold",
     )
-    for other in comparison.others:
+    for rival in comparison.rivals:
         table.add_row(
-            f"{LABELS[other.codec]} at {other.size} px",
-            str(other.bytes),
-            f"{other.bytes / len(ours.data):.1f}",
-            f"{8 * other.bytes / pixels:.5f}",
-            f"{other.value:.3f}",
-            f"{_psnr(comparison.original, other.decoded):.1f} dB",
+            f"{LABELS[rival.result.codec]} at {rival.result.size} px",
+            rival.equal,
+            str(rival.result.bytes),
+            f"{rival.result.bytes / len(ours.data):.1f}",
+            f"{rival.lpips:.3f}",
+            *identity(rival.identity),
+            f"{rival.psnr:.1f} dB",
             "",
             "",
         )
     show.table(table)
-
-
-def _psnr(original: Image.Image, decoded: Image.Image) -> float:
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
-    from ..frame import to_picture
-
-    return float(peak_signal_noise_ratio(to_picture(decoded), to_picture(original), data_range=2.0))
+    if ours.identity is not None:
+        show.result(
+            "identity: distance of dlib's face descriptors, which invcomp optimises; 0.6 and more "
+            "is another person by dlib's own limit"
+        )

@@ -74,7 +74,11 @@ app.command(
     )
 )(decompress)
 app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
-app.command(epilog=examples("invcomp demo", "invcomp demo portrait.jpg -o here/"))(demo)
+app.command(
+    epilog=examples(
+        "invcomp demo", "invcomp demo portrait.jpg -o here/", "invcomp demo --model avatars-64"
+    )
+)(demo)
 app.command(
     epilog=examples(
         "invcomp compare portraits/ -o report/",

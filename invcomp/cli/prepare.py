@@ -47,6 +47,13 @@ def prepare(
     beta: Annotated[
         float | None, typer.Option(metavar="B", help="Weight of squared error against LPIPS.")
     ] = None,
+    faces: Annotated[
+        bool,
+        typer.Option(
+            "--faces",
+            help="The domain is faces aligned as in FFHQ: identity is a part of the distortion.",
+        ),
+    ] = False,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Draws at once.")] = None,
     encoder: Annotated[
         bool,
@@ -87,6 +94,7 @@ def prepare(
     from ..bundle import load_bundle, open_generator
     from ..errors import OptionError
     from ..inversion.aids import SearchAids
+    from ..perception.identity import Face
     from ..preparation import (
         PrepareOptions,
         code_photographs,
@@ -101,6 +109,7 @@ def prepare(
         "coordinates": coordinates,
         "tau": tau,
         "beta": beta,
+        "face": Face() if faces else None,
         "batch": batch,
         "seed": seed,
     }

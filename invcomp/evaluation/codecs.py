@@ -127,6 +127,53 @@ def smallest_reaching(
     return [result for result in results if result is not None]
 
 
+def best_within(
+    image: Image.Image,
+    metric: Metric,
+    limit: int,
+    codecs: Sequence[str] | None = None,
+    sizes: Sequence[int] = (*SMALL_SIZES, *SIZES),
+) -> list[CodecResult]:
+    """The nearest image of each codec whose file has at most so many bytes: a thumbnail, enlarged.
+
+    Args:
+        image: the original.
+        metric: distance of a decoded image [1, 3, H, W] in [0, 1], of the original's size.
+        limit: in bytes.
+        codecs: names; by default all that are available.
+        sizes: longer sides in pixels to try; for those above the original's, its own is.
+
+    Returns:
+        One result for each codec that can make so small a file at all.
+    """
+    found = []
+    for name in available_codecs() if codecs is None else codecs:
+        fitting = []
+        for size in sorted({min(size, max(image.size)) for size in sizes}):
+            trial = _Trial(name, image, size, metric)
+            quality = _finest_within(trial, limit)
+            if quality is None:
+                break  # larger sizes only start from larger files
+            fitting.append(trial.result(quality))
+        if fitting:
+            found.append(min(fitting, key=lambda result: result.value))
+    return found
+
+
+def _finest_within(trial: _Trial, limit: int) -> int | None:
+    """The highest quality whose file has at most so many bytes; None: there is none."""
+    low, high = LEAST_QUALITY[trial.codec], MAX_QUALITY
+    if trial.length(low) > limit:
+        return None
+    while low < high:
+        middle = (low + high + 1) // 2
+        if trial.length(middle) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def smallest_possible(
     image: Image.Image,
     metric: Metric,

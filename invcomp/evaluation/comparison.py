@@ -77,12 +77,14 @@ class Comparison:
         self.plan = plan.with_qualities(codec.bundle.settings.default_quality)
         self.qualities = self.plan.qualities or ()
         self.resolution = codec.bundle.resolution
-        if unfit := set(plan.metrics) - set(metrics_for(self.resolution)):
+        face = codec.bundle.settings.face
+        fitting = metrics_for(self.resolution, face is not None, plan.judge is not None)
+        if unfit := set(plan.metrics) - set(fitting):
             raise OptionError(
-                f"{', '.join(unfit)} cannot measure pictures of {self.resolution} px: at least "
-                f"{MS_SSIM_LEAST} are needed"
+                f"{', '.join(sorted(unfit))} cannot measure this: ms_ssim needs pictures of "
+                f"{MS_SSIM_LEAST} px, identity a model of faces, judge a judge of them too"
             )
-        self.metrics = Metrics(codec.device, plan.metrics)
+        self.metrics = Metrics(codec.device, plan.metrics, face, plan.judge)
         self.results = Results(folder, self._common)
         self.kid_features = features_here() if len(subjects) >= LEAST_OF_SET else None
 

@@ -31,9 +31,11 @@ METRIC_NAMES = {
     "dists": "DISTS",
     "ms_ssim": "MS-SSIM",
     "psnr": "PSNR, dB",
+    "identity": "identity (dlib, which invcomp optimises)",
+    "judge": "identity (judge, cosine)",
     "kid": "KID",
 }
-MORE_IS_BETTER = frozenset({"ms_ssim", "psnr"})
+MORE_IS_BETTER = frozenset({"ms_ssim", "psnr", "judge"})
 
 
 @dataclass(frozen=True)

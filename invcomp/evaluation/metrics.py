@@ -15,11 +15,15 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ..errors import OptionError
-from ..latents.features import seen_size
+from ..generators.base import reduce_picture
+from ..latents.features import RESOLUTION, at_least, seen_size
 from ..latents.lpips_network import load_lpips
+from ..perception.identity import Face, Identity
 from .dists import Dists
+from .judge import Judge, Seen
 
-NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")
+NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # of any image
+OF_FACES = ("identity", "judge")  # of portraits alone
 NEED_VGG = frozenset({"lpips_vgg", "dists"})
 MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need a picture of this size
 
@@ -31,19 +35,32 @@ class Metrics:
       0 is equal. On the area average at 256 px, smaller pictures as they are, those under 32 px
       enlarged.
     - `ms_ssim` (Wang et al., 2003; 1 is equal) and `psnr` in dB, at full size.
+    - `identity`: distance of dlib's face descriptors (King, 2017; 0.6 is its limit for one person).
+      The search optimises it. `judge`: cosine of the descriptors of a network that it does not.
 
     Args:
         device: where the networks run.
         names: which metrics `measure` takes; the VGG trunk is needed by `lpips_vgg` and `dists`.
+        face: where portraits have their face: `identity` needs it.
+        judge: `judge` needs it.
 
     Raises:
         MissingBundleError: a metric needs the VGG trunk, which is not on this machine.
-        OptionError: a name that is none of the five.
+        OptionError: a name of no metric, or a metric that lacks what it needs.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", names: Sequence[str] = NAMES) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        names: Sequence[str] = NAMES,
+        face: Face | None = None,
+        judge: Judge | None = None,
+    ) -> None:
         self.device = torch.device(device)
-        self._metrics = {name: _load(name, self.device) for name in names}
+        given = {} if face is None else {"identity": _identity(face, self.device)}
+        if judge is not None:
+            given["judge"] = _Metric(judge.see, _cosine)
+        self._metrics = {name: given.get(name) or _load(name, self.device) for name in names}
 
     @torch.inference_mode()
     def distances(self, name: str, original: Tensor, decoded: Tensor) -> Tensor:
@@ -110,7 +127,22 @@ def _load(name: str, device: torch.device) -> _Metric:
         return _Metric(_as_it_is, _ms_ssim)
     if name == "psnr":
         return _Metric(_as_it_is, _psnr)
-    raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
+    if name in OF_FACES:
+        raise OptionError(f"{name} needs a model of faces, and judge a judge")
+    raise OptionError(f"no metric is called {name!r}; there are {', '.join((*NAMES, *OF_FACES))}")
+
+
+def _identity(face: Face, device: torch.device) -> _Metric:
+    network = Identity(face, RESOLUTION).to(device)
+
+    def seen(images: Tensor) -> Tensor:
+        return network.dlib_descriptors(at_least(reduce_picture(images, RESOLUTION) * 2 - 1))
+
+    return _Metric(seen, lambda x, y: torch.linalg.vector_norm(x - y, dim=1))
+
+
+def _cosine(original: Seen, decoded: Seen) -> Tensor:
+    return torch.tensor([original.cosine(decoded)])
 
 
 def _lpips(network: Any) -> _Metric:  # its package has no types

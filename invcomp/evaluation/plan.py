@@ -8,7 +8,8 @@ from ..errors import OptionError
 from ..inversion.options import SearchOptions
 from .codecs import available_codecs
 from .curves import COMPARED, SHARES
-from .metrics import MS_SSIM_LEAST, NAMES
+from .judge import Judge
+from .metrics import MS_SSIM_LEAST, NAMES, OF_FACES
 
 APART = 10.0  # qualities of ours, four of them
 
@@ -21,8 +22,9 @@ class Plan:
         codecs: conventional ones, of `curves.COMPARED`.
         qualities: of ours, 0 to 100. None: as `with_qualities` has it.
         shares: of the full side at which conventional codecs encode, above 0 and at most 1.
-        metrics: of `metrics.NAMES`.
+        metrics: of `metrics.NAMES` and, of portraits, `metrics.OF_FACES`.
         search: how much ours tries.
+        judge: of identity, for the metric of that name.
 
     Raises:
         OptionError: an option out of range, or a codec that cannot be written here.
@@ -33,6 +35,7 @@ class Plan:
     shares: tuple[float, ...] = SHARES
     metrics: tuple[str, ...] = NAMES
     search: SearchOptions = field(default_factory=SearchOptions)
+    judge: Judge | None = None
 
     def __post_init__(self) -> None:
         for codec in self.codecs:
@@ -49,8 +52,9 @@ class Plan:
                     f"a size of {share:g}: it is a part of the side, above 0, 1 at most"
                 )
         for name in self.metrics:
-            if name not in NAMES:
-                raise OptionError(f"no metric is called {name!r}; there are {', '.join(NAMES)}")
+            if name not in (*NAMES, *OF_FACES):
+                names = ", ".join((*NAMES, *OF_FACES))
+                raise OptionError(f"no metric is called {name!r}; there are {names}")
         for quality in self.qualities or ():
             if not 0 <= quality <= 100:
                 raise OptionError(f"quality {quality:g} is not in 0..100")
@@ -64,6 +68,13 @@ class Plan:
         return replace(self, qualities=self.qualities or tuple(dict.fromkeys(around)))
 
 
-def metrics_for(resolution: int) -> tuple[str, ...]:
-    """The metrics that pictures of so many pixels can be measured by."""
-    return tuple(name for name in NAMES if name != "ms_ssim" or resolution >= MS_SSIM_LEAST)
+def metrics_for(resolution: int, faces: bool = False, judged: bool = False) -> tuple[str, ...]:
+    """The metrics that pictures of so many pixels can be measured by.
+
+    Args:
+        resolution: of the pictures.
+        faces: whether the model says where a face is.
+        judged: whether there is a judge of identity.
+    """
+    general = [name for name in NAMES if name != "ms_ssim" or resolution >= MS_SSIM_LEAST]
+    return (*general, *(["identity"] if faces else []), *(["judge"] if faces and judged else []))

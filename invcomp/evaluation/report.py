@@ -14,9 +14,10 @@ from typing import Any
 from ..files import atomic_write
 from .bd_rate import BdRate, bd_rate
 from .curves import OURS, Point, bytes_at, hull
+from .metrics import NAMES, OF_FACES
 from .results import Measured
 
-BD_METRICS = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # KID is of too few to
+BD_METRICS = (*NAMES, *OF_FACES)  # KID is of too few to
 
 
 @dataclass(frozen=True)

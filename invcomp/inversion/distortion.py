@@ -74,7 +74,8 @@ class Distortion:
             logger.warning("compiling fails here, so steps take longer (%s)", reason)
             self._features, self.compiled = self._eager, False
         else:
-            _remember(self.generator, self.mixed, self.shortcut is not None)
+            identity = self.features.identity is not None
+            _remember(_mark(self.generator, self.mixed, self.shortcut is not None, identity))
 
     def target(self, pictures: Tensor) -> Tensor:
         """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
@@ -204,25 +205,25 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + second) / (variances + second)
 
 
-def compiled_before(generator: Generator, mixed: bool, shortcut: bool) -> bool:
+def compiled_before(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> bool:
     """Whether such a distortion was compiled on this machine: then it takes seconds, no minute."""
-    return _mark(generator, mixed, shortcut).is_file()
+    return _mark(generator, mixed, shortcut, identity).is_file()
 
 
-def _remember(generator: Generator, mixed: bool, shortcut: bool) -> None:
-    with contextlib.suppress(OSError):  # of a cache that cannot be written, torch keeps nothing
-        mark = _mark(generator, mixed, shortcut)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-
-
-def _mark(generator: Generator, mixed: bool, shortcut: bool) -> Path:
+def _mark(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> Path:
     """The file that says so: it lies with what torch keeps, and goes with it."""
     shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
     device = next(generator.parameters()).device.type
-    made_of = [torch.__version__, type(generator).__name__, shapes, device, mixed, shortcut]
+    kind = type(generator).__name__
+    made_of = [torch.__version__, kind, shapes, device, mixed, shortcut, identity]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return _compiled_folder() / f"{name}.invcomp"
+
+
+def _remember(mark: Path) -> None:
+    with contextlib.suppress(OSError):  # of a cache that cannot be written, torch keeps nothing
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def _compiled_folder() -> Path:

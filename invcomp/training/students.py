@@ -313,7 +313,8 @@ class PictureLessons:
         device: torch.device,
         compiled: bool,
     ) -> None:
-        self.features = PerceptualFeatures(bundle.settings.beta).to(device)
+        settings = bundle.settings
+        self.features = PerceptualFeatures(settings.beta, face=settings.face).to(device)
         self.pairs, self.picture, self.device = pairs, picture, device
         self.learned, self.mixed = _learned_from(pairs), has_fast_bfloat16(device)
         self._mean = torch.compile(self._lesson, dynamic=False) if compiled else self._lesson

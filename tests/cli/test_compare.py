@@ -4,13 +4,16 @@ import csv
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from invcomp.bundle import read_bundle
 from invcomp.cli import compare as verb
 from invcomp.evaluation.curves import COMPARED, QUALITIES
+from invcomp.perception.identity import Face
 
 from ..chromium import Visit
 from .conftest import FAST, Invcomp, finish, start
@@ -252,3 +255,51 @@ def test_help_names_every_codec(invcomp: Invcomp) -> None:
     words = " ".join(invcomp("compare", "--help").out.replace("│", " ").split())
     assert ", ".join(COMPARED) in words
     assert "invcomp compare portraits/ -o report/" in words
+
+
+def test_portraits_are_measured_by_a_judge_too(
+    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    """Its column stands beside identity; without a judge, that there is none is said."""
+    bundle = read_bundle(tiny_model)
+    model = tmp_path / "faces.ivm"
+    replace(bundle, settings=replace(bundle.settings, face=Face())).save(model)
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    (judge / "identity.py").write_text(
+        "import numpy as np\n"
+        "class Identity:\n"
+        "    def frame(self, image):\n        return None\n"
+        "    def embed(self, image, frame):\n"
+        "        found = np.asarray(image, float).ravel() + 1\n"
+        "        return found / np.linalg.norm(found)\n"
+    )
+    common = ("compare", photographs[0], "--model", model, "--codecs", "webp", "--sizes", "0.5")
+    common = (*common, "--qualities", "60", *FAST)
+    alone = invcomp(*common, "-o", tmp_path / "alone")
+    assert alone.code == 0, alone.err
+    assert "--judge adds another" in alone.err
+    judged = invcomp(*common, "-o", tmp_path / "judged", "--judge", judge)
+    assert judged.code == 0, judged.err
+    assert "--judge" not in judged.err
+    for folder, names in (("alone", {"identity"}), ("judged", {"identity", "judge"})):
+        with (tmp_path / folder / "points.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert set(rows[0]) & {"identity", "judge"} == names
+        for row in rows:
+            assert float(row["identity"]) >= 0
+            assert 0 < float(row.get("judge", 1)) <= 1
+    page = (tmp_path / "judged" / "index.html").read_text()
+    assert "which invcomp optimises" in page
+    assert "judge, cosine" in page
+
+
+def test_what_is_no_judge_is_refused_at_once(
+    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    outcome = invcomp(
+        "compare", photographs[0], "-o", tmp_path / "o", "--model", tiny_model, "--judge", tmp_path
+    )
+    assert outcome.code == 1
+    assert "identity.py" in outcome.errors[0]
+    assert not (tmp_path / "o").exists()

@@ -34,7 +34,8 @@ def test_the_demo_writes_and_compares(
     with Image.open(folder / "decoded.png") as decoded:
         assert decoded.size == (90, 90)
     with Image.open(folder / "side_by_side.png") as sheet:
-        assert sheet.size == (5 * PANEL, PANEL + CAPTION)
+        assert sheet.height == PANEL + CAPTION
+        assert sheet.width in (3 * PANEL, 4 * PANEL)  # whether any fits into our bytes
 
 
 def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "name", "resolution"),
     [((), "portrait", 128), (("--model", "avatars-64"), "avatar", 64)],
-    ids=["faces-128", "avatars-64"],
+    ids=["the default", "avatars-64"],
 )
 def test_what_ships_needs_no_network(
     invcomp: Invcomp,
@@ -61,15 +62,22 @@ def test_what_ships_needs_no_network(
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
-    outcome = invcomp("demo", *arguments, "-o", tmp_path / "demo")
+    outcome = invcomp("demo", *arguments, "-o", tmp_path / "demo", "--steps", "20")
     assert outcome.code == 0, outcome.err
+    if not arguments:  # it says in one line what is shown in place of the default, and why
+        (line,) = [line for line in outcome.err.splitlines() if "in place of" in line]
+        assert line.startswith("faces-128")
+        assert "cannot download" in line
     with Image.open(tmp_path / "demo" / "decoded.png") as decoded:
         assert decoded.size == (resolution, resolution)
-    sizes = re.findall(r"(?:invcomp|at \d+ px) +(\d+) ", outcome.out)  # the column of bytes
-    ours, *others = map(int, sizes)
-    assert ours == (tmp_path / "demo" / f"{name}.ivc").stat().st_size
-    assert others
-    assert min(others) > 2 * ours
+    ours = (tmp_path / "demo" / f"{name}.ivc").stat().st_size
+    rows = re.findall(r"at \d+ px +(bytes|identity|LPIPS) +(\d+) ", outcome.out)
+    sizes: dict[str, list[int]] = {}
+    for equal, size in rows:
+        sizes.setdefault(equal, []).append(int(size))
+    assert all(size <= ours for size in sizes.pop("bytes", []))
+    assert ("identity" in sizes) == (not arguments)
+    assert min(sizes["LPIPS"]) > 2 * ours
 
 
 def test_the_photograph_itself_is_never_written_over(

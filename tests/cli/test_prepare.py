@@ -13,6 +13,7 @@ from invcomp.bundle import read_bundle
 from invcomp.cli.main import INTERRUPTED
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import Encoder
+from invcomp.perception.identity import Face
 from invcomp.training.students import FitOptions
 
 from ..tiny import tiny_bundle
@@ -35,6 +36,25 @@ def test_a_prepared_bundle_compresses(
     compressed = invcomp("compress", photographs[0], "--model", output, "-o", file, *FAST)
     assert compressed.code == 0, compressed.err
     assert invcomp("decompress", file, "--model", output, "-o", tmp_path / "a.png").code == 0
+
+
+def test_a_bundle_of_faces_knows_where_they_are(
+    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    """Identity is drawn into the metric, and every picture is coded with it."""
+    bundles = {}
+    for flags in ((), ("--faces",)):
+        output = tmp_path / f"new{len(flags)}.ivm"
+        outcome = invcomp("prepare", tiny_model, "-o", output, *SMALL, *flags)
+        assert outcome.code == 0, outcome.err
+        bundles[flags] = read_bundle(output)
+    plain, faces = bundles.values()
+    assert plain.settings.face is None
+    assert faces.settings.face == Face()
+    assert not torch.equal(plain.coordinates.deviations, faces.coordinates.deviations)
+    coded = invcomp("compress", photographs[0], "--model", output, "-o", tmp_path / "a", *FAST)
+    assert coded.code == 0, coded.err
+    assert "identity" in coded.out
 
 
 def test_priors_are_fitted_to_photographs(

@@ -15,6 +15,7 @@ from invcomp.evaluation.codecs import (
     CodecResult,
     Reduced,
     available_codecs,
+    best_within,
     decode,
     smallest_possible,
     smallest_reaching,
@@ -170,3 +171,24 @@ def test_a_portrait_at_equal_lpips(faces: list[Path]) -> None:
         codecs=("webp",),
     )
     assert 500 < results[0].bytes < 5000
+
+
+@pytest.mark.parametrize("limit", [400, 1200])
+def test_the_best_thumbnail_within_some_bytes(portrait: Image.Image, limit: int) -> None:
+    metric = mean_square(portrait)
+    found = best_within(portrait, metric, limit, ["webp", "jpeg"], (24, *SIZES))
+    assert [result.codec for result in found] == (["webp"] if limit == 400 else ["webp", "jpeg"])
+    for result in found:
+        assert result.bytes <= limit
+        assert result.decoded.size == portrait.size
+        assert result.value == pytest.approx(metric(tensor(result.decoded)))
+        for size in (24, *SIZES):  # no other size has a nearer one
+            trial = Reduced(result.codec, portrait, size)
+            lengths = {quality: trial.length(quality) for quality in range(1, 101, 9)}
+            fitting = [quality for quality, length in lengths.items() if length <= limit]
+            if fitting:
+                assert result.value <= metric(tensor(trial.decode(max(fitting)))) * 1.05
+
+
+def test_no_thumbnail_is_so_small(portrait: Image.Image) -> None:
+    assert best_within(portrait, mean_square(portrait), 20, ["webp", "avif"], SIZES) == []

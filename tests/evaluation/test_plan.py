@@ -39,6 +39,13 @@ def test_small_pictures_have_no_ms_ssim() -> None:
     assert len(metrics_for(64)) == 4
 
 
+def test_portraits_have_identity() -> None:
+    assert metrics_for(64, faces=True)[-1] == "identity"
+    assert metrics_for(64, faces=True, judged=True)[-2:] == ("identity", "judge")
+    assert metrics_for(64, judged=True) == metrics_for(64)
+    assert Plan(("webp",), metrics=("identity", "judge")).metrics == ("identity", "judge")
+
+
 @pytest.mark.parametrize(
     ("default", "qualities"),
     [(45, (30, 40, 50, 60)), (95, (70, 80, 90, 100)), (0, (0, 5, 15)), (100, (70, 80, 90, 100))],

@@ -29,7 +29,7 @@ from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
 from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.rate import PriorScales, step_index_of, step_of
-from .region import emphasis, region
+from .region import region
 
 REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
 
@@ -183,8 +183,7 @@ class Codec:
             step: the quantiser's step instead, 2^(-255/16) to 1.
             goal: a size or an LPIPS that the file shall have instead.
             mask: a picture of which white matters more to the search, or "faces-oval", where the
-                face is in a portrait's frame. LPIPS and PSNR are still those of the whole. What the
-                bundle says of a face's eyes and mouth is multiplied by it.
+                face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
             search: how much to try.
             batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
                 holds. Where memory runs out half as many go on.
@@ -200,7 +199,7 @@ class Codec:
         if goal is not None and (quality is not None or step is not None):
             raise OptionError("quality, step and a goal exclude each other")
         index, options = self.step_index(quality, step), search or SearchOptions()
-        weights = self._weights(mask)
+        weights = None if mask is None else region(mask, self.generator.resolution)
         if not len(images):
             return
         total = len(images) if total is None else total
@@ -254,14 +253,6 @@ class Codec:
             self._measured(photograph[None], data, seconds, limit)
             for photograph, data, limit in zip(photographs, files, limits, strict=True)
         ]
-
-    def _weights(self, mask: ImageLike | str | None) -> Tensor | None:
-        """How much each place matters: by a mask, and by where the face is. None: all alike."""
-        face, resolution = self.bundle.settings.face, self.generator.resolution
-        parts = [] if mask is None else [region(mask, resolution)]
-        if face is not None and face.emphasis > 0:
-            parts.append(emphasis(face, resolution))
-        return torch.stack(parts).prod(0) if parts else None
 
     def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
         """Pictures in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""

@@ -11,8 +11,7 @@ network that no search optimised (docs/compare.md); without it that column stays
 goes on where it stopped. Writes results.jsonl, files, decoded images, a table (benchmark.md) and,
 with --sheet and the folder of another run, a sheet of both beside the originals.
 
-"eyes and mouth": LPIPS-VGG of a square around them, and PSNR over what `region.emphasis` weighs
-more.
+"eyes and mouth" are LPIPS-VGG and PSNR of a square around them, which is cut out first.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
 from invcomp.perception.identity import Face
-from invcomp.region import emphasis
 
 OURS, RIVALS = "invcomp", ("webp", "avif")
 EXPRESSIVE = (287, 369, 737, 819)  # px of a portrait of 1024: a square around eyes and mouth
@@ -65,17 +63,14 @@ class Bench:
         given = None if judge is None else Judge(judge)
         names += [] if given is None else ["judge"]
         self.metrics = Metrics("cpu", names, Face(), given)
-        self.places = emphasis(Face(emphasis=1.0), 1024) - 1
 
     def __call__(self, original: Image.Image, decoded: Image.Image) -> dict[str, float]:
         pair = tensor_of(original), tensor_of(decoded)
-        closer = (tensor_of(image.crop(EXPRESSIVE)) for image in (original, decoded))
-        squares = (pair[0] - pair[1]).square().mean(1, keepdim=True)
-        error = (squares * self.places).sum() / self.places.sum()
+        closer = [tensor_of(image.crop(EXPRESSIVE)) for image in (original, decoded)]
         return {
             **self.metrics.measure(*pair),
             "expressive_vgg": float(self.metrics.distances("lpips_vgg", *closer)),
-            "expressive_psnr": float(-10 * error.log10()),
+            "expressive_psnr": float(self.metrics.distances("psnr", *closer)),
         }
 
     def identity(self, original: Image.Image, decoded: Tensor) -> float:

@@ -1,7 +1,7 @@
 """Tells the face models that ship where the face is in their frame, and what likeness weighs.
 
     python scripts/write_face.py
-    python scripts/write_face.py --dlib 0.2 --mobile 0.1 --emphasis 1
+    python scripts/write_face.py --dlib 0.3 --mobile 0.1
 
 Writes the settings of pretrained/faces-1024.safetensors and of its proxy, faces-128. Their tensors
 and their fingerprint stay as they are, and so do the files that were made with them: identity is
@@ -27,9 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dlib", type=float, default=default.dlib)
     parser.add_argument("--mobile", type=float, default=default.mobile)
-    parser.add_argument("--emphasis", type=float, default=default.emphasis)
     arguments = parser.parse_args()
-    face = Face(dlib=arguments.dlib, mobile=arguments.mobile, emphasis=arguments.emphasis)
+    face = Face(dlib=arguments.dlib, mobile=arguments.mobile)
     for name in MODELS:
         settings = replace(load_bundle(name).settings, face=face)
         write_settings(KNOWN_MODELS[name].prepared, settings)

@@ -135,7 +135,7 @@ def with_settings(path: Path, target: Path, **changes: Any) -> Path:
 def test_where_the_face_is_is_read_back(tmp_path: Path) -> None:
     """And changes nothing of what a file decodes to."""
     bundle = tiny_bundle()
-    face = Face(dlib=0.5, emphasis=2.0)
+    face = Face(dlib=0.5)
     settings = dataclasses.replace(bundle.settings, face=face)
     with_face = dataclasses.replace(bundle, settings=settings)
     assert with_face.fingerprint == bundle.fingerprint

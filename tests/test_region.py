@@ -1,7 +1,5 @@
 """Masks: to weights of places, and what they do to a search."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,8 +13,7 @@ from invcomp.generators.base import normal
 from invcomp.inversion.distortion import Distortion, Target
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.features import PerceptualFeatures
-from invcomp.perception.identity import Face
-from invcomp.region import ELSEWHERE, FACES_OVAL, emphasis, region
+from invcomp.region import ELSEWHERE, FACES_OVAL, region
 
 from .tiny import tiny_bundle
 
@@ -88,27 +85,3 @@ def test_the_search_spends_on_what_matters() -> None:
     (left, _), (_, right), plain = errors
     assert left < plain[0]
     assert right < plain[1]
-
-
-def test_eyes_and_mouth_are_emphasised() -> None:
-    weights = emphasis(Face(emphasis=2.0), 256)
-    assert weights.shape == (1, 1, 256, 256)
-    eye, mouth, cheek, corner = (
-        weights[0, 0, y, x] for y, x in ((116, 96), (184, 128), (150, 80), (0, 0))
-    )
-    assert (eye, mouth) == (3, 3)
-    assert (cheek, corner) == (1, 1)
-    assert torch.allclose(weights, weights.flip(3), atol=0.05)
-
-
-def test_a_mask_multiplies_the_emphasis() -> None:
-    bundle = tiny_bundle()
-    settings = replace(bundle.settings, face=Face(emphasis=1.0))
-    plain, face = Codec(bundle, "cpu"), Codec(replace(bundle, settings=settings), "cpu")
-    assert plain._weights(None) is None
-    mask = left_half(64)
-    alone, both, mask_alone = face._weights(None), face._weights(mask), plain._weights(mask)
-    assert alone is not None
-    assert both is not None
-    assert mask_alone is not None
-    torch.testing.assert_close(both, alone * mask_alone)

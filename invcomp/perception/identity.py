@@ -38,13 +38,11 @@ class Face:
             frame.
         dlib: weight of the squared distance of dlib's descriptors.
         mobile: weight of the squared distance of MobileFace's, which is 2 - 2 cosine.
-        emphasis: how much more eyes, brows and mouth weigh than the rest of the frame.
     """
 
     chip: tuple[float, float, float, float] = FFHQ_CHIP
-    dlib: float = 0.2
-    mobile: float = 0.1
-    emphasis: float = 0.0
+    dlib: float = 0.15
+    mobile: float = 0.2
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Face:
@@ -54,7 +52,7 @@ class Face:
             ValueError, TypeError, KeyError: a file's values are not such settings.
         """
         left, top, right, bottom = (float(side) for side in values["chip"])
-        weights = {name: float(values[name]) for name in ("dlib", "mobile", "emphasis")}
+        weights = {name: float(values[name]) for name in ("dlib", "mobile")}
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise ValueError("the chip of the face is not within the frame")
         if not all(0 <= weight < 100 for weight in weights.values()):

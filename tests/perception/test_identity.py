@@ -75,7 +75,7 @@ def test_mobile_face_gives_unit_vectors() -> None:
 
 
 def test_a_face_survives_json() -> None:
-    face = Face(chip=(0.1, 0.2, 0.7, 0.8), dlib=0.5, mobile=0.25, emphasis=1.5)
+    face = Face(chip=(0.1, 0.2, 0.7, 0.8), dlib=0.5, mobile=0.25)
     assert Face.from_json(json.loads(json.dumps(asdict(face)))) == face
 
 
@@ -87,7 +87,7 @@ def test_a_face_survives_json() -> None:
         {"chip": [0.1, 0.2]},
         {"dlib": -1},
         {"mobile": float("nan")},
-        {"emphasis": "much"},
+        {"mobile": "much"},
     ],
     ids=str,
 )

@@ -8,8 +8,10 @@ PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is coded as
 so many bytes (--bytes), and by WebP and AVIF at the size in pixels that has the best identity in so
 many bytes (--rivals). JUDGE is a folder whose identity.py, which is run, has a face recognition
 network that no search optimised (docs/compare.md); without it that column stays empty. A killed run
-goes on where it stopped. Writes results.jsonl, files, decoded images, a table (benchmark.md) and,
-with --sheet and the folder of another run, a sheet of both beside the originals.
+goes on where it stopped; files that lie in the folder already, PORTRAIT_invcomp_BYTES.ivc and .png,
+are measured and not made, so another version's can be put there. Writes results.jsonl, files,
+decoded images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of all
+beside the originals.
 
 "eyes and mouth" are LPIPS-VGG and PSNR of a square around them, which is cut out first.
 """
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import best_within
+from invcomp.evaluation.curves import Point, bytes_at, hull
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
@@ -106,6 +109,31 @@ def report(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def equal_identity(rows: list[dict[str, Any]]) -> str:
+    """What the best of the rivals takes in the mean to have our identity, as Markdown."""
+    metrics = [name for name in ("identity", "judge") if all(name in row for row in rows)]
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["codec"], row["goal"]].append(row)
+    points = defaultdict(list)
+    for (codec, goal), group in groups.items():
+        values = {name: mean(row[name] for row in group) for name in metrics}
+        size = mean(row["bytes"] for row in group)
+        points[codec].append(Point(codec, 0, goal, size, 0.0, values))
+    lines = [
+        "| ours, bytes | equal by | best of WebP and AVIF, bytes | times |",
+        "|---|---|---|---|",
+    ]
+    rivals = [points[name] for name in RIVALS if name in points]
+    for ours in sorted(points[OURS], key=lambda point: point.bytes):
+        for metric in metrics:
+            found = [bytes_at(hull(rival, metric), metric, ours) for rival in rivals]
+            reached = [size for size in found if size is not None]
+            best = f"{min(reached):.0f} | {min(reached) / ours.bytes:.1f}" if reached else "more | "
+            lines.append(f"| {ours.bytes:.0f} | {metric} | {best} |")
+    return "\n".join([*lines, ""])
+
+
 def sheet(paths: list[Path], folders: list[Path], sizes: list[int], side: int = 256) -> Image.Image:
     """Originals and what each folder has of them at every size, one portrait a row."""
     columns = [(folder, size) for size in sizes for folder in folders]
@@ -160,14 +188,19 @@ def main() -> None:
         for goal in arguments.bytes:
             if (path.stem, OURS, goal) in done:
                 continue
-            codec = codec or Codec.load(arguments.model)
-            search = SearchOptions(fast=arguments.fast, steps=arguments.steps)
-            found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
-            encoded = next(found)  # one of many: compiled
-            (output / f"{path.stem}_{OURS}_{goal}.ivc").write_bytes(encoded.data)
-            encoded.decoded.save(output / f"{path.stem}_{OURS}_{goal}.png")
-            size, seconds = len(encoded.data), encoded.seconds
-            keep(path.stem, OURS, goal, original, bytes=size, seconds=seconds)
+            coded, decoded = (
+                output / f"{path.stem}_{OURS}_{goal}.{kind}" for kind in ("ivc", "png")
+            )
+            known: dict[str, Any] = {}
+            if not decoded.is_file():
+                codec = codec or Codec.load(arguments.model)
+                search = SearchOptions(fast=arguments.fast, steps=arguments.steps)
+                found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
+                encoded = next(found)  # one of many: compiled
+                coded.write_bytes(encoded.data)
+                encoded.decoded.save(decoded)
+                known["seconds"] = encoded.seconds
+            keep(path.stem, OURS, goal, original, bytes=coded.stat().st_size, **known)
         for goal in arguments.rivals:
             missing = [name for name in RIVALS if (path.stem, name, goal) not in done]
             for best in best_within(
@@ -175,7 +208,8 @@ def main() -> None:
             ):
                 best.decoded.save(output / f"{path.stem}_{best.codec}_{goal}.png")
                 keep(path.stem, best.codec, goal, original, bytes=best.bytes, px=best.size)
-    (output / "benchmark.md").write_text(report(load(output)))
+    rows = load(output)
+    (output / "benchmark.md").write_text(report(rows) + "\n" + equal_identity(rows))
     print((output / "benchmark.md").read_text())
     if arguments.sheet is not None:
         folders = [*arguments.sheet, output]

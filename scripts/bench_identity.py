@@ -8,10 +8,10 @@ PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is coded as
 so many bytes (--bytes), and by WebP and AVIF at the size in pixels that has the best identity in so
 many bytes (--rivals). JUDGE is a folder whose identity.py, which is run, has a face recognition
 network that no search optimised (docs/compare.md); without it that column stays empty. A killed run
-goes on where it stopped; files that lie in the folder already, PORTRAIT_invcomp_BYTES.ivc and .png,
+goes on where it stopped; files that lie in the folder already (PORTRAIT_invcomp_BYTES.ivc, .png)
 are measured and not made, so another version's can be put there. Writes results.jsonl, files,
-decoded images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of all
-beside the originals.
+decoded images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of
+all beside the originals.
 
 "eyes and mouth" are LPIPS-VGG and PSNR of a square around them, which is cut out first.
 """

@@ -39,6 +39,16 @@ def test_squared_distance_is_the_weighted_sum_of_both_networks() -> None:
 
 
 @torch.inference_mode()
+def test_bfloat16_is_near_enough_for_a_search() -> None:
+    network = Identity(Face(dlib=1, mobile=1), 256)
+    exact = network(portrait())
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(portrait())
+    assert rough.dtype == torch.float32
+    assert float((exact - rough).square().sum()) < 0.003  # another photograph of a person: 0.4
+
+
+@torch.inference_mode()
 def test_light_changes_a_face_less_than_another_face_does(faces: list[Path]) -> None:
     network = Identity(Face(), 256)
     paths = [faces[21], faces[25], faces[35]]

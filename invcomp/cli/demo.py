@@ -245,13 +245,14 @@ def _print(comparison: Comparison) -> None:
     from rich.table import Table
 
     ours = comparison.encoded
-    table = Table(title="invcomp, and the others where they equal it", box=box.SIMPLE)
-    table.add_column(no_wrap=True)
-    headings = ["equal", "bytes", "times", "LPIPS", "PSNR", "encode", "decode"]
+    table = Table(
+        title="invcomp, and the others where they equal it", box=box.SIMPLE, padding=(0, 1)
+    )
+    headings = ["", "equal", "bytes", "times", "LPIPS", "PSNR, dB"]
     if ours.identity is not None:
-        headings.insert(4, "identity")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+        headings.insert(5, "identity")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index > 1 else "left", no_wrap=True)
 
     def identity(value: float | None) -> list[str]:
         return [] if value is None else [f"{value:.2f}"]
@@ -263,9 +264,7 @@ def _print(comparison: Comparison) -> None:
         "1.0",
         f"{ours.lpips:.3f}",
         *identity(ours.identity),
-        f"{ours.psnr:.1f} dB",
-        f"{ours.seconds:.3g} s",
-        f"{comparison.decode_seconds:.2f} s",
+        f"{ours.psnr:.1f}",
         style="bold",
     )
     for rival in comparison.rivals:
@@ -276,11 +275,10 @@ def _print(comparison: Comparison) -> None:
             f"{rival.result.bytes / len(ours.data):.1f}",
             f"{rival.lpips:.3f}",
             *identity(rival.identity),
-            f"{rival.psnr:.1f} dB",
-            "",
-            "",
+            f"{rival.psnr:.1f}",
         )
     show.table(table)
+    show.result(f"encoded in {ours.seconds:.1f} s, decoded in {comparison.decode_seconds:.2f} s")
     if ours.identity is not None:
         show.result(
             "identity: distance of dlib's face descriptors, which invcomp optimises; 0.6 and more "

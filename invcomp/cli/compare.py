@@ -106,6 +106,7 @@ def compare(
             codec = open_codec(model, device, compiled, meter)
             if metrics is None:
                 plan = with_fitting_metrics(plan, codec)
+            note_on_identity(plan, codec)
             fetch_networks(plan, meter)
             found = run(codec, subjects, plan, output, shown, meter)
         print_bd_rates(found)
@@ -136,6 +137,8 @@ def make_plan(
         "metrics": metrics and names_of("metrics", metrics),
         "judge": judge and Judge(judge),
     }
+    if judge and given["metrics"]:
+        given["metrics"] = tuple(dict.fromkeys((*given["metrics"], "judge")))
     return Plan(search=search, **{k: value for k, value in given.items() if value is not None})
 
 
@@ -217,13 +220,18 @@ def with_fitting_metrics(plan: Plan, codec: Codec) -> Plan:
     metrics = metrics_for(resolution, faces, plan.judge is not None)
     if left_out := [name for name in plan.metrics if name not in metrics]:
         show.note(f"left out, as it needs larger pictures than {resolution} px: {left_out[0]}")
-    if faces and plan.judge is None:
+    return replace(plan, metrics=metrics)
+
+
+def note_on_identity(plan: Plan, codec: Codec) -> None:
+    """Says where no independent network judges identity."""
+    if codec.bundle.settings.face is None:
+        if plan.judge is not None:
+            show.note("the judge is of no use here: the model is not of faces")
+    elif plan.judge is None and "identity" in plan.metrics:
         show.note(
             "identity is measured by a network that the search optimises: --judge adds another"
         )
-    if plan.judge is not None and not faces:
-        show.note("the judge is of no use here: the model is not of faces")
-    return replace(plan, metrics=metrics)
 
 
 def fetch_networks(plan: Plan, meter: show.Meter) -> None:

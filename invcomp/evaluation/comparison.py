@@ -81,8 +81,9 @@ class Comparison:
         fitting = metrics_for(self.resolution, face is not None, plan.judge is not None)
         if unfit := set(plan.metrics) - set(fitting):
             raise OptionError(
-                f"{', '.join(sorted(unfit))} cannot measure this: ms_ssim needs pictures of "
-                f"{MS_SSIM_LEAST} px, identity a model of faces, judge a judge of them too"
+                f"{', '.join(sorted(unfit))} cannot measure pictures of {self.resolution} px by "
+                f"this model: ms_ssim needs {MS_SSIM_LEAST} px, identity a model of faces, judge "
+                "a judge as well"
             )
         self.metrics = Metrics(codec.device, plan.metrics, face, plan.judge)
         self.results = Results(folder, self._common)

@@ -275,7 +275,7 @@ def test_portraits_are_measured_by_a_judge_too(
         "        return found / np.linalg.norm(found)\n"
     )
     common = ("compare", photographs[0], "--model", model, "--codecs", "webp", "--sizes", "0.5")
-    common = (*common, "--qualities", "60", *FAST)
+    common = (*common, "--qualities", "60", "--metrics", "lpips_alex,identity", *FAST)
     alone = invcomp(*common, "-o", tmp_path / "alone")
     assert alone.code == 0, alone.err
     assert "--judge adds another" in alone.err

@@ -2,7 +2,8 @@
 
     invcomp demo --steps 120 --compile && python scripts/make_readme_picture.py
 
-The portrait that ships, ours by as many steps as the default search has, and beside it the best of AVIF, WebP and JPEG at as many bytes, at equal identity, and at equal LPIPS.
+The portrait that ships, ours by as many steps as the default search has, and beside it the best of
+AVIF, WebP and JPEG at as many bytes, at equal identity, and at equal LPIPS.
 """
 
 from __future__ import annotations

@@ -118,6 +118,7 @@ class Comparison:
             "model": bundle.settings.name,
             "bundle": bundle.digest.hex()[:16],
             "quality_steps": bundle.settings.quality_steps,
+            "face": bundle.settings.face and asdict(bundle.settings.face),
             "aids": aids.hexdigest()[:16],
             "search": asdict(search),
             # what stands for what the options leave open

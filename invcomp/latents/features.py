@@ -36,7 +36,7 @@ class PerceptualFeatures(nn.Module):
 
     def __init__(self, beta: float, enlarged: int = 0, face: Face | None = None) -> None:
         super().__init__()
-        self.beta, self.enlarged, self.face = beta, enlarged, face
+        self.beta, self.enlarged = beta, enlarged
         self.identity = None if face is None else Identity(face, RESOLUTION)
         self.lpips: Any = load_lpips("alex")  # its package has no types
 

@@ -24,6 +24,7 @@ from invcomp.frame import from_picture
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import Encoder
 from invcomp.inversion.options import SearchOptions
+from invcomp.perception.identity import Face
 
 SEARCH = SearchOptions(steps=6, starts=1)
 PLAN = Plan(("webp",), (34, 82), (1.0, 0.5), ("lpips_alex", "psnr"), SEARCH)
@@ -164,6 +165,17 @@ def test_other_defaults_are_another_search(
     assert compare(plan).made == before
     monkeypatch.setattr("invcomp.inversion.options.STEPS", 99)
     assert compare(plan).made != before
+
+
+def test_other_weights_of_likeness_are_another_search(
+    compare: Compare, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = set()
+    for face in (None, Face(), Face(dlib=0.3)):
+        settings = replace(codec.bundle.settings, face=face)
+        monkeypatch.setattr(codec, "bundle", replace(codec.bundle, settings=settings))
+        made.add(compare(Plan(("webp",), metrics=("psnr",), search=SEARCH)).made)
+    assert len(made) == 3
 
 
 def test_another_encoder_is_another_search(compare: Compare, codec: Codec) -> None:

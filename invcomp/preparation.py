@@ -206,6 +206,9 @@ class _Drawing:
         self.generator, self.prior, self.options, self.device = generator, prior, options, device
         self.features = PerceptualFeatures(options.beta, face=options.face).to(device)
         self.resolution = min(RESOLUTION, generator.resolution)
+        with torch.no_grad():
+            grey = torch.zeros(1, 3, self.resolution, self.resolution, device=device)
+            self.size = self.features(grey).shape[1]
         self.project = torch.compile(self._project, dynamic=False) if compiled else self._project
         self.source = torch.Generator().manual_seed(options.seed + 1)
         self.mixed = has_fast_bfloat16(device)
@@ -241,10 +244,7 @@ class _Drawing:
             if self.prior.layers > 1:
                 x = torch.randn(count, self.generator.latent_size, generator=self.source)
                 latents = latents + self.options.draw_tau * self.prior.own_parts(x.to(self.device))
-            size = self.features(
-                self.generator.forward_reduced(latents[:1], self.resolution)
-            ).shape[1]
-        directions = torch.randn(count, size, generator=self.source).to(self.device)
+        directions = torch.randn(count, self.size, generator=self.source).to(self.device)
         latents.requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             value = self.project(latents, directions)

@@ -78,7 +78,7 @@ class MobileProxy(Generator):
         proxy = cls(len(basis), min(RANK, len(basis)), channels)
         with torch.no_grad():
             proxy.deviations.copy_(deviations)
-            proxy._take_styles(*_styles(generator, mean, basis, len(proxy._styled())))
+            proxy._take_styles(*styles_of(generator, mean, basis, len(proxy.styled())))
             for own, other in zip(proxy.blocks, generator.blocks, strict=False):
                 for name in ("conv1", "conv2"):
                     mine, theirs = getattr(own, name), getattr(other, name)
@@ -89,12 +89,12 @@ class MobileProxy(Generator):
             proxy.to_image_modulation.bias.fill_(1)
         return proxy
 
-    def _styled(self) -> list[nn.Linear]:
+    def styled(self) -> list[nn.Linear]:
         """What takes the short vector, but for the last: in the order of a generator's layers."""
         return [self.first, *_modulations(self.blocks)]
 
     def _take_styles(self, shifts: list[Tensor], maps: list[Tensor]) -> None:
-        """The best map of this rank from coordinates to what each of `_styled` gives.
+        """The best map of this rank from coordinates to what each of `styled` gives.
 
         Args:
             shifts: what they give where all coordinates are zero.
@@ -107,7 +107,7 @@ class MobileProxy(Generator):
         self.squeeze.weight.copy_(left[:, : self.rank].T)
         weights = energies[: self.rank, None] * right[: self.rank]  # [rank, all sizes]
         parts = weights.split([len(shift) for shift in shifts], 1)
-        for layer, part, size, shift in zip(self._styled(), parts, sizes, shifts, strict=True):
+        for layer, part, size, shift in zip(self.styled(), parts, sizes, shifts, strict=True):
             layer.weight.copy_(size * part.T)
             layer.bias.copy_(shift)
 
@@ -145,7 +145,7 @@ def _modulations(blocks: Any) -> list[nn.Linear]:
     ]
 
 
-def _styles(
+def styles_of(
     generator: MobileStyleGAN, mean: Tensor, basis: Tensor, count: int
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Of the first `count` styled layers: what they give at the mean, and per coordinate.

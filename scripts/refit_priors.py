@@ -6,10 +6,10 @@
 
 Codes the calibration portraits of prepare_faces.py at each of the calibration's steps (a minute
 each on two cores; --part 0 2 and --part 1 2 side by side code half of them each and fit nothing,
-then a run without --part does the rest), fits scales, slopes and shape to what was found and the
-table of qualities to what the files measure, says what that saves, and writes
-pretrained/faces-1024.safetensors. Its fingerprint changes: its search aids and its proxy, which go
-by it, are written anew too. A killed run goes on where it stopped.
+then a run without --part does the rest), fits scales, slopes and shape to what was found and, if it
+was found by the default search, the table of qualities to what the files measure, says what that
+saves, and writes pretrained/faces-1024.safetensors. Its fingerprint changes: its search aids and
+its proxy, which go by it, are written anew too. A killed run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -91,14 +91,17 @@ def main() -> None:
     )
     if parts > 1:
         return
-    refitted = with_qualities(with_priors(bundle, coded), coded)
+    refitted = with_priors(bundle, coded)
+    if not arguments.fast and arguments.steps is None:  # a quality is what the default search has
+        refitted = with_qualities(refitted, coded)
     for index in PrepareOptions.calibration_steps:
         before, after = size(bundle, coded, index), size(refitted, coded, index)
         print(
             f"step index {index}: {before:.1f} B before, {after:.1f} B ({after / before - 1:+.1%})"
         )
-    quality = refitted.settings.made["quality"]["lpips"]
-    print(f"LPIPS {quality}: steps of quality {refitted.settings.quality_steps}")
+        lpips = [one.lpips for one in coded if one.step_index == index]
+        print(f"    LPIPS-Alex {np.mean(lpips):.4f}, {len(lpips)} portraits")
+    print(f"steps of quality {refitted.settings.quality_steps}")
     if arguments.dry:
         return
     write_models(refitted, load_bundle(PROXY))

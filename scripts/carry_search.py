@@ -2,12 +2,13 @@
 
     python scripts/carry_search.py OLD.ivm OLD_PROXY.ivm NEW.safetensors.draws
 
-OLD.ivm is the bundle of before, with its search aids; pretrained/ holds the new faces-1024, whose
-draws `prepare_faces.py` without portraits keeps. Coordinates of both are linear in the latents, so
-the encoder's last layers, multiplied by a matrix, give the new ones; the short cut works on latents
-and stays as it is; the proxy's styles are a linear map of coordinates, fitted anew. Then they are
-measured on pairs that the generator makes, and written to pretrained/. prepare_search.py trains
-them from nothing instead.
+OLD.ivm is the bundle of before, with its search aids (`load_bundle("faces-1024").save(...)` in the
+version that ships it), and OLD_PROXY.ivm likewise faces-128; pretrained/ holds the new faces-1024,
+whose draws `prepare_faces.py` without portraits keeps. Coordinates of both are linear in the
+latents, so the encoder's last layers, multiplied by a matrix, give the new ones; the short cut
+works on latents and stays as it is; the proxy's styles are a linear map of coordinates, fitted
+anew. Then they are measured on pairs that the generator makes, and written to pretrained/.
+prepare_search.py trains them from nothing instead.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def between(old: Coordinates, new: Coordinates, gradients: Tensor) -> Tensor:
     """The matrix [K, K'] that takes old coordinates to the new ones of the same latents.
 
     New coordinates of latents l are B M (l - mean), B being their basis and M the metric: as the
-    columns of B are singular vectors of the metric's root, this is their inverse, and the rounding
+    rows of B are singular vectors of the metric's root, this is their inverse, and the rounding
     of B costs nothing there.
     """
     before, after = (gradients @ coordinates.basis().T for coordinates in (old, new))

@@ -16,17 +16,29 @@ from typing import TYPE_CHECKING, Any
 from .errors import InvcompError
 
 if TYPE_CHECKING:
-    from .codec import Codec, Encoded
+    from .codec import Codec
+    from .decoder import Decoder
+    from .encoder import Encoded
     from .inversion.options import Goal, SearchOptions
     from .inversion.search import Progress
 
     __version__: str
 
-__all__ = ["Codec", "Encoded", "Goal", "InvcompError", "Progress", "SearchOptions", "__version__"]
+__all__ = [
+    "Codec",
+    "Decoder",
+    "Encoded",
+    "Goal",
+    "InvcompError",
+    "Progress",
+    "SearchOptions",
+    "__version__",
+]
 
 HOMES = {
     "Codec": ".codec",
-    "Encoded": ".codec",
+    "Decoder": ".decoder",
+    "Encoded": ".encoder",
     "Goal": ".inversion.options",
     "Progress": ".inversion.search",
     "SearchOptions": ".inversion.options",

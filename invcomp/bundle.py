@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .bitstream.tables import PriorTables
+from .device import default_modes
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator
@@ -217,10 +218,18 @@ class Bundle:
             save_file(contiguous, temporary, metadata)
 
 
-def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundle:
+@default_modes(torch.device("cpu"))
+def load_bundle(
+    name: str | Path, progress: ByteProgress | None = None, aids: bool = True
+) -> Bundle:
     """A bundle by the path of its file or the name of a known model.
 
     A known model is fetched and joined on first use and then lies in the user's cache.
+
+    Args:
+        name: of the file or model.
+        progress: of a download.
+        aids: whether a known model's search aids are read: a decoder has no use for them.
 
     Raises:
         MissingBundleError: there is no such file or name.
@@ -231,18 +240,18 @@ def load_bundle(name: str | Path, progress: ByteProgress | None = None) -> Bundl
         return read_bundle(Path(name))
     model = known_model(str(name))
     if model.weights is None:
-        return _with_aids(read_bundle(model.prepared), model)
+        return _with_aids(read_bundle(model.prepared), model, aids)
     shipped = read_metadata(model.prepared)
     if model.bundle.is_file():
         try:
             joined = read_metadata(model.bundle)
             if _same(joined, shipped):
-                return _with_aids(read_bundle(model.bundle), model)
+                return _with_aids(read_bundle(model.bundle), model, aids)
         except BundleError:
             pass  # a damaged cache is made anew
     bundle = read_bundle(model.prepared, model.fetch_generator(progress))
     bundle.save(model.bundle)
-    return _with_aids(bundle, model)
+    return _with_aids(bundle, model, aids)
 
 
 def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
@@ -257,12 +266,12 @@ def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
     return ours == theirs
 
 
-def _with_aids(bundle: Bundle, model: KnownModel) -> Bundle:
+def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
     """A known model's bundle with the search aids that ship beside it.
 
     A proxy takes its original's encoder, and has no use for a short cut.
     """
-    if model.aids is None:
+    if model.aids is None or not wanted:
         return bundle
     aids = SearchAids.load(model.aids, bundle.fingerprint)
     if bundle.settings.original is not None:
@@ -350,6 +359,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
+@default_modes(torch.device("cpu"))
 def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
     """Reads a bundle's file and checks it against its fingerprint.
 

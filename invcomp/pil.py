@@ -21,6 +21,7 @@ from .errors import InvcompError
 
 if TYPE_CHECKING:
     from .codec import Codec
+    from .decoder import Decoder
 
 FORMAT = "IVC"
 OPTIONS = ("quality", "step", "goal", "mask", "search")  # of Codec.encode
@@ -53,7 +54,7 @@ class IvcImageFile(ImageFile.ImageFile):
 
             try:
                 model = find_bundle(IvcFile.unpack(self._data).fingerprint)
-                self.im = _codec(model).decompress(self._data).im
+                self.im = _decoder(model).decompress(self._data).im
             except InvcompError as error:
                 raise OSError(str(error)) from error
         return super().load()
@@ -73,6 +74,14 @@ def _codec(model: str) -> Codec:
     from .codec import Codec
 
     return Codec.load(model)
+
+
+@lru_cache(maxsize=2)
+def _decoder(model: str) -> Decoder:
+    """Likewise of those that read: they load nothing for the search."""
+    from .decoder import Decoder
+
+    return Decoder.load(model)
 
 
 @lru_cache(maxsize=16)

@@ -18,7 +18,9 @@ from torch import Tensor
 from .bitstream import IvcFile, decode
 from .bitstream.tables import PriorTables
 from .bundle import Bundle, Settings
-from .codec import Codec, Encoded, choose_device, has_fast_bfloat16
+from .codec import Codec
+from .device import choose_device, has_fast_bfloat16
+from .encoder import Encoded
 from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
 from .files import atomic_write
 from .frame import to_pil
@@ -335,7 +337,7 @@ def code_photographs(
                 encoded = next(codec.encode([picture], step=step_of(step), search=search))
                 with atomic_write(kept) as temporary:
                     temporary.write_bytes(encoded.data)
-            found = decode(IvcFile.unpack(encoded.data), codec.tables)
+            found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
             integers = torch.from_numpy(found.integers)
             coded.append(CodedPhotograph(step, integers, encoded.lpips))
     progress("calibration", total, total)

@@ -100,7 +100,7 @@ def pictures_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
 def sheet(codec: Codec, pictures: dict[str, Image.Image], folder: Path) -> Image.Image:
     """The first originals, and under each what its file decodes to."""
     shown = [*pictures.items()][:SHOWN]
-    side = codec.generator.resolution
+    side = codec.decoder.generator.resolution
     sheet = Image.new("RGB", (len(shown) * side, 2 * side), "white")
     for column, (name, picture) in enumerate(shown):
         data = (folder / f"{Path(name).stem}.ivc").read_bytes()
@@ -128,7 +128,7 @@ def main() -> None:
         Codec.load(arguments.model, compiled=False if arguments.no_compile else None),
         Metrics(names=METRICS),
     )
-    pictures = pictures_of(arguments.source, arguments.count, codec.generator.resolution)
+    pictures = pictures_of(arguments.source, arguments.count, codec.decoder.generator.resolution)
     left = [*pictures.items()][len(rows) :]
     encoded = codec.encode(
         [picture for _, picture in left], quality=arguments.quality, batch=arguments.batch

@@ -36,11 +36,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = arguments.file.read_bytes()
     codec = Codec.for_file(data, "cpu")
-    latents = codec.coordinates.mean[:1]
+    latents = codec.decoder.coordinates.mean[:1]
 
     @torch.inference_mode()
     def forward() -> torch.Tensor:
-        return codec.generator(latents)
+        return codec.decoder.generator(latents)
 
     forward(), codec.decompress(data)
     pairs = [(seconds(forward), seconds(lambda: codec.decompress(data)))

@@ -37,7 +37,7 @@ def search_whitened(
     codec: Codec, prior: Prior, photograph: torch.Tensor, steps: int
 ) -> torch.Tensor:
     """Whitened latents [1, (1 + layers) * d] found without rate or rounding."""
-    distortion = codec.searcher(SearchOptions(steps=steps), 1).distortion
+    distortion = codec.encoder.searcher(SearchOptions(steps=steps), 1).distortion
     target = distortion.target(photograph)
     x = torch.zeros(1, (1 + prior.layers) * prior.mean.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([x], betas=(0.9, 0.99))
@@ -45,7 +45,7 @@ def search_whitened(
         cosine = 0.51 + 0.49 * math.cos(math.pi * step / steps)
         optimiser.param_groups[0]["lr"] = 0.1 * min(1.0, (step + 1) / 8) * cosine
         optimiser.zero_grad()
-        distortion(codec.coordinates.mean + prior.push(x), target).sum().backward()
+        distortion(codec.decoder.coordinates.mean + prior.push(x), target).sum().backward()
         optimiser.step()
     return x.detach()
 
@@ -67,8 +67,10 @@ def round_to(
         middle = (low + high) / 2
         integers = (x / 2**middle).round()
         with torch.inference_mode():
-            picture = codec.generator(codec.coordinates.mean + prior.push(integers * 2**middle))
-        lpips = float(codec.features.lpips_distance(photograph, picture.clamp(-1, 1)))
+            picture = codec.decoder.generator(
+                codec.decoder.coordinates.mean + prior.push(integers * 2**middle)
+            )
+        lpips = float(codec.encoder.features.lpips_distance(photograph, picture.clamp(-1, 1)))
         if lpips <= target:
             best, low = (ideal_bytes(integers), lpips), middle
         else:
@@ -83,7 +85,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     arguments = parser.parse_args()
     codec = Codec.load("faces-1024")
-    generator = codec.generator
+    generator = codec.decoder.generator
     with torch.no_grad():
         samples = generator.sample(normal(50_000, generator.z_size, seed=1))
     prior = Prior.fit(samples, len(generator.layers), tau=0.3)

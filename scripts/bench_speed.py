@@ -82,8 +82,8 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
     codecs: list[Codec] = []
     measure("load", lambda: codecs.append(Codec.load(model, compiled=True)))
     codec = codecs[0]
-    measure("perceptual features", lambda: codec.features)
-    search = codec.searcher(SearchOptions(), 100)
+    measure("perceptual features", lambda: codec.encoder.features)
+    search = codec.encoder.searcher(SearchOptions(), 100)
     picture = fit(Image.open(photographs[0]), codec.bundle.resolution)[0]
     measure("features of the photograph", lambda: search.distortion.target(picture), 3)
     if search.encoder is not None:
@@ -113,15 +113,15 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
     integers = found.coordinates[0].numpy()
 
     def code() -> bytes:
-        return encode(integers, 82, codec.tables, codec.fingerprint, None, 0)
+        return encode(integers, 82, codec.bundle.tables, codec.decoder.fingerprint, None, 0)
 
     measure("code", code, 5)
     latents = search.space.latents(found.coordinates.float())
     with torch.inference_mode():
-        measure("forward pass alone, float32", lambda: codec.generator(latents), 7)
+        measure("forward pass alone, float32", lambda: codec.decoder.generator(latents), 7)
     data = code()
     measure("decode", lambda: codec.decompress(data), 7)
-    for size in (codec.decoding_batch, 4):
+    for size in (codec.decoder.batch_size, 4):
         name = f"decode 40 files, {size} at a time"
         measure(name, partial(decode_all, codec, [data] * 40, size))
     return rows, codec
@@ -137,8 +137,8 @@ def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
 
 def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
     """Flat latents at the start and after every step of the 1,000-step projection."""
-    generator = codec.generator
-    distortion = codec.searcher(SearchOptions(), 100).distortion
+    generator = codec.decoder.generator
+    distortion = codec.encoder.searcher(SearchOptions(), 100).distortion
     target = distortion.target(photograph)
     z = torch.randn(10_000, generator.z_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -165,9 +165,9 @@ def ours(
     codec: Codec, photograph: Tensor, warm: bool, quick: bool, quality: float
 ) -> Iterator[Tensor]:
     """Flat latents at the one start of a search and after every step, rounded once it rounds."""
-    search = codec.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 100)
     options = SearchOptions(starts=1, warm_start=warm, fast=quick)
-    index = codec.step_index(quality)
+    index = codec.encoder.step_index(quality)
     yield search.space.latents(search.start(photograph, index, options).coordinates)
     for descent, schedule in search.descend(photograph, index, options):
         coordinates = descent.integers().float() * descent.delta
@@ -191,7 +191,7 @@ def curve(
         count += 1
         if count in LOOKS:
             with torch.inference_mode():
-                picture = (codec.generator(latents).clamp(-1, 1) + 1) / 2
+                picture = (codec.decoder.generator(latents).clamp(-1, 1) + 1) / 2
             found = {
                 name: float(metrics.distances(name, original, picture))
                 for name in ("lpips_alex", "lpips_vgg")
@@ -208,7 +208,7 @@ def curves(
     results: Path,
 ) -> list[dict[str, Any]]:
     """The points of every curve; one that the results have already is not measured anew."""
-    search = codec.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 100)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )

@@ -36,10 +36,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     bench, codec, options = Bench(arguments.judge), Codec.load("faces-1024"), SearchOptions()
-    search = codec.searcher(options, 100)
+    search = codec.encoder.searcher(options, 100)
     for path in arguments.portraits:
         original = Image.open(path).convert("RGB")
-        photograph = fit(original, codec.generator.resolution)[0].to(codec.device)
+        photograph = fit(original, codec.decoder.generator.resolution)[0].to(codec.device)
         start = search.guess(photograph)
         target = Target(
             search.distortion.target(photograph), search.distortion, structure=options.structure
@@ -65,7 +65,7 @@ def main() -> None:
                 optimiser.step()
                 if step in arguments.at:
                     with torch.no_grad():
-                        decoded = from_picture(codec.generator(latents))
+                        decoded = from_picture(codec.decoder.generator(latents))
                     decoded.save(arguments.output / f"{path.stem}_{space}_{step}.png")
                     row = {"portrait": path.stem, "space": space, "steps": step}
                     row |= {"loss": float(loss), **bench(original, decoded)}

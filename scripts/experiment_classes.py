@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args()
     codec = Codec.load(arguments.model, compiled=False)
-    generator, index = codec.generator, codec.step_index()
-    search = codec.searcher(SearchOptions(), 1)
+    generator, index = codec.decoder.generator, codec.encoder.step_index()
+    search = codec.encoder.searcher(SearchOptions(), 1)
     source = torch.Generator().manual_seed(arguments.seed)
     right = dict.fromkeys(("looked", "followed"), 0)
     for number in range(arguments.samples):
@@ -35,7 +35,7 @@ def main() -> None:
         with torch.no_grad():
             picture = generator(generator.spread(generator.sample(z, classes)))
         target = search.distortion.target(picture)
-        means = torch.zeros(generator.classes, codec.coordinates.count, device=codec.device)
+        means = torch.zeros(generator.classes, codec.decoder.coordinates.count, device=codec.device)
         each = torch.arange(generator.classes, device=codec.device)
         with torch.no_grad():
             distances = search.distortion(search.latents(means, each), target)

@@ -47,9 +47,9 @@ class Problem:
 
     def __init__(self, codec: Codec, photograph: Tensor, quality: float | None) -> None:
         self.codec, self.photograph, self.gradients = codec, photograph, 0
-        search = codec.searcher(SearchOptions(), 100)
+        search = codec.encoder.searcher(SearchOptions(), 100)
         self.space, self.options = search.space, SearchOptions(starts=1)
-        index = codec.step_index(quality)
+        index = codec.encoder.step_index(quality)
         start = search.start(photograph, index, self.options)
         self.target = Target(search.distortion.target(photograph), search.distortion)
         self.descent = Descent(
@@ -193,7 +193,7 @@ def follow(way: str, problem: Problem, total: int, metrics: Metrics) -> list[dic
             spent = problem.gradients
             with torch.no_grad():
                 loss = float(problem.loss(found))
-                picture = problem.codec.generator(problem.space.latents(found)).clamp(-1, 1)
+                picture = problem.codec.decoder.generator(problem.space.latents(found)).clamp(-1, 1)
             problem.gradients = spent
             measured = {
                 name: float(

@@ -26,8 +26,8 @@ PANEL, STEPS = 240, 6
 
 def whole_in_one(codec: Codec, file: IvcFile) -> int:
     """Bytes that the same coordinates would take in a single segment."""
-    rows = codec.tables.rows(file.step_index)
-    one = encode_segment(decode(file, codec.tables).integers, rows, codec.tables)
+    rows = codec.bundle.tables.rows(file.step_index)
+    one = encode_segment(decode(file, codec.bundle.tables).integers, rows, codec.bundle.tables)
     return len(one) + 10  # the header without lengths
 
 

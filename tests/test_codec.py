@@ -11,7 +11,8 @@ from PIL import Image
 
 from invcomp.bitstream import IvcFile, decode, encode
 from invcomp.bundle import load_bundle
-from invcomp.codec import Codec, has_fast_bfloat16
+from invcomp.codec import Codec
+from invcomp.device import has_fast_bfloat16
 from invcomp.errors import (
     BitstreamError,
     GoalError,
@@ -41,9 +42,9 @@ def codec() -> Codec:
 @pytest.fixture(scope="module")
 def photograph(codec: Codec) -> Image.Image:
     """A picture that the generator can make, so that the search can find it."""
-    c = normal(1, 64, seed=3) * codec.coordinates.deviations
+    c = normal(1, 64, seed=3) * codec.decoder.coordinates.deviations
     with torch.no_grad():
-        return from_picture(codec.generator(codec.coordinates.latents(c)))
+        return from_picture(codec.decoder.generator(codec.decoder.coordinates.latents(c)))
 
 
 def test_there_and_back(codec: Codec, photograph: Image.Image) -> None:
@@ -51,7 +52,7 @@ def test_there_and_back(codec: Codec, photograph: Image.Image) -> None:
     decoded = codec.decompress(data)
     assert decoded.size == photograph.size
     error = np.square(np.array(decoded, float) - np.array(photograph, float)).mean()
-    start = from_picture(codec.generator(codec.coordinates.mean))
+    start = from_picture(codec.decoder.generator(codec.decoder.coordinates.mean))
     assert error < 0.5 * np.square(np.array(start, float) - np.array(photograph, float)).mean()
 
 
@@ -88,7 +89,7 @@ def test_decoding_needs_no_network_that_looks_at_pictures(
 ) -> None:
     data, fresh = codec.compress(photograph, search=SHORT), with_face()
     assert fresh.decompress(data).size == photograph.size
-    assert "features" not in vars(fresh)
+    assert "features" not in vars(fresh.encoder)
 
 
 def test_a_finer_step_gives_more_bytes_and_less_distortion(
@@ -118,15 +119,19 @@ def test_symbols_do_not_depend_on_precision_or_threads(
     codec: Codec, photograph: Image.Image
 ) -> None:
     data = codec.compress(photograph, search=SHORT)
-    expected = decode(IvcFile.unpack(data), codec.tables).integers
+    expected = decode(IvcFile.unpack(data), codec.bundle.tables).integers
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             again = Codec(codec.bundle, "cpu")
-            assert np.array_equal(decode(IvcFile.unpack(data), again.tables).integers, expected)
+            assert np.array_equal(
+                decode(IvcFile.unpack(data), again.bundle.tables).integers, expected
+            )
             with torch.autocast("cpu", torch.bfloat16):
-                assert np.array_equal(decode(IvcFile.unpack(data), again.tables).integers, expected)
+                assert np.array_equal(
+                    decode(IvcFile.unpack(data), again.bundle.tables).integers, expected
+                )
             difference = np.array(again.decompress(data), int) - np.array(codec.decompress(data))
             assert np.abs(difference).max() <= 1
     finally:
@@ -137,7 +142,10 @@ def in_segments(codec: Codec, data: bytes) -> bytes:
     """The file in the bundle's segments, though it is small."""
     file = IvcFile.unpack(data)
     return encode(
-        decode(file, codec.tables).integers, file.step_index, codec.tables, codec.fingerprint
+        decode(file, codec.bundle.tables).integers,
+        file.step_index,
+        codec.bundle.tables,
+        codec.decoder.fingerprint,
     )
 
 
@@ -255,8 +263,8 @@ class Recorded(Distortion):
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
-    monkeypatch.setattr("invcomp.codec.Distortion", Recorded)
-    monkeypatch.setattr("invcomp.codec.has_compiler", lambda: True)
+    monkeypatch.setattr("invcomp.encoder.Distortion", Recorded)
+    monkeypatch.setattr("invcomp.encoder.has_compiler", lambda: True)
     Recorded.compilations.clear()
     Recorded.batches.clear()
     return Recorded
@@ -266,7 +274,7 @@ def test_compiling_goes_by_the_number_of_all_pictures(
     recorded: type[Recorded], photograph: Image.Image
 ) -> None:
     options, codec = SearchOptions(steps=2, starts=1), Codec(tiny_bundle(), "cpu")
-    enough = 50 * (1024 // codec.generator.resolution) ** 2  # small pictures repay it late
+    enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small pictures repay it late
     for total in (None, enough - 1, enough):
         list(Codec(tiny_bundle(), "cpu").encode([photograph], search=options, total=total))
     assert recorded.compilations == [False, False, True]
@@ -283,9 +291,11 @@ def test_what_was_compiled_before_repays_sooner(
     enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
     codec = Codec(bundle, "cpu")
     list(codec.encode([photograph], search=options, total=enough))
-    distortion = Distortion(codec.generator, codec.features, has_fast_bfloat16(codec.device), False)
+    distortion = Distortion(
+        codec.decoder.generator, codec.encoder.features, has_fast_bfloat16(codec.device), False
+    )
     distortion.compiled = True  # eager, but as if it had been
-    distortion.rehearse(codec.coordinates.means())
+    distortion.rehearse(codec.decoder.coordinates.means())
     for total in (enough - 1, enough):
         list(Codec(bundle, "cpu").encode([photograph], search=options, total=total))
     assert recorded.compilations == [False, False, True]
@@ -310,10 +320,10 @@ def test_a_compiled_graph_gets_full_batches(
 
 
 def test_large_pictures_decode_one_by_one_on_a_cpu(codec: Codec) -> None:
-    assert codec.decoding_batch == 64  # of 64 px
+    assert codec.decoder.batch_size == 64  # of 64 px
     large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
     bundle = dataclasses.replace(codec.bundle, generator=large)
-    assert Codec(bundle, "cpu", compiled=False).decoding_batch == 1
+    assert Codec(bundle, "cpu", compiled=False).decoder.batch_size == 1
 
 
 def test_where_memory_runs_out_half_as_many_go_on(
@@ -348,13 +358,15 @@ def test_the_class_is_coded_and_comes_back() -> None:
     codec = Codec(tiny_conditional_bundle(), "cpu", compiled=False)
     classes = torch.tensor([2, 0])
     with torch.no_grad():
-        pictures = codec.generator(codec.coordinates.latents(torch.zeros(2, 24), classes))
+        pictures = codec.decoder.generator(
+            codec.decoder.coordinates.latents(torch.zeros(2, 24), classes)
+        )
     images = [from_picture(picture[None]) for picture in pictures]
     files = codec.compress_batch(images, search=SearchOptions(steps=3, starts=1), batch=2)
-    found = [decode(IvcFile.unpack(data), codec.tables).class_index for data in files]
+    found = [decode(IvcFile.unpack(data), codec.bundle.tables).class_index for data in files]
     assert found == classes.tolist()
     given = codec.compress(images[0], search=SearchOptions(steps=3, starts=1, class_index=1))
-    assert decode(IvcFile.unpack(given), codec.tables).class_index == 1
+    assert decode(IvcFile.unpack(given), codec.bundle.tables).class_index == 1
     for image, decoded in zip(images, codec.decompress_batch(files), strict=True):
         difference = np.array(image, float) - np.array(decoded, float)
         assert np.abs(difference).mean() < 12
@@ -379,7 +391,12 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
     assert 30 < len(encoded.data) < 400
     assert encoded.lpips < 0.45  # from 0.55 to 0.7 at the mean latent
     file = IvcFile.unpack(encoded.data)
-    ideal = codec.tables.code_length(decode(file, codec.tables).integers, file.step_index).sum() / 8
+    ideal = (
+        codec.bundle.tables.code_length(
+            decode(file, codec.bundle.tables).integers, file.step_index
+        ).sum()
+        / 8
+    )
     assert sum(map(len, file.segments)) <= 1.03 * ideal + 2
     assert len(encoded.data) - sum(map(len, file.segments)) == 9 + len(file.segments)
 
@@ -387,12 +404,12 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
 def test_a_given_colour_of_the_eyes(pypi: Path) -> None:
     """`dcgan-eyes-128`: a picture of its own, as there are no eyes to test on."""
     codec = Codec(load_bundle("dcgan-eyes-128"), "cpu", compiled=False)
-    z, blue = normal(2, codec.generator.z_size, seed=1)[1:], torch.tensor([1])
-    picture = from_picture(codec.generator(codec.generator.sample(z, blue)))
+    z, blue = normal(2, codec.decoder.generator.z_size, seed=1)[1:], torch.tensor([1])
+    picture = from_picture(codec.decoder.generator(codec.decoder.generator.sample(z, blue)))
     losses = []
     for colour in (1, 7):
         options = SearchOptions(steps=30, starts=1, class_index=colour)
         encoded = next(codec.encode([picture], quality=60, search=options))
-        assert decode(IvcFile.unpack(encoded.data), codec.tables).class_index == colour
+        assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).class_index == colour
         losses.append(encoded.lpips)
     assert losses[0] < losses[1]  # red eyes are not so near

@@ -15,6 +15,12 @@ def test_importing_loads_no_torch() -> None:
     assert output.stdout == "False False\n", output.stderr
 
 
+def test_the_decoder_loads_nothing_that_looks_at_pictures() -> None:
+    script = "import sys, invcomp.decoder; print({'lpips', 'torchvision'} & {*sys.modules})"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert output.stdout == "set()\n", output.stderr
+
+
 def test_everything_that_is_offered_is_there() -> None:
     from invcomp.codec import Codec
 

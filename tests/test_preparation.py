@@ -61,7 +61,7 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     photograph = from_picture(picture)
     encoded = next(codec.encode([photograph], step=0.03, search=SearchOptions(steps=40)))
     coarse = codec.decompress(encoded.data, segments=0)  # the mean picture
-    start = codec.features.lpips_distance(*map(_tensor, (photograph, coarse)))
+    start = codec.encoder.features.lpips_distance(*map(_tensor, (photograph, coarse)))
     assert encoded.lpips < 0.8 * float(start)
 
 
@@ -104,7 +104,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
     photograph = from_picture(generator(sample))
     data = codec.compress(photograph, search=SearchOptions(steps=10, class_index=1))
     assert bundle.settings.quality_steps == LINEAR_STEPS  # without photographs
-    assert decode(IvcFile.unpack(data), codec.tables).class_index == 1
+    assert decode(IvcFile.unpack(data), codec.bundle.tables).class_index == 1
     assert codec.decompress(data).size == (32, 32)
 
 
@@ -156,7 +156,7 @@ def test_photographs_are_coded_and_measured_as_by_the_codec(
         found = [photograph for photograph in coded if photograph.step_index == index]
         assert [one.lpips for one in found] == pytest.approx([one.lpips for one in encoded])
         for one, file in zip(found, encoded, strict=True):
-            integers = decode(IvcFile.unpack(file.data), codec.tables).integers
+            integers = decode(IvcFile.unpack(file.data), codec.bundle.tables).integers
             assert one.integers.tolist() == integers.tolist()
 
 

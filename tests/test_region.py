@@ -72,8 +72,8 @@ def test_screening_and_steps_see_the_same_distance() -> None:
 def test_the_search_spends_on_what_matters() -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled=False)
     with torch.no_grad():
-        c = normal(2, 64, seed=3) * codec.coordinates.deviations
-        one, other = codec.generator(codec.coordinates.latents(c))
+        c = normal(2, 64, seed=3) * codec.decoder.coordinates.deviations
+        one, other = codec.decoder.generator(codec.decoder.coordinates.latents(c))
     both = torch.cat([one[:, :, :32], other[:, :, 32:]], 2)  # the left of one, the right of another
     picture, options = from_picture(both[None]), SearchOptions(steps=40, starts=1)
     errors = []
@@ -81,7 +81,7 @@ def test_the_search_spends_on_what_matters() -> None:
         encoded = next(codec.encode([picture], quality=30, mask=mask, search=options))
         difference = (to_picture(encoded.decoded) - to_picture(picture)).square()
         errors.append((float(difference[..., :32].mean()), float(difference[..., 32:].mean())))
-        assert decode(IvcFile.unpack(encoded.data), codec.tables).integers.any()
+        assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).integers.any()
     (left, _), (_, right), plain = errors
     assert left < plain[0]
     assert right < plain[1]

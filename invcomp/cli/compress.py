@@ -15,7 +15,8 @@ from .options import DEFAULT_MODEL, Compile, Device, Force, Model, Output
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..codec import Codec, Encoded
+    from ..codec import Codec
+    from ..encoder import Encoded
     from ..inversion.options import SearchOptions
 
 
@@ -216,7 +217,8 @@ def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter
     Raises:
         InvcompError: as `Codec.load`.
     """
-    from ..codec import Codec, choose_device
+    from ..codec import Codec
+    from ..device import choose_device
     from .models import fetch_bundle
 
     choose_device(device)  # refuses before anything is downloaded
@@ -243,13 +245,13 @@ class _Run:
         from ..generators.base import check_class
 
         if "goal" not in self.aim:
-            self.codec.step_index(self.aim.get("quality"), self.aim.get("step"))
+            self.codec.encoder.step_index(self.aim.get("quality"), self.aim.get("step"))
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
-            check_class(self.options.class_index, self.codec.tables.classes)
-        self.codec.searcher(self.options, len(jobs))  # settles whether it is compiled
-        batch = self.batch or self.codec.batch_for(len(jobs))
+            check_class(self.options.class_index, self.codec.bundle.tables.classes)
+        self.codec.encoder.searcher(self.options, len(jobs))  # settles whether it is compiled
+        batch = self.batch or self.codec.encoder.batch_for(len(jobs))
         for first in range(0, len(jobs), batch):
             self._compress_batch(jobs[first : first + batch], first, len(jobs))
         if self.written > 1:

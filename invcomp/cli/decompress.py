@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .compress import open_codec
 from .jobs import Job, find_sources, plan
 from .options import Device, FilesModel, Force, Output
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..codec import Codec
+    from ..decoder import Decoder
     from ..errors import InvcompError
 
 
@@ -79,15 +78,25 @@ def decompress(
     with show.Meter() as meter:
         for name, tasks in _read(jobs, first_bytes, model, proxy, report).items():
             try:
-                codec = open_codec(name, device, False, meter)
+                decoder = _open(name, device, meter)
             except (BundleError, DownloadError, MissingBundleError) as error:
                 if model:
                     raise
                 for task in tasks:  # files of other models go on
                     report.failed(f"{task.job.source}: {error}")
                 continue
-            _decompress_all(codec, tasks, segments, first_bytes, force, report, meter)
+            _decompress_all(decoder, tasks, segments, first_bytes, force, report, meter)
     report.finish()
+
+
+def _open(model: str, device: str, meter: show.Meter) -> Decoder:
+    """The decoder of a model, which is downloaded if it is not here yet."""
+    from ..decoder import Decoder
+    from ..device import choose_device
+    from .models import fetch_bundle
+
+    choose_device(device)  # refuses before anything is downloaded
+    return Decoder(fetch_bundle(model, meter, aids=False), device)
 
 
 def _read(
@@ -135,7 +144,7 @@ def _warn_of_damage(path: Path, data: bytes) -> None:
 
 
 def _decompress_all(
-    codec: Codec,
+    decoder: Decoder,
     tasks: list[_Task],
     segments: int | None,
     first_bytes: int | None,
@@ -147,12 +156,12 @@ def _decompress_all(
     from ..errors import InvcompError
     from .pictures import write_picture
 
-    name = f"decompressing with {codec.bundle.settings.name}"
-    size = codec.decoding_batch
+    name = f"decompressing with {decoder.bundle.settings.name}"
+    size = decoder.batch_size
     for first in range(0, len(tasks), size):
         batch = tasks[first : first + size]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
-        pictures = _decode(codec, batch, segments, first_bytes)
+        pictures = _decode(decoder, batch, segments, first_bytes)
         for task, picture in zip(batch, pictures, strict=True):
             source, target = task.job.source, task.job.target
             try:
@@ -166,16 +175,16 @@ def _decompress_all(
 
 
 def _decode(
-    codec: Codec, tasks: list[_Task], segments: int | None, first_bytes: int | None
+    decoder: Decoder, tasks: list[_Task], segments: int | None, first_bytes: int | None
 ) -> list[Image.Image | InvcompError]:
     """Every task's picture, or why there is none."""
     from ..errors import InvcompError
 
     try:
-        return [*codec.decompress_batch([task.data for task in tasks], segments, first_bytes)]
+        return [*decoder.decompress_batch([task.data for task in tasks], segments, first_bytes)]
     except InvcompError as error:
         if len(tasks) == 1:
             return [error]
         return [
-            outcome for task in tasks for outcome in _decode(codec, [task], segments, first_bytes)
+            outcome for task in tasks for outcome in _decode(decoder, [task], segments, first_bytes)
         ]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from ..codec import Codec, Encoded
+    from ..codec import Codec
+    from ..encoder import Encoded
     from ..evaluation.codecs import CodecResult
     from ..inversion.options import SearchOptions
 
@@ -181,7 +182,7 @@ def compare(
     start = time.perf_counter()
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
-    original = from_picture(fit(photograph, codec.generator.resolution)[0])
+    original = from_picture(fit(photograph, codec.decoder.generator.resolution)[0])
     return Comparison(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
 
 

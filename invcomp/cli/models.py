@@ -130,15 +130,20 @@ def _flat(entry: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
             yield prefix + key, words[value] if plain else str(value)
 
 
-def fetch_bundle(name: str, meter: show.Meter) -> Bundle:
+def fetch_bundle(name: str, meter: show.Meter, aids: bool = True) -> Bundle:
     """The bundle of a name or file, with a bar while something is downloaded.
+
+    Args:
+        name: of a model or file.
+        meter: that shows the bar.
+        aids: as of `load_bundle`.
 
     Raises:
         InvcompError: as `load_bundle`.
     """
     from ..bundle import load_bundle
 
-    bundle = load_bundle(name, download_progress(meter, name))
+    bundle = load_bundle(name, download_progress(meter, name), aids)
     meter.drop(f"fetching {name}")
     return bundle
 

@@ -45,7 +45,7 @@ def sample(
     if reason := obstacle(output, force):
         raise OutputError(reason)
     from ..bundle import open_generator
-    from ..codec import choose_device
+    from ..device import choose_device
     from ..generators.sampling import grid, samples
     from .pictures import picture_format, write_picture
 

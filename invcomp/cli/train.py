@@ -115,7 +115,7 @@ def train(
             progress=lambda done, total: meter.show("pictures", done, total, f"{done} of {total}"),
         )
         meter.drop("pictures")
-        from ..codec import has_compiler
+        from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
         from ..training.run import RunDirectory
 

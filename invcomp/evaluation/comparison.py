@@ -216,7 +216,7 @@ class Comparison:
         ]
         if not missing:
             return
-        batch = self.codec.batch_for(len(missing))
+        batch = self.codec.encoder.batch_for(len(missing))
         done = 0
         for quality in self.qualities:
             subjects = [subject for subject, wanted in missing if wanted == quality]

@@ -7,14 +7,16 @@ picture through the AlexNet of LPIPS, which is at hand: its own weights are what
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..generators.base import reduce_picture
-from ..latents.features import PerceptualFeatures
+
+if TYPE_CHECKING:  # which imports lpips: a decoder that reads a bundle has no use for that
+    from ..latents.features import PerceptualFeatures
 
 SEEN = 128  # px of the picture that it looks at
 PLACES = 7  # features are brought to 7 x 7 places

@@ -19,7 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..codec import choose_device, has_fast_bfloat16
+from ..device import choose_device, has_fast_bfloat16
 from ..errors import OptionError
 from ..evaluation.kid import Kid
 from ..generators.sampling import grid, samples, to_uint8

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bundle import Bundle
-from ..codec import choose_device, has_fast_bfloat16
+from ..device import choose_device, has_fast_bfloat16
 from ..errors import BundleError, OptionError, OutputError
 from ..generators.sampling import to_uint8
 from ..latents.coordinates import coordinates_of

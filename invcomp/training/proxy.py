@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..bundle import Bundle, Original
-from ..codec import choose_device
+from ..device import choose_device
 from ..errors import OptionError
 from ..generators.base import Generator, reduce_picture
 from ..generators.mobile_proxy import MobileProxy

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..bundle import Bundle
-from ..codec import choose_device, has_fast_bfloat16
+from ..device import choose_device, has_fast_bfloat16
 from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_picture

@@ -67,8 +67,8 @@ def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
     with Image.open(photographs[0]) as image:
         file = IvcFile.unpack(codec.compress(image, search=SearchOptions(steps=6, starts=1)))
-    integers = decode(file, codec.tables).integers
-    return encode(integers, file.step_index, codec.tables, file.fingerprint)
+    integers = decode(file, codec.bundle.tables).integers
+    return encode(integers, file.step_index, codec.bundle.tables, file.fingerprint)
 
 
 def start(

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from invcomp.bitstream import IvcFile
-from invcomp.codec import Codec, Encoded
+from invcomp.codec import Codec
+from invcomp.encoder import Encoded
 
 from .conftest import FAST, Invcomp, finish, start
 

@@ -127,7 +127,7 @@ def test_an_encoder_learns_where_pictures_lie(bundle: Bundle, pairs: Pairs, tmp_
     encoder, explained = train_encoder(bundle, pairs, Place(tmp_path / "e", "cpu"), options)
     assert explained > 0.2  # of held-out pairs; nothing learned explains nothing
     codec = Codec(replace(bundle, aids=SearchAids(encoder)), "cpu", compiled=False)
-    search = codec.searcher(SearchOptions(), 1)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     truth, _, pictures = pairs.batch(np.arange(len(pairs) - 8, len(pairs)))
     guess = search.guess(pictures)
     assert (guess - truth).square().sum() < 0.9 * truth.square().sum()

@@ -1,0 +1,127 @@
+"""The decoder: .ivc bytes to images. It knows nothing of the search, and loads nothing for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .bitstream import IvcFile, decode
+from .bundle import Bundle, find_bundle, load_bundle
+from .device import choose_device, default_modes
+from .errors import MissingBundleError
+from .frame import from_picture
+from .latents.rate import step_of
+
+
+class Decoder:
+    """Decompresses the files of one bundle.
+
+    Args:
+        bundle: generator, coordinates and priors.
+        device: "cpu", "cuda", "mps" or "auto" (cuda, else mps, else cpu).
+
+    Raises:
+        OptionError: no such device.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        self.bundle, self.device = bundle, choose_device(device)
+        with default_modes(self.device):
+            self.generator = bundle.generator.to(self.device)
+            self.coordinates = bundle.coordinates.to(self.device)
+        self.tables = bundle.tables
+        self.fingerprint = bundle.fingerprint[:4]
+
+    @classmethod
+    def load(cls, name: str | Path = "faces-1024", device: str = "auto") -> Decoder:
+        """The decoder of a known model or of a bundle's file (.ivm).
+
+        Raises:
+            MissingBundleError: no such name or file.
+            DownloadError: a known model's weights could not be fetched.
+            BundleError: the file is damaged.
+            OptionError: no such device.
+        """
+        return cls(load_bundle(name, aids=False), device)
+
+    @classmethod
+    def for_file(cls, data: bytes, device: str = "auto") -> Decoder:
+        """The decoder of the bundle that an .ivc file names.
+
+        Raises:
+            MissingBundleError: it is not on this machine.
+            BitstreamError: not an .ivc file.
+        """
+        return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
+
+    @property
+    def batch_size(self) -> int:
+        """How many files one pass of the generator decodes best.
+
+        On a CPU several large pictures at once take longer than one by one, as their feature maps
+        leave its caches (docs/benchmarks.md); of small ones a pass is mostly calls.
+        """
+        pictures = (512 if self.device.type == "cpu" else 2048) ** 2
+        return int(min(max(pictures // self.bundle.resolution**2, 1), 64))
+
+    def decompress(
+        self, data: bytes, segments: int | None = None, first_bytes: int | None = None
+    ) -> Image.Image:
+        """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
+
+        Args:
+            data: the file.
+            segments: how many of its segments to use, from the first: a coarser picture.
+            first_bytes: use only so many bytes. The data may then be the mere beginning of a file,
+                which no checksum verifies.
+
+        Raises:
+            BitstreamError: not an .ivc file, truncated, or altered.
+            OptionError: there are not so many segments.
+            VersionError: of a newer version.
+            MissingBundleError: made with another bundle.
+        """
+        return self.decompress_batch([data], segments, first_bytes)[0]
+
+    def decompress_batch(
+        self,
+        files: Sequence[bytes],
+        segments: int | None = None,
+        first_bytes: int | None = None,
+    ) -> list[Image.Image]:
+        """Several files in one pass of the generator; see `decompress`."""
+        unpacked = [self.unpack(data, first_bytes) for data in files]
+        pictures = self.pictures(unpacked, segments)
+        return [
+            from_picture(picture[None], file.original_size)
+            for picture, file in zip(pictures, unpacked, strict=True)
+        ]
+
+    def unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
+        """The fields of a file of this bundle; raises as `decompress` does."""
+        file = IvcFile.unpack(data, first_bytes)
+        if file.fingerprint != self.fingerprint:
+            raise MissingBundleError(
+                f"the file was made with bundle {file.fingerprint.hex()}, this is "
+                f"{self.bundle.settings.name} ({self.fingerprint.hex()}): give the right --model"
+            )
+        return file
+
+    def pictures(self, files: Sequence[IvcFile], segments: int | None = None) -> Tensor:
+        """Decoded pictures in the generator's frame, [N, 3, R, R] in [-1, 1] but for overshoot."""
+        decoded = [decode(file, self.tables, segments) for file in files]
+        steps = [np.float32(step_of(file.step_index)) for file in files]
+        coordinates = np.stack(
+            [found.integers * step for found, step in zip(decoded, steps, strict=True)]
+        )
+        with default_modes(self.device), torch.no_grad():
+            latents = self.coordinates.latents(
+                torch.from_numpy(coordinates).float().to(self.device),
+                torch.tensor([found.class_index for found in decoded], device=self.device),
+            )
+            return self.generator(latents)  # type: ignore[no-any-return]

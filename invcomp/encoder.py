@@ -1,0 +1,337 @@
+"""The encoder: images to .ivc bytes, by the search, each file measured on what it decodes to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from .decoder import Decoder
+from .device import default_modes, has_compiler, has_fast_bfloat16
+from .errors import OptionError
+from .frame import fit, from_picture, to_picture
+from .generators.base import reduce_picture
+from .inversion.distortion import Distortion, compiled_before
+from .inversion.options import Goal, SearchOptions
+from .inversion.quantiser import Quantiser
+from .inversion.rate_control import RateControl
+from .inversion.search import ProgressCallback, Search
+from .latents.features import RESOLUTION, PerceptualFeatures
+from .latents.rate import PriorScales, step_index_of, step_of
+from .region import region
+
+REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
+
+ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A compressed picture and what it is, measured on the decoded file itself.
+
+    Attributes:
+        data: the .ivc file.
+        decoded: the picture that the file decodes to.
+        lpips: LPIPS-Alex between photograph and decoded picture in the generator's frame, at
+            256 px.
+        psnr: in dB, in the generator's frame.
+        identity: distance of dlib's face descriptors, 0.6 being its limit for one person. The
+            search minimises it, so it is no independent judgement. None: the bundle is not of
+            faces.
+        seconds: encoding time of this picture (its share of its batch), without loading.
+        limit: bytes that a goal allowed the file; None where there was no such goal.
+    """
+
+    data: bytes
+    decoded: Image.Image
+    lpips: float
+    psnr: float
+    seconds: float
+    limit: int | None = None
+    identity: float | None = None
+
+    @property
+    def fill(self) -> float | None:
+        """The part of the allowed bytes that the file uses, where a goal set their number."""
+        return None if self.limit is None else len(self.data) / self.limit
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the file over pixels of the decoded picture."""
+        return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What `Encoder.encode` was asked for: the same for all of its batches."""
+
+    searcher: Search
+    aim: Goal | int  # a goal, or the index of the quantiser's step
+    options: SearchOptions
+    progress: ProgressCallback | None
+    total: int
+    region: Tensor | None
+
+
+class Encoder:
+    """Compresses images of one domain.
+
+    Args:
+        decoder: of the bundle: every file is measured on what it decodes to.
+        compiled: whether the search runs through torch.compile; None: where a C++ compiler is
+            found and the search is long enough to repay the minute that it takes.
+    """
+
+    def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
+        self.decoder, self.compiled = decoder, compiled
+        self.bundle, self.device = decoder.bundle, decoder.device
+        self.generator = decoder.generator
+        self._search: Search | None = None
+        self._most_at_once = sys.maxsize  # photographs, since memory ran out with more
+
+    def step_index(self, quality: float | None = None, step: float | None = None) -> int:
+        """The step index of a quality 0..100, or of a step; by default the bundle's own.
+
+        Raises:
+            OptionError: both are given, or one is out of range.
+        """
+        if step is None:
+            settings = self.bundle.settings
+            return settings.step_index(settings.default_quality if quality is None else quality)
+        if quality is not None:
+            raise OptionError("quality and step exclude each other")
+        if not step_of(255) <= step <= 1:
+            raise OptionError(f"step {step} is not in {step_of(255):.2g}..1")
+        return step_index_of(step)
+
+    def encode(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        quality: float | None = None,
+        step: float | None = None,
+        goal: Goal | None = None,
+        mask: ImageLike | str | None = None,
+        search: SearchOptions | None = None,
+        batch: int | None = None,
+        total: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[Encoded]:
+        """Pictures to files with their true figures, as they get done.
+
+        Args:
+            images: as `compress` takes them.
+            quality: 0 to 100, the bundle's default where neither it nor a step is given.
+            step: the quantiser's step instead, 2^(-255/16) to 1.
+            goal: a size or an LPIPS that the file shall have instead.
+            mask: a picture of which white matters more to the search, or "faces-oval", where the
+                face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
+            search: how much to try.
+            batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
+                holds. Where memory runs out half as many go on.
+            total: pictures in all, where they come by several calls. By their number compiling
+                pays or not; once compiled, the search fills a smaller last batch with copies.
+            progress: called after every step of the search.
+
+        Raises:
+            ImageError: not a picture of that kind.
+            OptionError: an option out of range, or the batch is too large for the GPU's memory.
+            GoalError: no file of a picture meets the goal; those after it are not begun.
+        """
+        if goal is not None and (quality is not None or step is not None):
+            raise OptionError("quality, step and a goal exclude each other")
+        index, options = self.step_index(quality, step), search or SearchOptions()
+        if batch is not None and batch < 1:
+            raise OptionError(f"batch is {batch}: at least 1 is needed")
+        if not len(images):
+            return iter(())
+        total = len(images) if total is None else total
+        with default_modes(self.device):
+            weights = None if mask is None else region(mask, self.generator.resolution)
+            searcher = self.searcher(options, total)
+            batch = self.batch_for(total) if batch is None else batch
+        request = _Request(searcher, goal or index, options, progress, total, weights)
+        return self._encode_all(request, images, batch)
+
+    def _encode_all(
+        self, request: _Request, images: Sequence[ImageLike], batch: int
+    ) -> Iterator[Encoded]:
+        """Batch after batch, half as large where memory runs out."""
+        batch, first = min(batch, self._most_at_once), 0
+        while first < len(images):
+            some = images[first : first + batch]
+            try:
+                with default_modes(self.device):  # never while the caller has the word
+                    found = self._encode_batch(request, some, batch)
+            except torch.cuda.OutOfMemoryError as error:
+                if batch == 1:
+                    raise OptionError(f"out of memory on {self.device}, with one image") from error
+                batch = self._most_at_once = (batch + 1) // 2
+                torch.cuda.empty_cache()
+                continue
+            first += len(some)
+            yield from found
+
+    def _encode_batch(
+        self, request: _Request, images: Sequence[ImageLike], batch: int
+    ) -> list[Encoded]:
+        started = time.perf_counter()
+        photographs, sizes = self._fitted(images)
+        # a smaller batch would be compiled for anew
+        places = batch if self.compiled and batch < request.total else len(sizes)
+        limits: list[int | None] = [None] * len(sizes)
+        quantisers = [
+            Quantiser(self.bundle.tables, self.decoder.fingerprint, size) for size in sizes
+        ]
+        search, options = request.searcher, request.options
+        if isinstance(request.aim, Goal):
+            control = RateControl(
+                search, self.step_index(), options, request.progress, request.region
+            )
+            limits = [request.aim.limit(self._pixels(size)) for size in sizes]
+            files = self._reach(request.aim, limits, control, photographs, quantisers, places)
+        else:
+            index = request.aim
+            found = search.run(
+                photographs, index, options, request.progress, places, request.region
+            )
+            rows = zip(
+                quantisers, found.coordinates.cpu().numpy(), found.classes.tolist(), strict=True
+            )
+            files = [quantiser.encode(integers, index, one) for quantiser, integers, one in rows]
+        seconds = (time.perf_counter() - started) / len(files)
+        return [
+            self._measured(photograph[None], data, seconds, limit)
+            for photograph, data, limit in zip(photographs, files, limits, strict=True)
+        ]
+
+    def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
+        """Pictures in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
+        fitted = [fit(image, self.bundle.resolution) for image in images]
+        photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
+        photographs = reduce_picture(photographs, self.generator.resolution)
+        return photographs, [size for _, size in fitted]
+
+    def _reach(
+        self,
+        goal: Goal,
+        limits: list[int | None],
+        control: RateControl,
+        photographs: Tensor,
+        quantisers: list[Quantiser],
+        places: int,
+    ) -> list[bytes]:
+        """Files of photographs [N, 3, R, R] that meet a goal."""
+        if goal.lpips is not None:
+            return control.within_lpips(
+                photographs,
+                quantisers,
+                goal.lpips,
+                lambda row, data: self._measured(photographs[row : row + 1], data, 0.0).lpips,
+                places,
+            )
+        within = [limit for limit in limits if limit is not None]
+        return control.within_bytes(photographs, quantisers, within, places)
+
+    def _pixels(self, size: tuple[int, int] | None) -> int:
+        """Of a decoded picture of an original size."""
+        width, height = size or (self.generator.resolution,) * 2
+        return width * height
+
+    def batch_for(self, images: int) -> int:
+        """How many of so many pictures one graph takes: on a CPU one, where more gain nothing.
+
+        On a GPU what its free memory holds, by what one picture takes.
+        """
+        if self.device.type != "cuda":
+            return 1
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        distortion = Distortion(
+            self.generator, self.features, has_fast_bfloat16(self.device), compiled=False
+        )
+        latents = self.decoder.coordinates.means().detach().requires_grad_()
+        distortion.features_of(latents).square().sum().backward()
+        one = torch.cuda.max_memory_allocated(self.device) - before
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
+
+    def measure(self, image: ImageLike, data: bytes) -> Encoded:
+        """A file of this bundle held against a picture; of its encoding it knows no seconds.
+
+        Raises:
+            ImageError: not a picture that `compress` takes.
+            BitstreamError, MissingBundleError: as of `decompress`.
+        """
+        with default_modes(self.device):
+            return self._measured(self._fitted([image])[0], data, 0.0)
+
+    def _measured(
+        self, photograph: Tensor, data: bytes, seconds: float, limit: int | None = None
+    ) -> Encoded:
+        file = self.decoder.unpack(data)
+        decoded = from_picture(self.decoder.pictures([file]), file.original_size)
+        shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
+        lpips = self.features.lpips_distance(photograph, shown)  # loaded outside inference mode
+        psnr = -10 * ((photograph - shown) / 2).square().mean().log10()
+        identity = None
+        if self.bundle.settings.face is not None:
+            identity = float(self.features.identity_distance(photograph, shown))
+        return Encoded(data, decoded, float(lpips), float(psnr), seconds, limit, identity)
+
+    @cached_property
+    def features(self) -> PerceptualFeatures:
+        """The perceptual features of the bundle's distortion."""
+        settings = self.bundle.settings
+        seen = 0 if settings.original is None else min(RESOLUTION, self.bundle.resolution)
+        with default_modes(self.device):
+            return PerceptualFeatures(settings.beta, seen, settings.face).to(self.device)
+
+    def searcher(self, options: SearchOptions, images: int) -> Search:
+        """The search for so many images, made on first use; with it `compiled` is settled."""
+        if self._search is None:
+            if self.compiled is None:
+                self.compiled = has_compiler() and self._repays_compiling(options, images)
+            fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
+            settings = (self.generator, self.features, fast, self.compiled)
+            quick = Distortion(*settings, aids.shortcut) if aids.shortcut else None
+            self._search = Search(
+                Distortion(*settings),
+                self.decoder.coordinates,
+                PriorScales.of(self.bundle.tables, self.device),
+                self.bundle.settings.shape,
+                self.bundle.candidates.float().to(self.device),
+                self.bundle.candidate_classes,
+                aids.encoder,
+                quick,
+            )
+        return self._search
+
+    def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
+        """Whether so many steps save more than compiling takes: a minute, or, of what was
+        compiled on this machine before and kept, some seconds.
+
+        A step at 1024 px saves most of a second, one of a smaller picture less, as it has fewer
+        pixels.
+        """
+        aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
+        warm = aids.encoder is not None and options.warm_start
+        quick = aids.shortcut is not None and options.hurried
+        steps = options.starts_cost(classes, warm, quick)
+        steps += options.descent_cost(self.step_index(), quick)
+        fast = has_fast_bfloat16(self.device)
+        ways = (False, True) if quick else (False,)
+        has_identity = self.bundle.settings.face is not None
+        kept = all(compiled_before(self.generator, fast, way, has_identity) for way in ways)
+        least = REPAY_LOADING if kept else REPAY_COMPILING
+        return steps * images * self.generator.resolution**2 >= least * 1024**2

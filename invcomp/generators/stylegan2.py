@@ -87,13 +87,25 @@ def normalise(x: Tensor) -> Tensor:
 
 
 class ModulatedConv(nn.Module):
-    """What both kinds of modulated convolution share: the style's scale of each input channel."""
+    """What both kinds of modulated convolution share: the style's scale of each input channel.
 
-    def __init__(self, w_size: int, inputs: int, outputs: int, kernel: int) -> None:
+    Args:
+        w_size, inputs, outputs, kernel: sizes.
+        clamp: what the output's size is cut at; None: nothing is cut.
+    """
+
+    def __init__(
+        self, w_size: int, inputs: int, outputs: int, kernel: int, clamp: float | None = None
+    ) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = FullyConnected(w_size, inputs, bias=1)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def clamped(self, x: Tensor) -> Tensor:
+        """The output as it is given on."""
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class SynthesisLayer(ModulatedConv):
@@ -105,8 +117,16 @@ class SynthesisLayer(ModulatedConv):
 
     noise_const: Tensor
 
-    def __init__(self, w_size: int, inputs: int, outputs: int, resolution: int, up: bool) -> None:
-        super().__init__(w_size, inputs, outputs, 3)
+    def __init__(
+        self,
+        w_size: int,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        up: bool,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__(w_size, inputs, outputs, 3, clamp)
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.resolution, self.up = resolution, up
@@ -133,7 +153,7 @@ class SynthesisLayer(ModulatedConv):
             x = x + drawn * (self.noise_strength * GAIN)
         elif noise == "const":
             x = x + self.noise_const.to(x.dtype) * (self.noise_strength * GAIN)
-        return F.leaky_relu(x, 0.2)
+        return self.clamped(F.leaky_relu(x, 0.2))
 
 
 class ToRGB(ModulatedConv):
@@ -143,20 +163,27 @@ class ToRGB(ModulatedConv):
         """[N, inputs, R, R] and [N, w_size] to [N, 3, R, R]."""
         style = self.affine(w) / math.sqrt(self.weight.shape[1])
         x = F.conv2d(x * style[:, :, None, None], self.weight)
-        return x + self.bias[:, None, None].to(x.dtype)
+        return self.clamped(x + self.bias[:, None, None].to(x.dtype))
 
 
 class SynthesisBlock(nn.Module):
     """All of one resolution; the picture is summed over resolutions (skip outputs, section 4)."""
 
-    def __init__(self, w_size: int, inputs: int, outputs: int, resolution: int) -> None:
+    def __init__(
+        self,
+        w_size: int,
+        inputs: int,
+        outputs: int,
+        resolution: int,
+        clamp: float | None = None,
+    ) -> None:
         super().__init__()
         if inputs == 0:
             self.const = nn.Parameter(torch.randn(outputs, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(w_size, inputs, outputs, resolution, up=True)
-        self.conv1 = SynthesisLayer(w_size, outputs, outputs, resolution, up=False)
-        self.torgb = ToRGB(w_size, outputs, 3, 1)
+            self.conv0 = SynthesisLayer(w_size, inputs, outputs, resolution, True, clamp)
+        self.conv1 = SynthesisLayer(w_size, outputs, outputs, resolution, False, clamp)
+        self.torgb = ToRGB(w_size, outputs, 3, 1, clamp)
         self.inputs = inputs
 
     def forward(
@@ -174,12 +201,12 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """w of every layer to the picture."""
 
-    def __init__(self, w_size: int, channels: Sequence[int]) -> None:
+    def __init__(self, w_size: int, channels: Sequence[int], clamp: float | None = None) -> None:
         super().__init__()
         self.blocks = [4 * 2**index for index in range(len(channels))]
         for index, resolution in enumerate(self.blocks):
             inputs = channels[index - 1] if index else 0
-            block = SynthesisBlock(w_size, inputs, channels[index], resolution)
+            block = SynthesisBlock(w_size, inputs, channels[index], resolution, clamp)
             setattr(self, f"b{resolution}", block)
 
     def forward(self, ws: Tensor, noise: Noise, resolution: int) -> tuple[Tensor, Tensor]:
@@ -208,6 +235,8 @@ class StyleGAN2(Generator):
         w_size: length of w.
         mapping_depth: layers of the mapping network.
         classes: of a class-conditional network; 0: none.
+        clamp: what every layer's output is cut at, as NVIDIA trains with half precision; None:
+            nothing is cut.
     """
 
     def __init__(
@@ -217,15 +246,17 @@ class StyleGAN2(Generator):
         w_size: int = 512,
         mapping_depth: int = 8,
         classes: int = 0,
+        clamp: float | None = None,
     ) -> None:
         super().__init__()
+        check_clamp(clamp)
         if not channels or min(channels) < 1:
             raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
         self.channels, self.z_size, self.w_size = tuple(channels), z_size, w_size
         self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.mapping = MappingNetwork(z_size, w_size, mapping_depth, classes)
-        self.synthesis = SynthesisNetwork(w_size, channels)
+        self.clamp, self.synthesis = clamp, SynthesisNetwork(w_size, channels, clamp)
         names = ["4px.conv1"]
         for size in self.synthesis.blocks[1:]:
             names += [f"{size}px.conv0", f"{size}px.conv1"]
@@ -238,7 +269,9 @@ class StyleGAN2(Generator):
             "z_size": self.z_size,
             "w_size": self.w_size,
             "mapping_depth": self.mapping_depth,
-            **({"classes": self.classes} if self.classes else {}),  # fingerprints from before stay
+            # fingerprints from before stay
+            **({"classes": self.classes} if self.classes else {}),
+            **({} if self.clamp is None else {"clamp": self.clamp}),
         }
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -262,6 +295,17 @@ class StyleGAN2(Generator):
         """See `Generator.trunk_layers`."""
         inner = self.synthesis.blocks[:-1]
         return 2 * inner.index(resolution) + 2 if resolution in inner else 0
+
+
+def check_clamp(clamp: float | None) -> None:
+    """Refuses a bound of activations that is none.
+
+    Raises:
+        OptionError: it is neither None nor a positive number.
+    """
+    if clamp is None or (isinstance(clamp, (int, float)) and 0 < clamp < math.inf):
+        return
+    raise OptionError(f"activations are clamped at {clamp!r:.40}, no positive number")
 
 
 def smooth(x: Tensor, gain: float = 1) -> Tensor:

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from .base import Generator, LatentLayer
-from .stylegan2 import FullyConnected, MappingNetwork
+from .stylegan2 import FullyConnected, MappingNetwork, check_clamp
 
-CLAMP = 256.0  # of activations, as in training
 LARGEST = {  # of a design: beyond, a few bytes in a file would ask for any amount of memory
     "layers": 64,
     "critical": 64,
@@ -58,6 +57,7 @@ class Design:
         upsampling: of the nonlinearity.
         radial: radially symmetric downsampling filters (R).
         output_scale: on the picture.
+        clamp: what activations are cut at, as in training; None: nothing is cut.
     """
 
     layers: int = 14
@@ -73,8 +73,10 @@ class Design:
     upsampling: int = 2
     radial: bool = False
     output_scale: float = 0.25
+    clamp: float | None = 256.0
 
     def __post_init__(self) -> None:
+        check_clamp(self.clamp)
         if self.layers <= self.critical or min(self.layers, self.kernel, self.filter_size) < 1:
             raise OptionError(f"layers {self.layers}, of which {self.critical} are critical")
         for name, most in LARGEST.items():
@@ -169,6 +171,7 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.to_rgb, self.kernel = to_rgb, 1 if to_rgb else design.kernel
+        self.clamp = design.clamp
         self.affine = FullyConnected(w_size, before.channels, bias=1)
         shape = (after.channels, before.channels, self.kernel, self.kernel)
         self.weight = nn.Parameter(torch.randn(shape))
@@ -213,10 +216,10 @@ class SynthesisLayer(nn.Module):
             x = x * demodulation[:, :, None, None].to(x.dtype)
         x = x + self.bias[:, None, None].to(x.dtype)
         x = resample(x, self.up_filter, self.up, 1, self.padding, self.up**2)  # type: ignore[arg-type]
-        if self.to_rgb:
-            x = x.clamp(-CLAMP, CLAMP)
-        else:
-            x = (F.leaky_relu(x, 0.2) * math.sqrt(2)).clamp(-CLAMP, CLAMP)
+        if not self.to_rgb:
+            x = F.leaky_relu(x, 0.2) * math.sqrt(2)
+        if self.clamp is not None:
+            x = x.clamp(-self.clamp, self.clamp)
         return resample(x, self.down_filter, 1, self.down)  # type: ignore[arg-type]
 
 

@@ -22,8 +22,11 @@ def upfirdn(x: Tensor, up: int, pad: tuple[int, int], gain: float) -> Tensor:
     return F.conv2d(padded, FILTER[None, None] * gain).reshape(n, c, padded.shape[2] - 3, -1)
 
 
-def reference_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
-    """Modulation and demodulation of every sample's own weights (arXiv:1912.04958, eq. 1 and 3)."""
+def reference_layer(layer: SynthesisLayer, x: Tensor, w: Tensor, clamp: float = math.inf) -> Tensor:
+    """Modulation and demodulation of every sample's own weights (arXiv:1912.04958, eq. 1 and 3).
+
+    What is over `clamp` after the activation and its gain is cut, as NVIDIA's code does.
+    """
     outputs = []
     for sample, latent in zip(x, w, strict=True):
         style = layer.affine.weight @ latent / math.sqrt(len(latent)) + layer.affine.bias
@@ -40,7 +43,7 @@ def reference_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
             image = F.conv2d(image, weight, padding=1)
         image = image + layer.noise_const * layer.noise_strength + layer.bias[:, None, None]
         outputs.append(torch.where(image > 0, image, image * 0.2) * math.sqrt(2))
-    return torch.cat(outputs)
+    return torch.cat(outputs).clip(-clamp, clamp)
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -123,7 +126,7 @@ def test_every_layer_moves_the_picture() -> None:
     assert (latents.grad.view(2, 6, 8).abs().sum(2) > 0).all()
 
 
-def reference_mapping(network: StyleGAN2, z: Tensor, label: int) -> Tensor:
+def reference_mapping(network: StyleGAN2, z: Tensor, label: int, rate: float = 0.01) -> Tensor:
     """w of one z and one class, in plain sums: z and the one-hot class's embedding, normalised."""
     mapping = network.mapping
     hot = torch.zeros(network.classes).double()
@@ -133,7 +136,7 @@ def reference_mapping(network: StyleGAN2, z: Tensor, label: int) -> Tensor:
         [part / (part.square().sum() / len(part) + 1e-8).sqrt() for part in (z, embedded)]
     )
     for layer in (mapping.fc0, mapping.fc1):
-        x = 0.01 * (layer.weight @ x / math.sqrt(len(x)) + layer.bias)
+        x = rate * (layer.weight @ x / math.sqrt(len(x)) + layer.bias)
         x = torch.where(x > 0, x, 0.2 * x) * math.sqrt(2)
     return x
 
@@ -153,19 +156,20 @@ def test_a_class_acts_through_w_alone() -> None:
     assert torch.allclose(found.double(), picture, atol=1e-5)
 
 
-def reference_picture(network: StyleGAN2, w: Tensor) -> Tensor:
+def reference_picture(network: StyleGAN2, w: Tensor, clamp: float = math.inf) -> Tensor:
     """All layers by their definitions, the picture summed over resolutions."""
     x = network.synthesis.b4.const.expand(len(w), -1, -1, -1)
     picture = torch.zeros(len(w), 3, 2, 2).double()
     for size in (4, 8, 16):
         block = getattr(network.synthesis, f"b{size}")
         for name in ("conv0", "conv1") if size > 4 else ("conv1",):
-            x = reference_layer(getattr(block, name), x, w)
+            x = reference_layer(getattr(block, name), x, w, clamp)
         style = w @ block.torgb.affine.weight.t() / math.sqrt(w.shape[1]) + block.torgb.affine.bias
         colours = torch.einsum(
             "oi,nihw,ni->nohw", block.torgb.weight[:, :, 0, 0], x, style / math.sqrt(x.shape[1])
         )
-        picture = upfirdn(picture, 2, (2, 1), 4) + colours + block.torgb.bias[:, None, None]
+        colours = (colours + block.torgb.bias[:, None, None]).clip(-clamp, clamp)
+        picture = upfirdn(picture, 2, (2, 1), 4) + colours
     return picture
 
 
@@ -194,3 +198,34 @@ def test_noise() -> None:
 def test_bad_channels() -> None:
     with pytest.raises(OptionError, match="channels"):
         StyleGAN2([])
+
+
+def noisy(clamp: float | None) -> StyleGAN2:
+    """A network in float64 whose biases and noise matter."""
+    torch.manual_seed(0)
+    network = StyleGAN2([6, 5, 4], 5, 7, 2, clamp=clamp).double().requires_grad_(False)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("noise_strength", "conv0.bias", "conv1.bias", "torgb.bias")):
+            parameter.normal_()
+    return network
+
+
+def test_activations_and_colours_are_clamped() -> None:
+    network = noisy(0.7)
+    w = torch.randn(3, 7).double()
+    found, expected = network(network.spread(w)), reference_picture(network, w, 0.7)
+    assert torch.allclose(found.double(), expected, atol=1e-5)  # colours are summed in float32
+    assert (reference_picture(network, w) - expected).abs().max() > 0.1
+    every = network.spread(w)
+    assert network.trunk(every, 8)[:, :5].abs().max() == 0.7  # features, colours beside them
+    assert torch.allclose(noisy(None)(every).double(), reference_picture(network, w), atol=1e-5)
+
+
+def test_options_say_what_is_clamped_where_anything_is() -> None:
+    assert "clamp" not in StyleGAN2([4, 4], 4, 4, 1).options()  # fingerprints from before
+    options = StyleGAN2([4, 4], 4, 4, 1, clamp=256.0).options()
+    assert options["clamp"] == 256.0
+    assert StyleGAN2(**options).synthesis.b8.conv0.clamp == 256.0
+    for clamp in (0.0, -1.0, math.nan, math.inf, "256"):
+        with pytest.raises(OptionError, match="no positive number"):
+            StyleGAN2([4, 4], 4, 4, 1, clamp=clamp)  # type: ignore[arg-type]

@@ -62,10 +62,11 @@ def test_resampling(low: int, high: int) -> None:
         assert torch.allclose(ours, reference_resample(x, kernel, 2, 2, low, high, 4), atol=1e-12)
 
 
-def test_a_layer_is_the_papers() -> None:
+@pytest.mark.parametrize("clamp", [256.0, 0.5, None])
+def test_a_layer_is_the_papers(clamp: float | None) -> None:
     """Every sample's own weights, normalised before as NVIDIA's code does, in float64."""
     torch.manual_seed(0)
-    design = Design(**SMALL)
+    design = Design(**SMALL, clamp=clamp)  # type: ignore[arg-type]
     before, after = Band(5.0, 4.0, 16, 20, 4), Band(9.0, 7.0, 32, 36, 5)
     layer = SynthesisLayer(6, before, after, design, False, False).double()
     torch.nn.init.normal_(layer.bias)
@@ -83,6 +84,8 @@ def test_a_layer_is_the_papers() -> None:
             up, down = layer.up_filter, layer.down_filter
             image = reference_resample(image, up, layer.up, 1, *layer.padding, layer.up**2)
             image = torch.where(image > 0, image, image * 0.2) * math.sqrt(2)
+            assert image.max() > 1  # so that 0.5 cuts something
+            image = image if clamp is None else image.clip(-clamp, clamp)
             outputs.append(reference_resample(image, down, 1, layer.down, 0, 0, 1))
         expected = torch.cat(outputs)
         assert layer.up == 4
@@ -111,6 +114,14 @@ def test_filters_pass_what_is_low() -> None:
         assert float(response[0, 16]) == pytest.approx(0.5, abs=0.05)  # the cutoff
         assert float(response[0, 40:64].max()) < 0.02
     assert low_pass(1, 4.0, 4.0, 32) is None
+
+
+def test_colours_are_clamped_too() -> None:
+    """The last layer has no filters and no activation: a bound that it alone meets."""
+    model = generator({**SMALL, "clamp": 1e-3})
+    getattr(model.synthesis, model.synthesis.names[-1]).bias.fill_(1)
+    latents = model.spread(model.sample(torch.randn(1, 32).double()))
+    assert model(latents).abs().max() == pytest.approx(1e-3 * 0.25)
 
 
 def moved(model: StyleGAN3, latents: Tensor, matrix: Tensor) -> Tensor:
@@ -161,6 +172,10 @@ def test_options_build_it_again() -> None:
     assert {k: v.shape for k, v in again.state_dict().items()} == {
         k: v.shape for k, v in model.state_dict().items()
     }
+    assert "clamp" not in model.options()["design"]  # fingerprints from before
+    assert StyleGAN3(64, design={"clamp": None}).options()["design"] == {"clamp": None}
+    with pytest.raises(OptionError, match="clamped"):
+        StyleGAN3(64, design={"clamp": 0.0})
     with pytest.raises(OptionError):
         StyleGAN3(48)
     with pytest.raises(OptionError):

@@ -30,7 +30,7 @@ from invcomp.preparation import (
     with_qualities,
 )
 
-from .generators.biggan_state import published_state
+from .generators.biggan_state import LAYERS, published_state
 from .tiny import tiny_bundle, tiny_conditional_generator
 
 OPTIONS = PrepareOptions(draws=120, coordinates=40, candidates=4, prior_samples=500, batch=2)
@@ -81,7 +81,7 @@ def test_pictures_smaller_than_the_perceptual_network_takes(
 
 
 def tiny_biggan() -> Generator:
-    return from_state(published_state(), Config())
+    return from_state(published_state(), Config(LAYERS))
 
 
 @pytest.mark.parametrize("make", [tiny_conditional_generator, tiny_biggan])

@@ -129,13 +129,13 @@ def test_dcgan_faces_there_and_back(
 def test_import_of_a_class_conditional_generator(invcomp: Invcomp, tmp_path: Path) -> None:
     import torch
 
-    from ..generators.biggan_state import published_state
+    from ..generators.biggan_state import state_128
 
     foreign, ours = tmp_path / "pytorch_model.bin", tmp_path / "ours.ivm"
-    torch.save(published_state(), foreign)
+    torch.save(state_128(), foreign)
     outcome = invcomp("models", "import", foreign, "-o", ours)
     assert outcome.code == 0, outcome.err
-    assert "BigGAN-deep state dict, 32 px, 7 latent layers, 4 classes" in outcome.out
+    assert "BigGAN-deep state dict, 128 px, 11 latent layers, 4 classes" in outcome.out
     sample = ("sample", ours, "-n", "4", "--class", "3", "-o", tmp_path / "grid.png")
     assert invcomp(*sample).code == 0
 

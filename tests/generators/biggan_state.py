@@ -16,11 +16,27 @@ WIDTH, Z, EMBEDDING, CLASSES, STATS, EPS = 8, 6, 5, 4, 11, 1e-4
 LAYERS = [(False, 4, 4), (True, 4, 4), (False, 4, 2), (True, 2, 2), (False, 2, 1), (True, 1, 1)]
 ATTENTION = 2  # before this block
 
+# the published model of 128 px, whose config.json need not be there
+LAYERS_128 = [(False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8),
+              (True, 8, 4), (False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]  # fmt: skip
+ATTENTION_128 = 8
+
 State = dict[str, Tensor]
+Layers = list[tuple[bool, int, int]]
 
 
 def published_state(seed: int = 0) -> State:
-    """Random weights under the published names, u and v as many power iterations leave them."""
+    """Random weights of a small network under the published names."""
+    return state_of(LAYERS, ATTENTION, WIDTH, seed)
+
+
+def state_128() -> State:
+    """The same of the published design of 128 px, but for its width."""
+    return state_of(LAYERS_128, ATTENTION_128, 4)
+
+
+def state_of(layers: Layers, attention: int, width: int, seed: int = 0) -> State:
+    """Random weights of any design, u and v as many power iterations leave them."""
     source = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:
@@ -49,11 +65,11 @@ def published_state(seed: int = 0) -> State:
                 drawn(channels),
             )
 
-    normed("generator.gen_z", 16 * LAYERS[0][1] * WIDTH, Z + EMBEDDING)
+    normed("generator.gen_z", 16 * layers[0][1] * width, Z + EMBEDDING)
     place = 0
-    for index, (_, before, after) in enumerate(LAYERS):
-        inputs, outputs = before * WIDTH, after * WIDTH
-        if index == ATTENTION:
+    for index, (_, before, after) in enumerate(layers):
+        inputs, outputs = before * width, after * width
+        if index == attention:
             name = f"generator.layers.{place}"
             state[f"{name}.gamma"] = torch.tensor([0.7])
             normed(f"{name}.snconv1x1_theta", inputs // 8, inputs, 1, 1, bias=False)
@@ -67,8 +83,8 @@ def published_state(seed: int = 0) -> State:
             norm(f"generator.layers.{place}.bn_{part}", begins, conditional=True)
             normed(f"generator.layers.{place}.conv_{part}", ends, begins, kernel, kernel)
         place += 1
-    norm("generator.bn", WIDTH, conditional=False)
-    normed("generator.conv_to_rgb", WIDTH, WIDTH, 3, 3)
+    norm("generator.bn", width, conditional=False)
+    normed("generator.conv_to_rgb", width, width, 3, 3)
     return state
 
 

@@ -1,7 +1,7 @@
 """Reads BigGAN-deep in the layout of Hugging Face's pytorch-pretrained-BigGAN.
 
 Sizes are inferred from the tensors. Only which blocks enlarge, and batch norm's epsilon, cannot be:
-they are the published models', unless the config.json beside the file says otherwise.
+the config.json beside the file says it. Without one, only the published designs are read.
 """
 
 from __future__ import annotations
@@ -18,11 +18,21 @@ from torch import Tensor
 
 from ...errors import BundleError
 from ..biggan import BigGAN
+from .reasons import refusal
 from .torch_file import as_tensor, read_torch, tensors_of
 
 LONGEST_CONFIG = 1 << 16  # bytes
 ATTENTION = {"snconv1x1_theta": "theta", "snconv1x1_phi": "phi", "snconv1x1_g": "g",
              "snconv1x1_o_conv": "o"}  # fmt: skip
+# of the published models of 128, 256 and 512 px: each block's input and output in widths, and the
+# block that attention comes before; every second block enlarges
+BEGINNING = [(16, 16), (16, 16), (16, 16), (16, 8)]
+PUBLISHED = [
+    [*BEGINNING, (8, 8), (8, 4), (4, 4), (4, 2), (2, 2), (2, 1)],
+    [*BEGINNING, (8, 8), (8, 8), (8, 8), (8, 4), (4, 4), (4, 2), (2, 2), (2, 1)],
+    [*BEGINNING, (8, 8), (8, 8), (8, 8), (8, 4), (4, 4), (4, 2), (2, 2), (2, 1), (1, 1), (1, 1)],
+]
+PUBLISHED_ATTENTION = 8
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,8 @@ class Config:
     """What the tensors do not tell.
 
     Attributes:
-        blocks: of each, whether it doubles the size, and its channels in widths; None: every
-            second one does, as in all published models.
+        blocks: of each, whether it doubles the size, and its channels in widths; None: as in the
+            published models.
         eps: of batch norm.
     """
 
@@ -54,7 +64,7 @@ def read_biggan(path: Path) -> BigGAN:
         state = {name: as_tensor(value) for name, value in stored.items()}
         return from_state(state, read_config(path))
     except Exception as error:  # a hostile pickle can raise what it likes
-        raise BundleError(f"{path}: not a BigGAN-deep that can be read: {error}") from error
+        raise refusal(path, "not a BigGAN-deep that can be read", error) from error
 
 
 def read_config(path: Path) -> Config:
@@ -107,22 +117,43 @@ def from_state(state: Mapping[str, Tensor], config: Config) -> BigGAN:
         [len(folded[f"generator.layers.{n}.{part}.weight"]) for part in ("bn_0.scale", "conv_3")]
         for n in plain
     ]  # channels of each block's input and output
-    blocks = config.blocks or [
-        [index % 2 == 1, *(channels // width for channels in each)]
-        for index, each in enumerate(found)
-    ]
+    attention = attending[0] if attending else None
+    blocks = config.blocks or _published_blocks(found, width, attention)
     if [[channels * width for channels in block[1:]] for block in blocks] != found:
         raise ValueError(f"blocks of {found} channels, expected other ones of width {width}")
     embedding_size, classes = folded["embeddings.weight"].shape
     z_size = folded["generator.gen_z.weight"].shape[1] - embedding_size
-    attention = attending[0] if attending else None
     with torch.device("meta"):
         generator = BigGAN(width, blocks, attention, classes, z_size, embedding_size, config.eps)
     places = {n: f"blocks.{index}" for index, n in enumerate(plain)}
     places |= dict.fromkeys(attending, "attention")
     renamed = dict(_renamed(name, value, places) for name, value in folded.items())
+    wanted = generator.state_dict()
+    if more := sorted(renamed.keys() - wanted.keys()):
+        raise ValueError(f"it has {len(more)} tensors that a BigGAN does not have, as {more[0]}")
+    for name, value in wanted.items():
+        if name not in renamed or renamed[name].shape != value.shape:
+            there = tuple(renamed[name].shape) if name in renamed else "missing"
+            raise ValueError(f"{name} is {there}, expected {tuple(value.shape)}")
     generator.load_state_dict(renamed, assign=True)
     return generator.eval().requires_grad_(False)
+
+
+def _published_blocks(
+    found: Sequence[Sequence[int]], width: int, attention: int | None
+) -> list[list[int]]:
+    """The blocks of a published design, which channels alone tell; of another, they do not.
+
+    Raises:
+        BundleError: it is another one.
+    """
+    blocks = [tuple(channels / max(width, 1) for channels in each) for each in found]
+    if blocks not in PUBLISHED or attention != PUBLISHED_ATTENTION:
+        raise BundleError(
+            "a BigGAN-deep of another design than the published ones: put its config.json beside "
+            "it, which says what blocks enlarge"
+        )
+    return [[index % 2 == 1, *map(int, each)] for index, each in enumerate(blocks)]
 
 
 def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

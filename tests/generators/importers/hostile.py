@@ -228,6 +228,12 @@ ATTACKS: dict[str, bytes] = {
     "very many objects": named("collections", "OrderedDict") + pickle.BINPUT + b"\1"
     + (pickle.BINGET + b"\1" + pickle.EMPTY_TUPLE + pickle.REDUCE) * 80_000,
     "an array of 10^15": call(named("numpy", "ndarray"), row(number(10**15))),
+    "bytes of 10 GB": call(named("__builtin__", "bytes"), number(10**10)),
+    "bytes in an encoding": call(named("_codecs", "encode"), text("a" * 999), text("utf_32")),
+    "an array of 10^15 on no bytes": call(
+        named("numpy.core.numeric", "_frombuffer"), raw(b""),
+        call(named("numpy", "dtype"), text("f4")), row(number(10**15)), text("C"),
+    ),
     "a dict of a dict": call(named("collections", "OrderedDict"), table(text("a"), number(1))),
     "a long name": named("a" * 2_000_000, "b"),
     "a name without an end": pickle.GLOBAL + b"a" * 2_000_000,

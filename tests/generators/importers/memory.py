@@ -88,6 +88,7 @@ def write_shared(path: Path) -> None:
 
 VALID: dict[str, Callable[[Path], None]] = {
     "stylegan2": lambda path: write(path, stylegan2(), ARGUMENTS),
+    "stylegan2 of protocol 2": lambda path: write(path, stylegan2(), ARGUMENTS, protocol=2),
     "stylegan3": write_stylegan3,
     "rosinality": lambda path: saved(path, {"g_ema": theirs(stylegan2())}),
     "rosinality before zip": lambda path: saved(path, {"g_ema": theirs(stylegan2())}, True),

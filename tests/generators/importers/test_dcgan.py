@@ -78,3 +78,14 @@ def test_other_networks(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "g.pt")
     with pytest.raises(BundleError):
         read_dcgan(tmp_path / "g.pt")
+
+
+def test_a_tensor_of_a_fork(tmp_path: Path) -> None:
+    path = tmp_path / "g.pt"
+    torch.save({**stack().state_dict(), "more.weight": torch.ones(1)}, path)
+    with pytest.raises(BundleError) as raised:
+        read_dcgan(path)
+    assert str(raised.value) == (
+        f"{path}: not a stack of transposed convolutions: it has 1 tensors that a DCGAN does not "
+        "have, as more.weight"
+    )

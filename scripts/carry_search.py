@@ -31,7 +31,7 @@ from invcomp.generators.mobile_proxy import MobileProxy, styles_of
 from invcomp.generators.mobile_stylegan import MobileStyleGAN
 from invcomp.generators.weights import round_to_half
 from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import Encoder, see
+from invcomp.inversion.encoder import InversionEncoder, see
 from invcomp.latents.calibration import FittedPrior
 from invcomp.latents.coordinates import Coordinates
 from invcomp.latents.features import RESOLUTION, PerceptualFeatures
@@ -53,7 +53,9 @@ def between(old: Coordinates, new: Coordinates, gradients: Tensor) -> Tensor:
     return before.T @ after / len(gradients)
 
 
-def carried_encoder(encoder: Encoder, matrix: Tensor, deviations: Tensor) -> Encoder:
+def carried_encoder(
+    encoder: InversionEncoder, matrix: Tensor, deviations: Tensor
+) -> InversionEncoder:
     """The encoder of coordinates that are a linear map of what it predicts.
 
     Args:
@@ -62,7 +64,7 @@ def carried_encoder(encoder: Encoder, matrix: Tensor, deviations: Tensor) -> Enc
         deviations: of the new ones, [K'].
     """
     count = encoder.count
-    found = Encoder(**encoder.options())
+    found = InversionEncoder(**encoder.options())
     found.load_state_dict(encoder.state_dict())
     found.units.copy_(deviations[:count])
     change = matrix[:count, :count] * encoder.units[:, None] / found.units  # [old, new]
@@ -86,7 +88,7 @@ def carried_priors(old: Bundle, new: Bundle) -> PriorTables:
 
 
 @torch.no_grad()
-def measure_encoder(encoder: Encoder, pairs: Pairs, beta: float) -> float:
+def measure_encoder(encoder: InversionEncoder, pairs: Pairs, beta: float) -> float:
     """Sets what it misses by coordinate; gives the part of the pairs' energy that it explains."""
     truth, _, pictures = pairs.batch(np.arange(len(pairs)))
     features = PerceptualFeatures(beta)

@@ -17,18 +17,21 @@ from torch import Tensor
 
 from ..errors import BundleError
 from ..files import atomic_write
-from .encoder import Encoder
+from .encoder import InversionEncoder
 from .shortcut import Shortcut
 
 FORMAT = "invcomp search aids 1"
-KINDS: dict[str, type[Encoder] | type[Shortcut]] = {"encoder": Encoder, "shortcut": Shortcut}
+KINDS: dict[str, type[InversionEncoder] | type[Shortcut]] = {
+    "encoder": InversionEncoder,
+    "shortcut": Shortcut,
+}
 
 
 @dataclass(frozen=True)
 class SearchAids:
     """An encoder, a short cut, or neither."""
 
-    encoder: Encoder | None = None
+    encoder: InversionEncoder | None = None
     shortcut: Shortcut | None = None
 
     def to(self, device: torch.device) -> SearchAids:
@@ -48,7 +51,7 @@ class SearchAids:
         """The options of each as JSON, by name."""
         return {name: json.dumps(part.options()) for name, part in self._parts().items()}
 
-    def _parts(self) -> dict[str, Encoder | Shortcut]:
+    def _parts(self) -> dict[str, InversionEncoder | Shortcut]:
         parts = {"encoder": self.encoder, "shortcut": self.shortcut}
         return {name: part for name, part in parts.items() if part is not None}
 

@@ -23,7 +23,7 @@ PLACES = 7  # features are brought to 7 x 7 places
 LEADING = 400  # coordinates that are predicted at most
 
 
-class Encoder(nn.Module):
+class InversionEncoder(nn.Module):
     """Photographs to the leading perceptual coordinates.
 
     Args:

@@ -21,7 +21,7 @@ from ..latents.coordinates import Coordinates
 from ..latents.rate import PriorScales, PriorShape
 from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
-from .encoder import Encoder, see
+from .encoder import InversionEncoder, see
 from .options import MEANS, QUICKER, SCREENING_COST, SearchOptions, rounds
 
 
@@ -97,7 +97,7 @@ class Search:
         shape: PriorShape,
         candidates: Tensor,
         candidate_classes: Tensor | None = None,
-        encoder: Encoder | None = None,
+        encoder: InversionEncoder | None = None,
         quick: Distortion | None = None,
     ) -> None:
         self.distortion, self.quick, self.encoder = distortion, quick, encoder

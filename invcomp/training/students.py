@@ -23,7 +23,7 @@ from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_picture
 from ..inversion.aids import SearchAids
-from ..inversion.encoder import LEADING, Encoder, see
+from ..inversion.encoder import LEADING, InversionEncoder, see
 from ..inversion.shortcut import Shortcut
 from ..latents.features import RESOLUTION, PerceptualFeatures
 from .pairs import Pairs, Progress, make_pairs
@@ -226,7 +226,7 @@ def train_aids(
 
 def train_encoder(
     bundle: Bundle, pairs: Pairs, place: Place, options: FitOptions = ENCODER
-) -> tuple[Encoder, float]:
+) -> tuple[InversionEncoder, float]:
     """An encoder, and the part of the energy of held-out pairs' coordinates that it explains.
 
     The loss is the squared error of coordinates: LPIPS + beta * MSE to first order.
@@ -239,7 +239,7 @@ def train_encoder(
     device = choose_device(place.device)
     torch.manual_seed(options.seed)
     count = min(LEADING, bundle.coordinates.count)
-    encoder = Encoder(count).to(device)
+    encoder = InversionEncoder(count).to(device)
     encoder.units.copy_(bundle.coordinates.deviations[:count])
     seen = _see_all(bundle, pairs, device, place)
     coordinates = torch.from_numpy(pairs.coordinates[:, :count])

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from invcomp.bundle import read_bundle
 from invcomp.cli.main import INTERRUPTED
 from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import Encoder
+from invcomp.inversion.encoder import InversionEncoder
 from invcomp.perception.identity import Face
 from invcomp.training.students import FitOptions
 
@@ -154,7 +154,7 @@ def test_a_table_of_qualities_is_given_to_a_bundle(
 ) -> None:
     """Nothing else of it changes, its aids neither."""
     aided, output = tmp_path / "aided.ivm", tmp_path / "kept.ivm"
-    aids = SearchAids(Encoder(8).eval().requires_grad_(False))
+    aids = SearchAids(InversionEncoder(8).eval().requires_grad_(False))
     replace(tiny_bundle(), aids=aids).save(aided)
     (tmp_path / "photos").mkdir()
     shutil.copy(photographs[0], tmp_path / "photos")

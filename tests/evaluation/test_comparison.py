@@ -22,7 +22,7 @@ from invcomp.evaluation.metrics import Metrics, bytes_of, tensor_of
 from invcomp.evaluation.plan import Plan
 from invcomp.frame import from_picture
 from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import Encoder
+from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SearchOptions
 from invcomp.perception.identity import Face
 
@@ -183,7 +183,9 @@ def test_another_encoder_is_another_search(compare: Compare, codec: Codec) -> No
     made = set()
     for seed in (0, 1):
         torch.manual_seed(seed)
-        aided = replace(codec.bundle, aids=SearchAids(Encoder(8).eval().requires_grad_(False)))
+        aided = replace(
+            codec.bundle, aids=SearchAids(InversionEncoder(8).eval().requires_grad_(False))
+        )
         plain.codec = Codec(aided, "cpu", compiled=False)
         plain.__dict__.pop("made", None)
         made.add(plain.made)

@@ -11,7 +11,7 @@ from invcomp.errors import BundleError
 from invcomp.generators.base import normal
 from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import Encoder, see
+from invcomp.inversion.encoder import InversionEncoder, see
 from invcomp.inversion.shortcut import Shortcut
 from invcomp.latents.features import PerceptualFeatures
 
@@ -21,7 +21,7 @@ from ..tiny import COORDINATES, tiny_bundle
 @pytest.fixture(scope="module")
 def aids() -> SearchAids:
     torch.manual_seed(0)
-    encoder = Encoder(COORDINATES, width=16, hidden=8).eval().requires_grad_(False)
+    encoder = InversionEncoder(COORDINATES, width=16, hidden=8).eval().requires_grad_(False)
     return SearchAids(encoder, Shortcut(8, 24, width=8).eval().requires_grad_(False))
 
 

@@ -8,7 +8,7 @@ import torch
 
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
-from invcomp.inversion.encoder import Encoder
+from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
 from invcomp.latents.features import PerceptualFeatures
@@ -226,7 +226,7 @@ def test_classes_that_are_not_there(conditional: Search, search: Search) -> None
 def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
     deviations = search.space.coordinates.deviations
     assert torch.equal(search.spread(SearchOptions()), deviations)
-    encoder = Encoder(6)
+    encoder = InversionEncoder(6)
     encoder.errors.copy_(torch.tensor([0.1, 9.0, 0.1, 0.1, 0.1, 0.1]) * deviations[:6])
     warm = Search(
         search.distortion,

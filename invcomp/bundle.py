@@ -20,13 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .bitstream.tables import PriorTables
 from .device import default_modes
+from .entropy.density import PriorShape
+from .entropy.tables import PriorTables
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator
-from .generators.download import ByteProgress, cache_directory
-from .generators.hub import KNOWN_MODELS, KnownModel, known_model
 from .generators.weights import FORMAT as GENERATOR_FORMAT
 from .generators.weights import (
     build,
@@ -39,7 +38,8 @@ from .generators.weights import (
 from .inversion.aids import SearchAids
 from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
-from .latents.rate import PriorShape
+from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
+from .model_zoo.download import ByteProgress, cache_directory
 from .perception.identity import Face
 
 FORMAT = "invcomp bundle 1"

@@ -13,9 +13,9 @@ from torch import Tensor
 from .bitstream import IvcFile, decode
 from .bundle import Bundle, find_bundle, load_bundle
 from .device import choose_device, default_modes
+from .entropy.density import step_of
 from .errors import MissingBundleError
-from .frame import from_picture
-from .latents.rate import step_of
+from .preprocessing.frame import from_picture
 
 
 class Decoder:

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .device import default_modes, has_compiler, has_fast_bfloat16
+from .entropy.density import PriorScales, step_index_of, step_of
 from .errors import OptionError
-from .frame import fit, from_picture, to_picture
 from .generators.base import reduce_picture
 from .inversion.distortion import Distortion, compiled_before
 from .inversion.options import Goal, SearchOptions
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
-from .latents.features import RESOLUTION, PerceptualFeatures
-from .latents.rate import PriorScales, step_index_of, step_of
-from .region import region
+from .perception.features import RESOLUTION, PerceptualFeatures
+from .preprocessing.frame import fit, from_picture, to_picture
+from .preprocessing.region import region
 
 REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
 

@@ -88,7 +88,7 @@ def _decoder(model: str) -> Decoder:
 def _resolution(fingerprint: bytes) -> int:
     """Side in pixels of the pictures of a bundle, without loading its weights."""
     from .bundle import find_bundle, read_bundle, read_metadata
-    from .generators.hub import KNOWN_MODELS
+    from .model_zoo.catalogue import KNOWN_MODELS
 
     name = find_bundle(fingerprint)
     path = KNOWN_MODELS[name].prepared if name in KNOWN_MODELS else Path(name)

@@ -16,23 +16,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .bitstream import IvcFile, decode
-from .bitstream.tables import PriorTables
 from .bundle import Bundle, Settings
 from .codec import Codec
 from .device import choose_device, has_fast_bfloat16
 from .encoder import Encoded
+from .entropy.calibration import FittedPrior, fit_prior, provisional_scales
+from .entropy.density import make_tables, step_of
+from .entropy.tables import PriorTables
 from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
 from .files import atomic_write
-from .frame import to_pil
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
 from .inversion.quality import DEFAULT_STEP, fit_steps, quality_of_step
-from .latents.calibration import FittedPrior, fit_prior, provisional_scales
 from .latents.coordinates import perceptual_coordinates
-from .latents.features import RESOLUTION, PerceptualFeatures
 from .latents.prior import Prior, prior_of
-from .latents.rate import make_tables, step_of
+from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
+from .preprocessing.frame import to_pil
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from invcomp.generators.download import PinnedFile, fetch
+from invcomp.model_zoo.download import PinnedFile, fetch
 
 Points = NDArray[np.float64]  # [n, 2], x and y in pixels
 

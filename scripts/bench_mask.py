@@ -27,9 +27,9 @@ from torch import Tensor
 from invcomp.codec import Codec
 from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
-from invcomp.latents.features import RESOLUTION, seen_size
-from invcomp.latents.lpips_network import Network, load_lpips
-from invcomp.region import ELSEWHERE, FACES_OVAL, region
+from invcomp.perception.features import RESOLUTION, seen_size
+from invcomp.perception.lpips_network import Network, load_lpips
+from invcomp.preprocessing.region import ELSEWHERE, FACES_OVAL, region
 
 NETWORKS: tuple[Network, ...] = ("alex", "vgg")
 

@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 
 from invcomp.codec import Codec
-from invcomp.frame import fit
+from invcomp.entropy.density import PriorShape
 from invcomp.generators.base import normal
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.prior import Prior
-from invcomp.latents.rate import PriorShape
+from invcomp.preprocessing.frame import fit
 
 SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
 FROM_MEAN = SearchOptions(starts=1, warm_start=False, structure=0.0)  # as the other way begins

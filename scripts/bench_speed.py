@@ -46,10 +46,10 @@ from torch import Tensor
 from invcomp.bitstream import encode
 from invcomp.codec import Codec
 from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
-from invcomp.frame import fit
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
+from invcomp.preprocessing.frame import fit
 
 MODEL = "faces-1024"
 WAYS = ("warm + short cut", "warm", "plain", "projector")

@@ -26,9 +26,9 @@ from safetensors.torch import load_file, save_file
 from invcomp.bundle import Settings, load_bundle, read_metadata
 from invcomp.cli.pictures import readable_suffixes
 from invcomp.files import atomic_write
-from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.options import SearchOptions
 from invcomp.inversion.quality import QUALITIES, lpips_of
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.preparation import code_photographs, with_qualities
 
 

@@ -23,18 +23,18 @@ from refit_priors import MODEL, write_models
 from safetensors.torch import load_file
 from torch import Tensor
 
-from invcomp.bitstream.tables import PriorTables
 from invcomp.bundle import Bundle, read_bundle
+from invcomp.entropy.calibration import FittedPrior
+from invcomp.entropy.tables import PriorTables
 from invcomp.generators.base import reduce_picture
-from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.generators.mobile_proxy import MobileProxy, styles_of
 from invcomp.generators.mobile_stylegan import MobileStyleGAN
 from invcomp.generators.weights import round_to_half
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import InversionEncoder, see
-from invcomp.latents.calibration import FittedPrior
 from invcomp.latents.coordinates import Coordinates
-from invcomp.latents.features import RESOLUTION, PerceptualFeatures
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+from invcomp.perception.features import RESOLUTION, PerceptualFeatures
 from invcomp.preparation import tables_of
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import proxy_coordinates

@@ -19,9 +19,9 @@ from bench_identity import Bench
 from PIL import Image
 
 from invcomp.codec import Codec
-from invcomp.frame import fit, from_picture
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
+from invcomp.preprocessing.frame import fit, from_picture
 
 RATES = {"coordinates": 0.2, "latents": 0.02}  # of Adam's steps, on variables of deviation 1
 

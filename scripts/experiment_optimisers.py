@@ -33,10 +33,10 @@ from torch import Tensor
 
 from invcomp.codec import Codec
 from invcomp.evaluation.metrics import Metrics
-from invcomp.frame import fit
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
+from invcomp.preprocessing.frame import fit
 
 LOOKS = (10, 20, 40, 80)
 METRICS = ("lpips_alex", "lpips_vgg", "dists")

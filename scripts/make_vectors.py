@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from invcomp.bitstream import IvcFile, PriorTables, encode, frequencies_from_probabilities
+from invcomp.bitstream import IvcFile, encode
+from invcomp.entropy.tables import PriorTables, frequencies_from_probabilities
 
 PATH = Path(__file__).parent.parent / "tests" / "bitstream" / "vectors.json"
 FINGERPRINT = bytes.fromhex("0badcafe")

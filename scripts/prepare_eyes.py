@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from invcomp.generators.hub import KNOWN_MODELS
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.preparation import PrepareOptions, prepare
 
 OUTPUT = Path(__file__).parent.parent / "pretrained" / "dcgan-eyes-128.safetensors"

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from invcomp.generators.hub import KNOWN_MODELS
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
 from invcomp.preparation import PrepareOptions, drop_work, make_bundle
 

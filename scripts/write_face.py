@@ -16,7 +16,7 @@ from dataclasses import replace
 from calibrate_quality import write_settings
 
 from invcomp.bundle import load_bundle
-from invcomp.generators.hub import KNOWN_MODELS
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
 
 MODELS = ("faces-1024", "faces-128")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from invcomp.errors import DownloadError, MissingBundleError
-from invcomp.generators.download import PinnedFile, fetch
+from invcomp.model_zoo.download import PinnedFile, fetch
 
 from .chromium import Visit, find_chromium, visiting
 
@@ -33,7 +33,7 @@ def pypi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vgg_trunk(request: pytest.FixtureRequest) -> None:
     """VGG16's trunk is on this machine; fetched into the user's cache if it was not."""
-    from invcomp.latents.lpips_network import fetch_vgg, load_trunk
+    from invcomp.perception.lpips_network import fetch_vgg, load_trunk
 
     try:
         load_trunk("vgg")
@@ -83,8 +83,8 @@ def conditional_model(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three pictures that the tiny generator made, so that its codec can come near them."""
-    from invcomp.frame import from_picture
     from invcomp.generators.base import normal
+    from invcomp.preprocessing.frame import from_picture
 
     from .tiny import tiny_bundle
 

@@ -20,14 +20,14 @@ from invcomp.errors import (
     MissingBundleError,
     OptionError,
 )
-from invcomp.frame import from_picture
 from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
 from invcomp.inversion.search import Progress, Search, Starts
-from invcomp.latents.features import PerceptualFeatures
+from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
+from invcomp.preprocessing.frame import from_picture
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 

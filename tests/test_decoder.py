@@ -13,9 +13,9 @@ from PIL import Image
 from invcomp.codec import Codec
 from invcomp.decoder import Decoder
 from invcomp.errors import MissingBundleError
-from invcomp.frame import from_picture
 from invcomp.generators.base import normal
 from invcomp.inversion.options import SearchOptions
+from invcomp.preprocessing.frame import from_picture
 
 from .tiny import tiny_bundle
 

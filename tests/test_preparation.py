@@ -11,14 +11,13 @@ from PIL import Image
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
+from invcomp.entropy.density import step_of
 from invcomp.errors import BundleError, ImageError, OptionError
-from invcomp.frame import from_picture
 from invcomp.generators.base import Generator, normal
-from invcomp.generators.importers.biggan import Config, from_state
 from invcomp.generators.stylegan2 import StyleGAN2
+from invcomp.importers.biggan import Config, from_state
 from invcomp.inversion.options import SearchOptions
 from invcomp.inversion.quality import LINEAR_STEPS, fit_steps
-from invcomp.latents.rate import step_of
 from invcomp.preparation import (
     CodedPhotograph,
     PrepareOptions,
@@ -29,6 +28,7 @@ from invcomp.preparation import (
     with_priors,
     with_qualities,
 )
+from invcomp.preprocessing.frame import from_picture
 
 from .generators.biggan_state import LAYERS, published_state
 from .tiny import tiny_bundle, tiny_conditional_generator
@@ -109,7 +109,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
 
 
 def _tensor(image: object) -> torch.Tensor:
-    from invcomp.frame import fit
+    from invcomp.preprocessing.frame import fit
 
     return fit(image, 64)[0]
 

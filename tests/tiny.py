@@ -3,11 +3,11 @@
 import torch
 
 from invcomp.bundle import Bundle, Settings
+from invcomp.entropy.density import PriorShape, make_tables
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.latents.coordinates import Coordinates, quantise_rows
 from invcomp.latents.prior import Prior
-from invcomp.latents.rate import PriorShape, make_tables
 
 COORDINATES = 64
 CLASSES = 3

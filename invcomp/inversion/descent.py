@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..entropy.density import PriorScales, PriorShape, step_of
 from ..latents.coordinates import Coordinates
-from ..latents.rate import PriorScales, PriorShape, step_of
 from .distortion import Target
 from .options import QUICKER, SearchOptions
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..generators.base import Generator
-from ..generators.download import cache_directory
-from ..latents.features import RESOLUTION, PerceptualFeatures
+from ..model_zoo.download import cache_directory
+from ..perception.features import RESOLUTION, PerceptualFeatures
 from .shortcut import Shortcut
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..generators.base import reduce_picture
 
 if TYPE_CHECKING:  # which imports lpips: a decoder that reads a bundle has no use for that
-    from ..latents.features import PerceptualFeatures
+    from ..perception.features import PerceptualFeatures
 
 SEEN = 128  # px of the picture that it looks at
 PLACES = 7  # features are brought to 7 x 7 places

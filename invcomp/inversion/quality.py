@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bitstream.tables import STEP_INDICES
+from ..entropy.tables import STEP_INDICES
 from .quantiser import FINEST
 
 QUALITIES = (0, 25, 50, 75, 100)  # that a bundle's table holds the step indices of

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bitstream import PriorTables, encode
-from ..latents.rate import step_of
+from ..bitstream import encode
+from ..entropy.density import step_of
+from ..entropy.tables import PriorTables
 
 FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
 OVERHEAD = 0.03  # of a file: what its being in segments may cost

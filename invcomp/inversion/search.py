@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..entropy.density import PriorScales, PriorShape
 from ..errors import OptionError
 from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
-from ..latents.rate import PriorScales, PriorShape
 from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
 from .encoder import InversionEncoder, see

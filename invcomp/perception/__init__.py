@@ -1,1 +1,1 @@
-"""Networks that look at images: here those that tell whether two faces are one person's."""
+"""Networks that look at images: LPIPS, DISTS, MS-SSIM, identity, and the features of KID."""

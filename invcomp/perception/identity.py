@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import BundleError
-from ..generators.hub import pretrained_path
+from ..model_zoo.catalogue import pretrained_path
 from . import dlib_face, mobile_face
 from .dlib_face import DlibFace
 from .mobile_face import MobileFace

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from ..errors import DatasetError, ImageError, OptionError
 from ..files import atomic_write
-from ..frame import fit, from_picture
-from ..generators.download import cache_directory
+from ..model_zoo.download import cache_directory
+from ..preprocessing.frame import fit, from_picture
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")

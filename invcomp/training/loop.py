@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from ..device import choose_device, has_fast_bfloat16
 from ..errors import OptionError
-from ..evaluation.kid import Kid
 from ..generators.sampling import grid, samples, to_uint8
 from ..generators.stylegan2 import StyleGAN2
+from ..perception.kid import Kid
 from . import run as files
 from .augmentation import RANDOMS, AdaptiveProbability, augment
 from .data import Dataset

@@ -25,7 +25,7 @@ from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
 from ..inversion.aids import SearchAids
 from ..latents.coordinates import Coordinates
-from ..latents.features import RESOLUTION
+from ..perception.features import RESOLUTION
 from .pairs import Pairs, Progress, make_pairs
 from .students import FitOptions, PictureLessons, Place, fit
 

@@ -25,7 +25,7 @@ from ..generators.base import reduce_picture
 from ..inversion.aids import SearchAids
 from ..inversion.encoder import LEADING, InversionEncoder, see
 from ..inversion.shortcut import Shortcut
-from ..latents.features import RESOLUTION, PerceptualFeatures
+from ..perception.features import RESOLUTION, PerceptualFeatures
 from .pairs import Pairs, Progress, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from invcomp.bitstream import PriorTables, frequencies_from_probabilities
+from invcomp.entropy.tables import PriorTables, frequencies_from_probabilities
 
 LARGEST = 2**31 - 1
 

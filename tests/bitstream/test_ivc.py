@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invcomp import errors
-from invcomp.bitstream import IvcFile, PriorTables, decode, encode
+from invcomp.bitstream import IvcFile, decode, encode
+from invcomp.entropy.tables import PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
 
 from . import reference

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ..generators.importers.hostile import (
+from ..importers.hostile import (
     ATTACKS,
     KINDS,
     WRAPPINGS,

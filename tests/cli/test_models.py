@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from invcomp.generators.hub import KNOWN_MODELS, pretrained_path
+from invcomp.model_zoo.catalogue import KNOWN_MODELS, pretrained_path
 
 from .conftest import FAST, Invcomp
 
@@ -143,7 +143,7 @@ def test_import_of_a_class_conditional_generator(invcomp: Invcomp, tmp_path: Pat
 def test_import_prepare_and_sample(invcomp: Invcomp, tmp_path: Path) -> None:
     import torch
 
-    from ..generators.importers.test_dcgan import stack
+    from ..importers.test_dcgan import stack
 
     foreign, ours = tmp_path / "dcgan.pth", tmp_path / "ours.ivm"
     torch.save(stack().state_dict(), foreign)
@@ -160,7 +160,7 @@ def test_import_prepare_and_sample(invcomp: Invcomp, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["stylegan2", "stylegan3", "rosinality", "dcgan", "biggan"])
 def test_every_kind_goes_the_whole_way(kind: str, invcomp: Invcomp, tmp_path: Path) -> None:
     """Import, prepare, sample, compress, decompress: the same verbs for every network."""
-    from ..generators.importers.hostile import KINDS
+    from ..importers.hostile import KINDS
 
     foreign, ours, ready = (tmp_path / name for name in ("foreign", "ours.ivm", "ready.ivm"))
     picture, coded, decoded = (tmp_path / name for name in ("p.png", "p.ivc", "d.png"))

@@ -21,7 +21,7 @@ from invcomp.evaluation.codecs import (
     smallest_reaching,
 )
 from invcomp.evaluation.metrics import Metrics
-from invcomp.generators.hub import pretrained_path
+from invcomp.model_zoo.catalogue import pretrained_path
 
 SIZES = (48, 96, 192)
 

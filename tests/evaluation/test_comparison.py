@@ -17,14 +17,14 @@ from invcomp.errors import OptionError
 from invcomp.evaluation.codecs import available_codecs
 from invcomp.evaluation.comparison import MOST_PSNR, Comparison, Subject
 from invcomp.evaluation.curves import COMPARED, OURS, QUALITIES
-from invcomp.evaluation.kid import Kid, features_here
 from invcomp.evaluation.metrics import Metrics, bytes_of, tensor_of
 from invcomp.evaluation.plan import Plan
-from invcomp.frame import from_picture
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SearchOptions
 from invcomp.perception.identity import Face
+from invcomp.perception.kid import Kid, features_here
+from invcomp.preprocessing.frame import from_picture
 
 SEARCH = SearchOptions(steps=6, starts=1)
 PLAN = Plan(("webp",), (34, 82), (1.0, 0.5), ("lpips_alex", "psnr"), SEARCH)

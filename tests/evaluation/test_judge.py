@@ -9,7 +9,7 @@ from PIL import Image
 from invcomp.errors import ImageError, OptionError
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
-from invcomp.generators.hub import pretrained_path
+from invcomp.model_zoo.catalogue import pretrained_path
 
 # A judge of colours: its descriptor is the mean colour of the frame.
 COLOURS = """

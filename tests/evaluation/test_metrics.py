@@ -8,8 +8,8 @@ from PIL import Image
 
 from invcomp.errors import MissingBundleError, OptionError
 from invcomp.evaluation.metrics import NAMES, Metrics
-from invcomp.generators.hub import pretrained_path
-from invcomp.latents.lpips_network import Network, load_lpips
+from invcomp.model_zoo.catalogue import pretrained_path
+from invcomp.perception.lpips_network import Network, load_lpips
 
 NO_VGG = ("lpips_alex", "ms_ssim", "psnr")
 

@@ -9,14 +9,14 @@ import torch
 
 from invcomp.errors import BundleError
 from invcomp.generators.base import normal, reduce_picture
-from invcomp.generators.hub import KNOWN_MODELS
-from invcomp.generators.importers.openvino_ir import read_random_face
 from invcomp.generators.mobile_stylegan import MobileStyleGAN, inverse_haar
+from invcomp.importers.openvino_ir import read_random_face
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
 
 
 @pytest.fixture(scope="session")
 def face_wheel(pypi: Path) -> Path:
-    from invcomp.generators.download import fetch
+    from invcomp.model_zoo.download import fetch
 
     return fetch(KNOWN_MODELS["faces-1024"].weights)
 

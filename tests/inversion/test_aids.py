@@ -9,11 +9,11 @@ import torch
 from invcomp.bundle import read_bundle, read_metadata
 from invcomp.errors import BundleError
 from invcomp.generators.base import normal
-from invcomp.generators.hub import KNOWN_MODELS
 from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.encoder import InversionEncoder, see
 from invcomp.inversion.shortcut import Shortcut
-from invcomp.latents.features import PerceptualFeatures
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+from invcomp.perception.features import PerceptualFeatures
 
 from ..tiny import COORDINATES, tiny_bundle
 

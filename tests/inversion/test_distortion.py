@@ -12,7 +12,7 @@ from pytorch_msssim import ms_ssim
 from invcomp.generators import StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.inversion.distortion import Distortion, Target, similarity
-from invcomp.latents.features import PerceptualFeatures
+from invcomp.perception.features import PerceptualFeatures
 
 from ..tiny import tiny_bundle
 

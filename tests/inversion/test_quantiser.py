@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from invcomp.bitstream import IvcFile, decode
+from invcomp.entropy.density import step_of
 from invcomp.generators.base import normal
 from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
-from invcomp.latents.rate import step_of
 
 from ..tiny import CLASSES, tiny_bundle, tiny_conditional_bundle
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from invcomp.bitstream import IvcFile, decode
+from invcomp.entropy.density import PriorScales, PriorShape, step_of
 from invcomp.errors import GoalError
 from invcomp.generators.base import normal
 from invcomp.inversion.descent import Descent
@@ -15,8 +16,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
 from invcomp.inversion.rate_control import RateControl
 from invcomp.inversion.search import Progress, ProgressCallback, Search
-from invcomp.latents.features import PerceptualFeatures
-from invcomp.latents.rate import PriorScales, PriorShape, step_of
+from invcomp.perception.features import PerceptualFeatures
 
 from ..tiny import tiny_bundle
 

@@ -6,13 +6,13 @@ import time
 import pytest
 import torch
 
+from invcomp.entropy.density import PriorScales, PriorShape, step_of
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
-from invcomp.latents.features import PerceptualFeatures
-from invcomp.latents.rate import PriorScales, PriorShape, step_of
+from invcomp.perception.features import PerceptualFeatures
 
 from ..tiny import tiny_bundle, tiny_conditional_bundle
 

@@ -9,7 +9,7 @@ from invcomp.generators.base import Generator, normal
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.distortion import CORRECT_EVERY, Distortion, Target
 from invcomp.inversion.shortcut import TRUNK, Shortcut
-from invcomp.latents.features import PerceptualFeatures
+from invcomp.perception.features import PerceptualFeatures
 
 
 def large(kind: str) -> Generator:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from invcomp.generators.hub import pretrained_path
+from invcomp.model_zoo.catalogue import pretrained_path
 from invcomp.perception.dlib_face import SIZE
 from invcomp.perception.identity import FFHQ_CHIP, load_dlib_face
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from invcomp.errors import BundleError
-from invcomp.frame import to_picture
 from invcomp.generators.base import normal, reduce_picture
-from invcomp.generators.hub import pretrained_path
+from invcomp.model_zoo.catalogue import pretrained_path
 from invcomp.perception import identity
 from invcomp.perception.identity import DESCRIPTOR_SIZE, Crop, Face, Identity, load_mobile_face
+from invcomp.preprocessing.frame import to_picture
 
 
 def portrait() -> torch.Tensor:

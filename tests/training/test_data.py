@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invcomp.errors import DatasetError, OptionError
-from invcomp.frame import fit, from_picture
+from invcomp.preprocessing.frame import fit, from_picture
 from invcomp.training import data
 from invcomp.training.data import Dataset, open_dataset
 

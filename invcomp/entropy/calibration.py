@@ -1,0 +1,104 @@
+"""Fits the prior of the coordinates to what real photographs were coded as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .density import PriorScales, PriorShape, step_of
+
+Coded = tuple[int, Tensor]  # a step index and the integers found at that step, int [K]
+
+SHAPES = [PriorShape(0.0, 1.0)] + [
+    PriorShape(weight, ratio) for weight in (0.01, 0.03, 0.1, 0.3) for ratio in (2.0, 3.0, 4.0)
+]
+SLOPES = tuple(range(-64, 289, 32))  # a quarter of a scale index down to one and an eighth up
+REACH = 48  # sixteenths of an octave that a scale may lie under or over its start
+
+
+def provisional_scales(deviations: Tensor) -> Tensor:
+    """Scale indices of Laplace densities with 1.5 times the prior's deviations, int16 [K].
+
+    Real photographs lie further out than prior samples; 1.5 only serves to code the first of them.
+    """
+    return (16 * (1.5 * deviations / 2**0.5).log2()).round().to(torch.int16)
+
+
+@dataclass(frozen=True)
+class FittedPrior:
+    """What codes a domain's photographs in the fewest bits.
+
+    Attributes:
+        scales: scale indices at step index 0, int16 [K].
+        slopes: in 256ths, int16 [K]; None: they are all 0.
+        shape: of all coordinates.
+    """
+
+    scales: NDArray[np.int16]
+    slopes: NDArray[np.int16] | None
+    shape: PriorShape
+
+
+def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
+    """The scales, their slopes and the shape that code these photographs in the fewest bits.
+
+    A finer step lets coordinates go further out, as bits weigh less in its search: that is what
+    the slopes are for. They are fitted where photographs were coded at different steps.
+
+    A coordinate's scale is fitted on a window of its neighbours in the order of weight, a quarter
+    of its index to either side: few photographs suffice, and no coordinate is fitted to one.
+
+    Args:
+        coded: photographs of the domain as they were coded.
+        start: scale indices to look around, int16 [K].
+    """
+    steps = {step_index for step_index, _ in coded}
+    pivot = round(sum(steps) / len(steps))  # where a slope changes nothing
+    slopes = torch.tensor(SLOPES if len(steps) > 1 else (0,))
+    offsets = torch.arange(-REACH, REACH + 1, 2)
+    tried = torch.cartesian_prod(offsets, slopes)  # [A, 2]
+    best: tuple[float, FittedPrior] | None = None
+    for shape in SHAPES:
+        bits = _bits(coded, start.long() - pivot * tried[:, 1:] // 256, shape, tried)  # [A, K]
+        chosen = torch.from_numpy(_window_sums(bits.numpy())).argmin(0)  # [K]
+        total = float(bits.gather(0, chosen[None]).sum())
+        if best is None or total < best[0]:
+            offset, slope = tried[chosen].unbind(1)
+            scales = (start + offset - pivot * slope // 256).to(torch.int16).numpy()
+            sloped = slope.to(torch.int16).numpy() if len(steps) > 1 else None
+            best = total, FittedPrior(scales, sloped, shape)
+    assert best is not None
+    return best[1]
+
+
+def _bits(coded: Sequence[Coded], start: Tensor, shape: PriorShape, tried: Tensor) -> Tensor:
+    """Bits of every coordinate over all photographs for every offset and slope, [A, K].
+
+    Args:
+        coded: the photographs.
+        start: scale indices at step index 0 without an offset, by slope, [A, K].
+        shape: of the prior.
+        tried: offsets and slopes, [A, 2].
+    """
+    total = torch.zeros(start.shape, dtype=torch.float64)
+    offsets, slopes = tried[:, :1], tried[:, 1:]
+    for step_index, integers in coded:
+        scales = PriorScales(start + offsets, slopes).at(step_index).double()
+        total += shape.bits(integers.double()[None], scales / step_of(step_index))
+    return total
+
+
+def _window_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over each column's window of neighbours, [A, K]."""
+    count = values.shape[1]
+    sums = np.concatenate([np.zeros((len(values), 1)), values.cumsum(1)], 1)
+    index = np.arange(count)
+    reach = 4 + index // 4
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, count)
+    result: NDArray[np.float64] = (sums[:, high] - sums[:, low]) / (high - low)
+    return result

@@ -1,0 +1,170 @@
+"""The integer frequency tables that both sides of the range coder share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BitstreamError, BundleError, OptionError
+
+PRECISION = 24  # bits; constriction's Categorical models have this precision
+TOTAL = 1 << PRECISION
+LARGEST_INTEGER = 2**31 - 1  # of a coordinate, either sign: it decodes to int32
+STEP_INDICES = 256
+MAX_SEGMENTS = 8  # an .ivc file has three bits for their number
+MAX_CLASSES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class PriorTables:
+    """The prior of every coordinate, as integers. A bundle holds one; both sides read it.
+
+    A coordinate with prior scale 2^(a/16), coded with step 2^(-s/16), has the ratio index a + s:
+    the log2 of scale over step in sixteenths of an octave. Row t of `frequencies` is the table
+    for ratio index `first_ratio + t * ratio_stride`; other ratios take the nearest row. Where a
+    finer step lets coordinates go further out, a itself rises with s, by a slope.
+
+    Args:
+        frequencies: `[T, 2M + 2]`, the frequencies of the integers -M..M and, last, of the
+            escape that announces an integer past M. Every entry >= 1, every row sums to 2^24.
+        first_ratio: ratio index of row 0.
+        ratio_stride: ratio indices from one row to the next, >= 1.
+        scales: `[K]`, the scale index a of every coordinate.
+        segment_ends: coordinate counts at which the segments end, increasing; the last is K.
+        classes: C, 1 to 65536: of a class-conditional generator. Where it is over 1, a file begins
+            with its class, all being equally likely.
+        slopes: `[K]`, by how many 256ths every a rises from one step index to the next; `scales`
+            then has the a of step index 0. None: they are all 0.
+
+    Raises:
+        BundleError: the parts do not fit together.
+    """
+
+    frequencies: NDArray[np.uint32]
+    first_ratio: int
+    ratio_stride: int
+    scales: NDArray[np.int16]
+    segment_ends: tuple[int, ...]
+    classes: int = 1
+    slopes: NDArray[np.int16] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.frequencies.shape
+        ends = self.segment_ends
+        if self.frequencies.dtype != np.uint32 or len(shape) != 2 or shape[0] < 1:
+            raise BundleError("prior tables: the frequencies are not a uint32 matrix")
+        if shape[1] < 2 or shape[1] % 2:
+            raise BundleError(f"prior tables: {shape[1]} columns, not two or a larger even number")
+        if self.frequencies.min() < 1 or (self.frequencies.sum(1, dtype=np.uint64) != TOTAL).any():
+            raise BundleError("prior tables: a row has a zero or does not sum to 2^24")
+        if self.ratio_stride < 1:
+            raise BundleError(f"prior tables: ratio stride {self.ratio_stride} is under 1")
+        if self.scales.dtype != np.int16 or self.scales.ndim != 1:
+            raise BundleError("prior tables: the scales are not an int16 vector")
+        if self.slopes is not None and (
+            self.slopes.dtype != np.int16 or self.slopes.shape != self.scales.shape
+        ):
+            raise BundleError("prior tables: the slopes are not as many int16 as the scales")
+        if not 1 <= len(ends) <= MAX_SEGMENTS or ends[-1] != len(self.scales):
+            raise BundleError(
+                f"prior tables: segment ends {ends} do not make 1 to {MAX_SEGMENTS} segments"
+                f" of {len(self.scales)} coordinates"
+            )
+        if any(end <= start for start, end in zip((0, *ends[:-1]), ends, strict=True)):
+            raise BundleError(f"prior tables: segment ends {ends} do not increase")
+        if not 1 <= self.classes <= MAX_CLASSES:
+            raise BundleError(f"prior tables: {self.classes} classes are not 1 to {MAX_CLASSES}")
+
+    @property
+    def largest(self) -> int:
+        """M, the largest integer with a frequency of its own; larger ones are escaped."""
+        return int(self.frequencies.shape[1]) // 2 - 1
+
+    @property
+    def segments(self) -> tuple[slice, ...]:
+        """The coordinates of every segment."""
+        return tuple(map(slice, (0, *self.segment_ends[:-1]), self.segment_ends))
+
+    def parts(self, count: int) -> tuple[slice, ...]:
+        """The coordinates of each of a file's segments: those above, or all of them in one.
+
+        Raises:
+            BitstreamError: a file of these tables has another number of segments.
+        """
+        if count == 1:
+            return (slice(0, len(self.scales)),)
+        if count != len(self.segments):
+            raise BitstreamError(f"altered: {count} segments, its bundle has {len(self.segments)}")
+        return self.segments
+
+    @property
+    def class_bits(self) -> float:
+        """Ideal code length of a class in bits; 0 where there is one only."""
+        return float(PRECISION - np.log2(TOTAL // self.classes))
+
+    def scales_at(self, step_index: int) -> NDArray[np.int64]:
+        """Scale index a of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+
+        Raises:
+            OptionError: the step index is not in 0..255.
+        """
+        if not 0 <= step_index < STEP_INDICES:
+            raise OptionError(f"step index {step_index} is not in 0..{STEP_INDICES - 1}")
+        scales = self.scales.astype(np.int64)
+        if self.slopes is None:
+            return scales
+        return scales + self.slopes.astype(np.int64) * step_index // 256
+
+    def rows(self, step_index: int) -> NDArray[np.int64]:
+        """Table row of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+
+        Raises:
+            OptionError: the step index is not in 0..255.
+        """
+        ratio = self.scales_at(step_index) + step_index - self.first_ratio
+        nearest = (ratio + self.ratio_stride // 2) // self.ratio_stride
+        return np.clip(nearest, 0, len(self.frequencies) - 1)
+
+    def code_length(
+        self, integers: NDArray[np.integer[Any]], step_index: int
+    ) -> NDArray[np.float64]:
+        """Ideal code length of every integer in bits, `[K]`, its escape code included.
+
+        Args:
+            integers: `[K]`, the quantised coordinates.
+            step_index: in 0..255.
+        """
+        values = integers.astype(np.int64)
+        magnitude = np.abs(values)
+        escaped = magnitude > self.largest
+        columns = np.where(escaped, -1, values + self.largest)
+        bits = PRECISION - np.log2(self.frequencies[self.rows(step_index), columns])
+        suffix = np.frexp(np.maximum(magnitude - self.largest, 1))[1] - 1
+        return np.asarray(bits + escaped * (2 * suffix + 2), dtype=np.float64)
+
+
+def frequencies_from_probabilities(probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """Round every row of probabilities to integers >= 1 that sum to exactly 2^24.
+
+    Every symbol gets 1, the rest is shared in proportion, and what rounding down leaves goes to
+    the largest remainders (ties to the lower column).
+
+    Args:
+        probabilities: `[T, n]`, finite and >= 0; a row need not sum to 1.
+
+    Returns:
+        `[T, n]` frequencies.
+
+    Raises:
+        ValueError: a row is negative somewhere, not finite, or all zero.
+    """
+    total = probabilities.sum(1, keepdims=True)
+    if (probabilities < 0).any() or not np.isfinite(total).all() or (total <= 0).any():
+        raise ValueError("probabilities must be finite, >= 0 and not all zero in a row")
+    columns = probabilities.shape[1]
+    share = probabilities / total * (TOTAL - columns)
+    frequencies = np.floor(share).astype(np.int64)
+    missing = TOTAL - columns - frequencies.sum(1, keepdims=True)
+    rank = np.argsort(np.argsort(frequencies - share, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray(frequencies + (rank < missing) + 1, dtype=np.uint32)

@@ -1,0 +1,115 @@
+"""Kernel distance between sets of pictures (KID, Binkowski et al. 2018, arXiv:1801.01401).
+
+The estimator is torchmetrics'. Its usual features are those of an Inception network, whose weights
+torch-fidelity fetches from GitHub; where that cannot be had, the features are those of the AlexNet
+that ships for LPIPS. Figures of different features must not be compared: `Kid.features` names them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from ..generators.base import reduce_picture
+from .features import RESOLUTION
+from .lpips_network import load_lpips
+
+SUBSETS = 50
+SUBSET_SIZE = 500
+LEAST = 64  # pixels: smaller pictures are enlarged, AlexNet's strides leave nothing of them
+
+
+class AlexNetFeatures(nn.Module):
+    """Mean and deviation over the picture of the five feature maps of LPIPS's AlexNet, [N, 2304].
+
+    Larger pictures are seen at 256 px, as LPIPS is: at 1024 px AlexNet sees texture only.
+    Feature vectors have unit length at each place, as in LPIPS, and the whole is scaled so that
+    |x|^2 / d = 1: what the kernel (x.y / d + 1)^3 expects. `num_features` is read by torchmetrics.
+    """
+
+    channels = (64, 192, 384, 256, 256)
+    num_features = 2 * sum(channels)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_lpips("alex")
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W], uint8."""
+        x = reduce_picture(pictures.float() / 127.5 - 1, RESOLUTION)
+        if x.shape[-1] < LEAST:
+            x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
+        network: Any = self.network
+        maps = [F.normalize(each, eps=1e-8) for each in network.net(network.scaling_layer(x))]
+        parts = [part for each in maps for part in (each.mean([2, 3]), _deviation(each))]
+        features: Tensor = torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5
+        return features
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """Deviation over the picture: [N, C, H, W] to [N, C]."""
+    return x.var([2, 3], unbiased=False).sqrt()
+
+
+class Kid:
+    """KID of generated pictures against one set of real ones, whose features are taken once.
+
+    Args:
+        real: batches of pictures [N, 3, H, W], uint8.
+        device: where the network runs.
+
+    Attributes:
+        features: which network gave the features, "inception" or "lpips-alex".
+    """
+
+    def __init__(self, real: Iterable[Tensor], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.features = features_here()
+        feature = 2048 if self.features == "inception" else AlexNetFeatures()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchmetrics', on the memory that features take
+            self._metric = KernelInceptionDistance(
+                feature,
+                subsets=SUBSETS,
+                subset_size=SUBSET_SIZE,
+                reset_real_features=False,
+                sync_on_compute=False,  # the main process of a training asks alone
+            ).to(self.device)
+        self._real = 0
+        for batch in real:
+            self._metric.update(batch.to(self.device), real=True)
+            self._real += len(batch)
+
+    @torch.no_grad()
+    def __call__(self, fake: Iterable[Tensor]) -> float:
+        """KID of batches of generated pictures, uint8; at least two pictures on each side."""
+        self._metric.reset()
+        count = 0
+        for batch in fake:
+            self._metric.update(batch.to(self.device), real=False)
+            count += len(batch)
+        self._metric.subset_size = min(SUBSET_SIZE, count, self._real)
+        with torch.random.fork_rng(devices=[]):  # the same subsets each time
+            torch.manual_seed(0)
+            return float(self._metric.compute()[0])
+
+
+def features_here() -> str:
+    """Which network gives the features on this machine, "inception" or "lpips-alex"."""
+    return "inception" if _inception_weights() else "lpips-alex"
+
+
+def _inception_weights() -> bool:
+    """Whether torch-fidelity and its weights are here; nothing is fetched behind one's back."""
+    if importlib.util.find_spec("torch_fidelity") is None:
+        return False
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    return any(folder.glob("weights-inception-2015-12-05-*.pth"))

@@ -1,0 +1,117 @@
+"""How a photograph is fitted to the generator's frame, and a picture handed back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import ImageError
+
+LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
+
+
+def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
+    """A photograph in the generator's frame: its largest centred square, resized to the frame.
+
+    Args:
+        image: a PIL image (EXIF orientation is applied, transparency becomes white), uint8
+            [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or of floats in [0, 1].
+        resolution: of the generator in pixels.
+
+    Returns:
+        [1, 3, R, R] in [-1, 1], and the square's own size (width, height) where it is not R.
+
+    Raises:
+        ImageError: not a picture of that kind, or one that cannot be read to its end.
+    """
+    picture = to_pil(image)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    picture = picture.crop((left, top, left + side, top + side))
+    if side != resolution:
+        picture = picture.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return to_picture(picture), None if side == resolution else (side, side)
+
+
+def to_pil(image: Any) -> Image.Image:
+    """An upright RGB PIL image of anything that `fit` takes.
+
+    Raises:
+        ImageError: not a picture of that kind, or one that cannot be read to its end, or so large
+            that its file could not be decompressed.
+    """
+    if isinstance(image, Image.Image):
+        picture = _upright_rgb(image)
+    else:
+        picture = Image.fromarray(_array_of(image))
+    _check_size((min(picture.size),) * 2)
+    return picture
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):  # convert() would clip it to white
+            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the picture cannot be read: {error}") from error
+
+
+def _array_of(image: Any) -> Any:
+    """An array as it is, or a tensor [3, H, W] or [1, 3, H, W], to uint8 [H, W, 3]."""
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise ImageError(f"{kind} is no picture: PIL image, array or tensor is needed")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(f"array {image.shape} of {image.dtype}: uint8 [H, W, 3] is needed")
+    return image
+
+
+def _from_tensor(tensor: Tensor) -> Any:
+    tensor = tensor.detach().cpu()
+    if tensor.ndim == 4 and len(tensor) == 1:
+        tensor = tensor[0]
+    if tensor.ndim != 3 or len(tensor) != 3:
+        raise ImageError(f"tensor {tuple(tensor.shape)}: [3, H, W] or [1, 3, H, W] is needed")
+    if tensor.is_floating_point():
+        if not bool(((tensor >= 0) & (tensor <= 1)).all()):
+            raise ImageError("a float tensor must lie in [0, 1]")
+        tensor = (tensor * 255).round().to(torch.uint8)
+    return tensor.permute(1, 2, 0).contiguous().numpy()
+
+
+def to_picture(image: Image.Image) -> Tensor:
+    """An RGB PIL image as a tensor [1, 3, H, W] in [-1, 1]."""
+    array = np.array(image, dtype=np.float32)
+    return torch.from_numpy(array).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def from_picture(picture: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
+    """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+
+    Raises:
+        ImageError: a size past Pillow's limit, `Image.MAX_IMAGE_PIXELS`: a file may claim any.
+    """
+    if size:
+        _check_size(size)
+    values = ((picture[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+    return image.resize(size, Image.Resampling.LANCZOS) if size else image
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    """Refuses what no file names, or Pillow would not hold."""
+    limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
+    if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:
+        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .device import default_modes
+from .distilled.aids import SearchAids
 from .entropy.density import PriorShape
 from .entropy.tables import PriorTables
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
@@ -35,12 +36,11 @@ from .generators.weights import (
     load_generator,
     tensors_of,
 )
-from .inversion.aids import SearchAids
-from .inversion.quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 from .latents.coordinates import Coordinates
 from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
 from .model_zoo.download import ByteProgress, cache_directory
 from .perception.identity import Face
+from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"

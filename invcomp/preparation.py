@@ -27,12 +27,12 @@ from .errors import BitstreamError, BundleError, ImageError, MissingBundleError,
 from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
-from .inversion.quality import DEFAULT_STEP, fit_steps, quality_of_step
 from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
 from .preprocessing.frame import to_pil
+from .quality import DEFAULT_STEP, fit_steps, quality_of_step
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints

@@ -27,9 +27,9 @@ from invcomp.bundle import Settings, load_bundle, read_metadata
 from invcomp.cli.pictures import readable_suffixes
 from invcomp.files import atomic_write
 from invcomp.inversion.options import SearchOptions
-from invcomp.inversion.quality import QUALITIES, lpips_of
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.preparation import code_photographs, with_qualities
+from invcomp.quality import QUALITIES, lpips_of
 
 
 def find_photographs(source: Path, output: Path, first: int | None) -> list[Path]:

@@ -24,14 +24,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from invcomp.bundle import Bundle, read_bundle
+from invcomp.distilled.aids import SearchAids
+from invcomp.distilled.encoder import InversionEncoder, see
 from invcomp.entropy.calibration import FittedPrior
 from invcomp.entropy.tables import PriorTables
 from invcomp.generators.base import reduce_picture
 from invcomp.generators.mobile_proxy import MobileProxy, styles_of
 from invcomp.generators.mobile_stylegan import MobileStyleGAN
 from invcomp.generators.weights import round_to_half
-from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import InversionEncoder, see
 from invcomp.latents.coordinates import Coordinates
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.features import RESOLUTION, PerceptualFeatures

@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from invcomp.bundle import load_bundle
-from invcomp.inversion.aids import SearchAids
+from invcomp.distilled.aids import SearchAids
+from invcomp.training.distillation import train_aids
 from invcomp.training.proxy import distill
-from invcomp.training.students import train_aids
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 PROXY = "faces-128"

@@ -22,7 +22,7 @@ import numpy as np
 from prepare_faces import PRETRAINED, calibration_portraits
 
 from invcomp.bundle import Bundle, Original, load_bundle
-from invcomp.inversion.aids import SearchAids
+from invcomp.distilled.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
 from invcomp.preparation import (
     CodedPhotograph,

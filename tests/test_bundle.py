@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from invcomp.bundle import Settings, find_bundle, load_bundle, read_bundle, read_metadata
 from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
-from invcomp.inversion.quality import LINEAR_STEPS
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
+from invcomp.quality import LINEAR_STEPS
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 

@@ -1,8 +1,10 @@
 """`import invcomp`: what it offers, and that it costs nothing until asked."""
 
+import ast
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,50 @@ def test_the_decoder_loads_nothing_that_looks_at_pictures() -> None:
     script = "import sys, invcomp.decoder; print({'lpips', 'torchvision'} & {*sys.modules})"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert output.stdout == "set()\n", output.stderr
+
+
+ROOMS = [  # each imports from those above it, and none from those below
+    ["errors"],
+    ["files", "device", "entropy", "preprocessing"],
+    ["generators", "bitstream", "quality"],
+    ["importers", "latents"],
+    ["model_zoo"],
+    ["perception"],
+    ["distilled"],
+    ["bundle", "inversion"],
+    ["decoder"],
+    ["encoder"],
+    ["codec"],
+    ["preparation", "evaluation", "pil"],
+    ["training"],
+    ["cli"],
+]
+
+
+def _imports_of(path: Path, package: Path) -> set[str]:
+    """The rooms that a module imports from, its own among them."""
+    here = path.relative_to(package.parent).with_suffix("").parts[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = [*here[: len(here) - node.level + 1], *(node.module or "").split(".")]
+            names = [alias.name for alias in node.names]
+            found |= {target[1]} if target[1:] != [""] else set(names)
+    return found
+
+
+def test_imports_run_one_way() -> None:
+    package = Path(invcomp.__file__).parent
+    heights = {name: height for height, rooms in enumerate(ROOMS) for name in rooms}
+    seen = set()
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).with_suffix("").parts[0]
+        if room.startswith("__"):
+            continue
+        seen.add(room)
+        for other in _imports_of(path, package) - {room, "__version__", "InvcompError"}:
+            assert heights[other] < heights[room], f"{path.relative_to(package)} imports {other}"
+    assert seen == set(heights)
 
 
 def test_everything_that_is_offered_is_there() -> None:

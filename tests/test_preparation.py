@@ -17,7 +17,6 @@ from invcomp.generators.base import Generator, normal
 from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.importers.biggan import Config, from_state
 from invcomp.inversion.options import SearchOptions
-from invcomp.inversion.quality import LINEAR_STEPS, fit_steps
 from invcomp.preparation import (
     CodedPhotograph,
     PrepareOptions,
@@ -29,6 +28,7 @@ from invcomp.preparation import (
     with_qualities,
 )
 from invcomp.preprocessing.frame import from_picture
+from invcomp.quality import LINEAR_STEPS, fit_steps
 
 from .generators.biggan_state import LAYERS, published_state
 from .tiny import tiny_bundle, tiny_conditional_generator

@@ -92,8 +92,8 @@ def prepare(
 
         raise OutputError(reason)
     from ..bundle import load_bundle, open_generator
+    from ..distilled.aids import SearchAids
     from ..errors import OptionError
-    from ..inversion.aids import SearchAids
     from ..perception.identity import Face
     from ..preparation import (
         PrepareOptions,
@@ -137,7 +137,7 @@ def prepare(
             bundle = make_bundle(opened, output, options, photographs, progress, device, compiled)
         folder = output.with_name(output.name + ".pairs")
         if encoder:
-            from ..training.students import train_aids
+            from ..training.distillation import train_aids
 
             bundle, quality = train_aids(bundle, folder, pairs, device, compiled, progress)
             for name, value in quality.items():

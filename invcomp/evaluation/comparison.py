@@ -16,10 +16,10 @@ from PIL import Image
 from ..codec import Codec
 from ..errors import OptionError
 from ..files import atomic_write
-from ..inversion.quantiser import FINEST
 from ..inversion.search import Progress
 from ..perception.kid import Kid, features_here
 from ..preprocessing.frame import fit, from_picture
+from ..quality import FINEST
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
 from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..distilled.surrogate import Shortcut
 from ..generators.base import Generator
 from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
-from .shortcut import Shortcut
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
 WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor

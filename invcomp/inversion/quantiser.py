@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..bitstream import encode
 from ..entropy.density import step_of
 from ..entropy.tables import PriorTables
+from ..quality import FINEST
 
-FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
 OVERHEAD = 0.03  # of a file: what its being in segments may cost
 FILL = 0.93  # of the bytes that a file may take shall be used
 

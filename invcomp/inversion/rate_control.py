@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import GoalError
+from ..quality import FINEST
 from .descent import Descent
 from .options import SearchOptions
-from .quantiser import FILL, FINEST, Place, Quantiser
+from .quantiser import FILL, Place, Quantiser
 from .search import Progress, ProgressCallback, Search
 
 OVER = 1.02  # the search aims at so much of the limit: what is too much is trimmed off its end

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..distilled.encoder import InversionEncoder, see
 from ..entropy.density import PriorScales, PriorShape
 from ..errors import OptionError
 from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
 from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
-from .encoder import InversionEncoder, see
 from .options import MEANS, QUICKER, SCREENING_COST, SearchOptions, rounds
 
 

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from ..bundle import Bundle, Original
 from ..device import choose_device
+from ..distilled.aids import SearchAids
 from ..errors import OptionError
 from ..generators.base import Generator, reduce_picture
 from ..generators.mobile_proxy import MobileProxy
 from ..generators.mobile_stylegan import MobileStyleGAN
 from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
-from ..inversion.aids import SearchAids
 from ..latents.coordinates import Coordinates
 from ..perception.features import RESOLUTION
+from .distillation import FitOptions, PictureLessons, Place, fit
 from .pairs import Pairs, Progress, make_pairs
-from .students import FitOptions, PictureLessons, Place, fit
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
 FROM_NOTHING = FitOptions(steps=3600, batch=16, learning_rate=3e-3)

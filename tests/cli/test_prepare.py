@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from invcomp.bundle import read_bundle
 from invcomp.cli.main import INTERRUPTED
-from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import InversionEncoder
+from invcomp.distilled.aids import SearchAids
+from invcomp.distilled.encoder import InversionEncoder
 from invcomp.perception.identity import Face
-from invcomp.training.students import FitOptions
+from invcomp.training.distillation import FitOptions
 
 from ..tiny import tiny_bundle
 from .conftest import FAST, Invcomp
@@ -99,7 +99,7 @@ def test_an_encoder_is_added_and_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = FitOptions(steps=3, batch=4, learning_rate=1e-3)
-    monkeypatch.setattr("invcomp.training.students.ENCODER", short)
+    monkeypatch.setattr("invcomp.training.distillation.ENCODER", short)
     new, kept = tmp_path / "new.ivm", tmp_path / "kept.ivm"
     outcome = invcomp("prepare", tiny_model, "-o", new, *SMALL, "--encoder", "--pairs", "30")
     assert outcome.code == 0, outcome.err
@@ -121,7 +121,7 @@ def test_killed_while_its_encoder_learns_it_goes_on(
     invcomp: Invcomp, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = FitOptions(steps=3, batch=4, learning_rate=1e-3)
-    monkeypatch.setattr("invcomp.training.students.ENCODER", short)
+    monkeypatch.setattr("invcomp.training.distillation.ENCODER", short)
     arguments = ("prepare", tiny_model, *SMALL, "--encoder", "--pairs", "30", "-o")
     whole, output = tmp_path / "a" / "new.ivm", tmp_path / "b" / "new.ivm"
     assert invcomp(*arguments, whole).code == 0
@@ -130,7 +130,7 @@ def test_killed_while_its_encoder_learns_it_goes_on(
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr("invcomp.training.students.train_encoder", stop)
+        patched.setattr("invcomp.training.distillation.train_encoder", stop)
         assert invcomp(*arguments, output).code == INTERRUPTED
     assert not output.exists()
     assert (tmp_path / "b" / "new.ivm.draws").is_file()

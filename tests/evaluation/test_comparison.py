@@ -13,14 +13,14 @@ from PIL import Image
 from invcomp.bitstream import IvcFile
 from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
+from invcomp.distilled.aids import SearchAids
+from invcomp.distilled.encoder import InversionEncoder
 from invcomp.errors import OptionError
 from invcomp.evaluation.codecs import available_codecs
 from invcomp.evaluation.comparison import MOST_PSNR, Comparison, Subject
 from invcomp.evaluation.curves import COMPARED, OURS, QUALITIES
 from invcomp.evaluation.metrics import Metrics, bytes_of, tensor_of
 from invcomp.evaluation.plan import Plan
-from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SearchOptions
 from invcomp.perception.identity import Face
 from invcomp.perception.kid import Kid, features_here

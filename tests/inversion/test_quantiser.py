@@ -6,7 +6,8 @@ import pytest
 from invcomp.bitstream import IvcFile, decode
 from invcomp.entropy.density import step_of
 from invcomp.generators.base import normal
-from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
+from invcomp.inversion.quantiser import FILL, Place, Quantiser
+from invcomp.quality import FINEST
 
 from ..tiny import CLASSES, tiny_bundle, tiny_conditional_bundle
 

@@ -13,10 +13,11 @@ from invcomp.generators.base import normal
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SearchOptions
-from invcomp.inversion.quantiser import FILL, FINEST, Place, Quantiser
+from invcomp.inversion.quantiser import FILL, Place, Quantiser
 from invcomp.inversion.rate_control import RateControl
 from invcomp.inversion.search import Progress, ProgressCallback, Search
 from invcomp.perception.features import PerceptualFeatures
+from invcomp.quality import FINEST
 
 from ..tiny import tiny_bundle
 

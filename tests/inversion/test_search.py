@@ -6,10 +6,10 @@ import time
 import pytest
 import torch
 
+from invcomp.distilled.encoder import InversionEncoder
 from invcomp.entropy.density import PriorScales, PriorShape, step_of
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
-from invcomp.inversion.encoder import InversionEncoder
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.search import Progress, Search
 from invcomp.perception.features import PerceptualFeatures

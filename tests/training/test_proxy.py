@@ -14,6 +14,7 @@ from invcomp.generators.base import normal, reduce_picture
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
+from invcomp.training.distillation import Place
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (
     DRAWN,
@@ -24,7 +25,6 @@ from invcomp.training.proxy import (
     proxy_coordinates,
     train_proxy,
 )
-from invcomp.training.students import Place
 
 
 def test_the_first_drawing_is_the_best_linear_one(bundle: Bundle, pairs: Pairs) -> None:

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from ..bundle import Bundle
 from ..device import choose_device, has_fast_bfloat16
+from ..distilled.aids import SearchAids
+from ..distilled.encoder import LEADING, InversionEncoder, see
+from ..distilled.surrogate import Shortcut
 from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_picture
-from ..inversion.aids import SearchAids
-from ..inversion.encoder import LEADING, InversionEncoder, see
-from ..inversion.shortcut import Shortcut
 from ..perception.features import RESOLUTION, PerceptualFeatures
 from .pairs import Pairs, Progress, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without

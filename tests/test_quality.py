@@ -5,8 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invcomp.inversion.quality import (
+from invcomp.quality import (
     DEFAULT_STEP,
+    FINEST,
     HALVING,
     LINEAR_STEPS,
     QUALITIES,
@@ -17,7 +18,6 @@ from invcomp.inversion.quality import (
     quality_of_step,
     step_of_quality,
 )
-from invcomp.inversion.quantiser import FINEST
 
 measurements = st.dictionaries(st.integers(0, FINEST), st.floats(0, 1), min_size=1, max_size=8)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import BundleError
 from ..files import atomic_write
 from .encoder import InversionEncoder
-from .shortcut import Shortcut
+from .surrogate import Shortcut
 
 FORMAT = "invcomp search aids 1"
 KINDS: dict[str, type[InversionEncoder] | type[Shortcut]] = {

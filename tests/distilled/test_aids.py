@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from invcomp.bundle import read_bundle, read_metadata
+from invcomp.distilled.aids import SearchAids
+from invcomp.distilled.encoder import InversionEncoder, see
+from invcomp.distilled.surrogate import Shortcut
 from invcomp.errors import BundleError
 from invcomp.generators.base import normal
-from invcomp.inversion.aids import SearchAids
-from invcomp.inversion.encoder import InversionEncoder, see
-from invcomp.inversion.shortcut import Shortcut
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.features import PerceptualFeatures
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from invcomp.distilled.surrogate import TRUNK, Shortcut
 from invcomp.errors import OptionError
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import Generator, normal
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.distortion import CORRECT_EVERY, Distortion, Target
-from invcomp.inversion.shortcut import TRUNK, Shortcut
 from invcomp.perception.features import PerceptualFeatures
 
 

@@ -10,17 +10,17 @@ from torch import nn
 
 from invcomp.bundle import Bundle
 from invcomp.codec import Codec
+from invcomp.distilled.aids import SearchAids
 from invcomp.errors import BundleError, OptionError
 from invcomp.generators.base import normal
-from invcomp.inversion.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
-from invcomp.training.pairs import Pairs, make_pairs
-from invcomp.training.students import (
+from invcomp.training.distillation import (
     FitOptions,
     Place,
     fit,
     train_encoder,
 )
+from invcomp.training.pairs import Pairs, make_pairs
 
 
 def test_a_pair_is_coordinates_and_their_picture(bundle: Bundle, pairs: Pairs) -> None:
@@ -85,7 +85,7 @@ def linear(options: FitOptions, place: Place) -> torch.Tensor:
 def test_a_stopped_student_goes_on_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invcomp.training.students.SAVE_EVERY", 10)
+    monkeypatch.setattr("invcomp.training.distillation.SAVE_EVERY", 10)
     options = FitOptions(steps=60, batch=8, learning_rate=0.01)
     whole = linear(options, Place(tmp_path / "a", "cpu"))
 

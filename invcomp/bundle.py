@@ -412,7 +412,7 @@ def _read_tables(tensors: dict[str, Tensor], classes: int) -> PriorTables:
         first_ratio,
         ratio_stride,
         tensors["tables.scales"].numpy(),
-        tuple(segment_ends),
         classes,
         tensors["tables.slopes"].numpy() if "tables.slopes" in tensors else None,
+        tuple(segment_ends),
     )

@@ -81,17 +81,12 @@ class Codec:
         """A file of this bundle held against a picture; see `Encoder.measure`."""
         return self.encoder.measure(image, data)
 
-    def decompress(
-        self, data: bytes, segments: int | None = None, first_bytes: int | None = None
-    ) -> Image.Image:
+    def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
         """The picture of an .ivc file's bytes; see `Decoder.decompress`."""
-        return self.decoder.decompress(data, segments, first_bytes)
+        return self.decoder.decompress(data, first_bytes)
 
     def decompress_batch(
-        self,
-        files: Sequence[bytes],
-        segments: int | None = None,
-        first_bytes: int | None = None,
+        self, files: Sequence[bytes], first_bytes: int | None = None
     ) -> list[Image.Image]:
         """Several files in one pass of the generator; see `Decoder.decompress`."""
-        return self.decoder.decompress_batch(files, segments, first_bytes)
+        return self.decoder.decompress_batch(files, first_bytes)

@@ -69,34 +69,27 @@ class Decoder:
         pictures = (512 if self.device.type == "cpu" else 2048) ** 2
         return int(min(max(pictures // self.bundle.resolution**2, 1), 64))
 
-    def decompress(
-        self, data: bytes, segments: int | None = None, first_bytes: int | None = None
-    ) -> Image.Image:
+    def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
         """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
 
         Args:
             data: the file.
-            segments: how many of its segments to use, from the first: a coarser picture.
             first_bytes: use only so many bytes. The data may then be the mere beginning of a file,
                 which no checksum verifies.
 
         Raises:
             BitstreamError: not an .ivc file, truncated, or altered.
-            OptionError: there are not so many segments.
             VersionError: of a newer version.
             MissingBundleError: made with another bundle.
         """
-        return self.decompress_batch([data], segments, first_bytes)[0]
+        return self.decompress_batch([data], first_bytes)[0]
 
     def decompress_batch(
-        self,
-        files: Sequence[bytes],
-        segments: int | None = None,
-        first_bytes: int | None = None,
+        self, files: Sequence[bytes], first_bytes: int | None = None
     ) -> list[Image.Image]:
         """Several files in one pass of the generator; see `decompress`."""
         unpacked = [self.unpack(data, first_bytes) for data in files]
-        pictures = self.pictures(unpacked, segments)
+        pictures = self.pictures(unpacked)
         return [
             from_picture(picture[None], file.original_size)
             for picture, file in zip(pictures, unpacked, strict=True)
@@ -112,9 +105,9 @@ class Decoder:
             )
         return file
 
-    def pictures(self, files: Sequence[IvcFile], segments: int | None = None) -> Tensor:
+    def pictures(self, files: Sequence[IvcFile]) -> Tensor:
         """Decoded pictures in the generator's frame, [N, 3, R, R] in [-1, 1] but for overshoot."""
-        decoded = [decode(file, self.tables, segments) for file in files]
+        decoded = [decode(file, self.tables) for file in files]
         steps = [np.float32(step_of(file.step_index)) for file in files]
         coordinates = np.stack(
             [found.integers * step for found, step in zip(decoded, steps, strict=True)]

@@ -174,10 +174,8 @@ def _draws_beside(output: Path) -> Path:
 
 
 def tables_of(prior: FittedPrior, classes: int) -> PriorTables:
-    """Tables whose segments but the last are small enough for a length of one byte in a file."""
-    count = len(prior.scales)
-    ends = (*(end for end in (32, 160) if end < count), count)
-    return make_tables(prior.scales, prior.shape, ends, classes, prior.slopes)
+    """The integer tables of a fitted prior."""
+    return make_tables(prior.scales, prior.shape, classes, prior.slopes)
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:

@@ -68,7 +68,7 @@ def bench_ours(
         "portrait": path.stem,
         "label": label,
         "bytes": len(encoded.data),
-        "payload": sum(map(len, file.segments)),
+        "payload": sum(map(len, file.payloads)),
         "ideal": float(codec.bundle.tables.code_length(integers, file.step_index).sum() / 8),
         "encode_seconds": encoded.seconds,
         "decode_seconds": decode_seconds,

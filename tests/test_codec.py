@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from invcomp.bitstream import IvcFile, decode, encode
+from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.device import has_fast_bfloat16
@@ -29,6 +29,7 @@ from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_picture
 
+from .bitstream import version1
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
 SHORT = SearchOptions(steps=20)
@@ -138,34 +139,24 @@ def test_symbols_do_not_depend_on_precision_or_threads(
         torch.set_num_threads(threads)
 
 
-def in_segments(codec: Codec, data: bytes) -> bytes:
-    """The file in the bundle's segments, though it is small."""
-    file = IvcFile.unpack(data)
-    return encode(
-        decode(file, codec.bundle.tables).integers,
-        file.step_index,
-        codec.bundle.tables,
-        codec.decoder.fingerprint,
-    )
-
-
-def test_a_small_file_is_in_one_segment(codec: Codec, photograph: Image.Image) -> None:
+def test_a_file_of_version_1_decodes_to_the_same_image(
+    codec: Codec, photograph: Image.Image
+) -> None:
     data = codec.compress(photograph, search=SHORT)
-    several = in_segments(codec, data)
-    assert len(IvcFile.unpack(data).segments) == 1
-    assert len(IvcFile.unpack(several).segments) == 3
-    assert len(data) < len(several)
-    assert np.array_equal(np.array(codec.decompress(data)), np.array(codec.decompress(several)))
+    integers, _ = decode(IvcFile.unpack(data), codec.bundle.tables)
+    old = version1.pack(integers, data[7], codec.bundle.tables, codec.decoder.fingerprint)
+    assert len(IvcFile.unpack(old).payloads) == 3
+    assert np.array_equal(np.array(codec.decompress(data)), np.array(codec.decompress(old)))
 
 
-def test_segments_refine_the_picture(codec: Codec, photograph: Image.Image) -> None:
-    data = in_segments(codec, codec.compress(photograph, search=SearchOptions(steps=60)))
+def test_more_bytes_refine_the_image(codec: Codec, photograph: Image.Image) -> None:
+    data = codec.compress(photograph, search=SearchOptions(steps=60))
     target = np.array(photograph, float)
     errors = [
-        np.square(np.array(codec.decompress(data, segments=count), float) - target).mean()
-        for count in (0, 1, 2, 3)
+        np.square(np.array(codec.decompress(data, first_bytes=size), float) - target).mean()
+        for size in (10, 10 + (len(data) - 10) // 3, len(data))
     ]
-    assert errors[0] > errors[1] > errors[3]
+    assert errors[0] > errors[1] > errors[2]
 
 
 def test_another_size_is_handed_back(codec: Codec, photograph: Image.Image) -> None:
@@ -231,17 +222,14 @@ def test_goals_that_make_no_sense(codec: Codec, photograph: Image.Image) -> None
 
 
 def test_the_beginning_of_a_file(codec: Codec, photograph: Image.Image) -> None:
-    data = in_segments(codec, codec.compress(photograph, search=SHORT))
-    end = 12 + len(IvcFile.unpack(data).segments[0])
-    coarse = np.array(codec.decompress(data, segments=1))
-    for some in (data, data[:end], data[: end + 1]):
-        assert np.array_equal(np.array(codec.decompress(some, first_bytes=end)), coarse)
+    data = codec.compress(photograph, search=SHORT)
+    end = len(data) - 4
+    coarse = np.array(codec.decompress(data, first_bytes=end))
+    assert np.array_equal(np.array(codec.decompress(data[:end], first_bytes=end)), coarse)
     with pytest.raises(BitstreamError, match="truncated"):
-        codec.decompress(data, first_bytes=11)
+        codec.decompress(data, first_bytes=9)
     with pytest.raises(BitstreamError, match=r"truncated|cut short"):
         codec.decompress(data[:end])
-    with pytest.raises(OptionError, match="2 segments"):
-        codec.decompress(data, segments=2, first_bytes=end)
 
 
 class Recorded(Distortion):
@@ -397,8 +385,8 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
         ).sum()
         / 8
     )
-    assert sum(map(len, file.segments)) <= 1.03 * ideal + 2
-    assert len(encoded.data) - sum(map(len, file.segments)) == 9 + len(file.segments)
+    assert len(file.payloads[0]) <= 1.001 * ideal + 1
+    assert len(encoded.data) == 10 + len(file.payloads[0])
 
 
 def test_a_given_colour_of_the_eyes(pypi: Path) -> None:

@@ -1,5 +1,7 @@
 """Real bundles, small enough that a search takes a second: random weights, seeded."""
 
+from dataclasses import replace
+
 import torch
 
 from invcomp.bundle import Bundle, Settings
@@ -31,7 +33,7 @@ def tiny_bundle() -> Bundle:
     return Bundle(
         generator=generator.eval().requires_grad_(False),
         coordinates=Coordinates(latents[:1], codes, code_scales, deviations),
-        tables=make_tables(scales, PriorShape(), (8, 24, COORDINATES)),
+        tables=replace(make_tables(scales, PriorShape()), segment_ends=(8, 24, COORDINATES)),
         candidates=0.8 * normal(8, COORDINATES, seed=102) * deviations,
         settings=Settings(name="tiny"),
     )
@@ -67,7 +69,7 @@ def tiny_conditional_bundle() -> Bundle:
     return Bundle(
         generator=generator,
         coordinates=Coordinates(prior.mean.repeat(1, layers), codes, code_scales, deviations),
-        tables=make_tables(scales, PriorShape(), (8, count), CLASSES),
+        tables=make_tables(scales, PriorShape(), CLASSES),
         candidates=0.8 * normal(6, count, seed=105) * deviations,
         settings=Settings(name="tiny-classes"),
         candidate_classes=torch.arange(6) % CLASSES,

@@ -5,6 +5,6 @@ that decides a symbol is floating point: a file reads the same on every machine.
 the specification.
 """
 
-from .ivc import MAGIC, VERSION, Decoded, IvcFile, decode, encode
+from .ivc import MAGIC, VERSION, Decoded, IvcFile, Layer, decode, encode
 
-__all__ = ["MAGIC", "VERSION", "Decoded", "IvcFile", "decode", "encode"]
+__all__ = ["MAGIC", "VERSION", "Decoded", "IvcFile", "Layer", "decode", "encode"]

@@ -1,4 +1,7 @@
-"""The .ivc container, version 1: one compressed picture. Specified in docs/format.md."""
+"""The .ivc container: one compressed image. Specified in docs/format.md.
+
+Version 2 is written; version 1 is read too.
+"""
 
 from binascii import crc_hqx
 from dataclasses import dataclass
@@ -8,20 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..entropy.coder import (
-    decode_beginning,
-    decode_class_and_segment,
-    decode_segment,
-    encode_segment,
-)
-from ..entropy.tables import MAX_SEGMENTS, STEP_INDICES, PriorTables
+from ..entropy.coder import decode_beginning, decode_payload, encode_payload
+from ..entropy.tables import STEP_INDICES, PriorTables
 from ..errors import BitstreamError, ImageError, OptionError, VersionError
 
 MAGIC = b"\xc9V"  # 0xC9 is an I with its high bit set: no ASCII or UTF-8 text begins like this
-VERSION = 1
+VERSION = 2
+MAX_LAYERS = 7  # beside the coordinates: three bits
 _FIXED = 10  # bytes up to and with the checksum, which is the last two of them
 _HAS_OPTIONS = 0x08
-_CRITICAL = 0x80  # options from here on must be understood, those below may be skipped
+_CRITICAL = 0x80  # options and layers from here on must be understood, others may be skipped
 _ORIGINAL_SIZE = 1
 
 
@@ -30,12 +29,24 @@ class Decoded(NamedTuple):
 
     Attributes:
         integers: quantised coordinates, `[K]`, zero where nothing was decoded.
-        class_index: of a class-conditional generator; 0 where there is one class, or where no
-            segment was decoded.
+        class_index: of a class-conditional generator; 0 where there is one class, or where the
+            class was not decoded.
     """
 
     integers: NDArray[np.int32]
     class_index: int
+
+
+class Layer(NamedTuple):
+    """What follows the coordinates in a file.
+
+    Attributes:
+        tag: the kind of layer, 1 to 255; from 128 on a reader must know it.
+        payload: its bytes.
+    """
+
+    tag: int
+    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,16 @@ class IvcFile:
 
     Args:
         fingerprint: the first 4 bytes of the fingerprint of the bundle that decodes it.
-        step_index: s in 0..255; the quantiser's step is 2^(-s/16).
-        segments: the 1 to 8 coded segments, most important first; of the beginning of a file
-            those that are whole.
-        original_size: (width, height) of the picture in pixels, 1 to 65535 each, or None where
+        step_index: s in 0..255; q_step is 2^(-s/16).
+        payloads: the coded coordinates. One in version 2; in version 1 one for each of 1 to 8
+            segments of the coordinates. Of the beginning of a file those that are complete.
+        original_size: (width, height) of the original in pixels, 1 to 65535 each, or None where
             it is the generator's own.
+        layers: what follows the coordinates, at most 7, with increasing tags; of the beginning of a
+            file those that are complete.
         version: of the format.
-        missing: how many more segments the whole file has, where only its beginning was read.
-        beginning: what was read of the first of those.
+        missing: how many more payloads the whole file has, where only its beginning was read.
+        beginning: the bytes that were read of the first of those.
 
     Raises:
         ImageError: the original size does not fit the format.
@@ -60,38 +73,45 @@ class IvcFile:
 
     fingerprint: bytes
     step_index: int
-    segments: tuple[bytes, ...]
+    payloads: tuple[bytes, ...]
     original_size: tuple[int, int] | None = None
+    layers: tuple[Layer, ...] = ()
     version: int = VERSION
     missing: int = 0
     beginning: bytes = b""
 
     def __post_init__(self) -> None:
-        if self.version != VERSION or len(self.fingerprint) != 4:
-            raise ValueError("an .ivc file has version 1 and a fingerprint of 4 bytes")
-        count = len(self.segments) + self.missing
-        if not 0 <= self.step_index < STEP_INDICES or not 1 <= count <= MAX_SEGMENTS:
-            raise ValueError("an .ivc file has a step index in 0..255 and 1 to 8 segments")
+        if len(self.fingerprint) != 4 or not 0 <= self.step_index < STEP_INDICES:
+            raise ValueError("an .ivc file has a fingerprint of 4 bytes and a step index in 0..255")
+        if self.version not in (1, VERSION):
+            raise ValueError(f"there is no format version {self.version}")
+        if self.version == VERSION and len(self.payloads) + self.missing != 1:
+            raise ValueError("an .ivc file of version 2 has one payload of coordinates")
+        tags = [layer.tag for layer in self.layers]
+        if len(tags) > MAX_LAYERS or any(b <= a for a, b in pairwise([0, *tags, 256])):
+            raise ValueError(f"layers have at most {MAX_LAYERS} increasing tags in 1..255")
         if self.original_size and not all(1 <= side <= 0xFFFF for side in self.original_size):
             width, height = self.original_size
             raise ImageError(f"{width} x {height} pixels: an .ivc file can say 1 to 65535 a side")
 
     def pack(self) -> bytes:
-        """The file's bytes.
+        """The file's bytes, in version 2.
 
         Raises:
-            ValueError: segments are missing.
+            ValueError: a payload is missing, or the file is of version 1.
         """
-        if self.missing:
-            raise ValueError(f"{self.missing} segments of the file are missing")
+        if self.missing or self.version != VERSION:
+            raise ValueError(f"only whole files of version {VERSION} are written")
         options = b""
         if self.original_size:
             value = b"".join(side.to_bytes(2, "big") for side in self.original_size)
             options = bytes([_ORIGINAL_SIZE]) + _pack_length(len(value)) + value + b"\0"
-        layout = VERSION << 4 | (_HAS_OPTIONS if options else 0) | (len(self.segments) - 1)
+        layout = VERSION << 4 | (_HAS_OPTIONS if options else 0) | len(self.layers)
         fixed = MAGIC + bytes([layout]) + self.fingerprint + bytes([self.step_index])
-        lengths = b"".join(_pack_length(len(segment)) for segment in self.segments[:-1])
-        rest = lengths + options + b"".join(self.segments)
+        tags = bytes(layer.tag for layer in self.layers)
+        chunks = [*self.payloads, *(layer.payload for layer in self.layers)]
+        lengths = b"".join(_pack_length(len(chunk)) for chunk in chunks[:-1])
+        rest = tags + lengths + options + b"".join(chunks)
         return fixed + _checksum(fixed + rest) + rest
 
     @classmethod
@@ -100,13 +120,14 @@ class IvcFile:
 
         Args:
             data: the file.
-            first: read the first so many bytes alone, as if no more had come: those segments that
-                lie whole in them, and the beginning of the next. The data itself may then be cut
-                short, as a download that broke off: what there is of it cannot be verified, as the
-                checksum is that of the whole.
+            first: use only the first so many bytes: payloads and layers that are complete in them,
+                and the beginning of the next payload. The data itself may then be cut short, as by
+                an interrupted download. Such data cannot be verified, as the checksum is that of
+                the whole file.
 
         Raises:
-            VersionError: a newer format version, or an option this program must know and does not.
+            VersionError: a newer format version, or an option or a layer that this program must
+                know and does not.
             BitstreamError: not an .ivc file, truncated, or altered.
             OptionError: `first` is negative.
         """
@@ -123,8 +144,10 @@ class IvcFile:
                 f"format version {version} is newer than this program reads ({VERSION}):"
                 " update invcomp"
             )
-        at, lengths = _FIXED, []
-        for _ in range(layout & (MAX_SEGMENTS - 1)):
+        more = layout & 0x07  # segments in version 1, layers in version 2
+        tags = _take(data, _FIXED, more) if version == VERSION else b""
+        at, lengths = _FIXED + len(tags), []
+        for _ in range(more):
             length, at = _unpack_length(data, at)
             lengths.append(length)
         options, at = _unpack_options(data, at) if layout & _HAS_OPTIONS else ({}, at)
@@ -133,18 +156,21 @@ class IvcFile:
             _take(whole, at, sum(lengths))
         if first is None and not verified:
             raise BitstreamError("altered, or cut short: its checksum does not match")
-        if version < VERSION:
-            raise BitstreamError(f"altered: there is no format version {version}")
-        segments = _whole_segments(data, at, lengths, len(whole) if verified else None)
-        missing = len(lengths) + 1 - len(segments)
-        beginning = data[at + sum(map(len, segments)) :] if missing else b""
+        if version == 0:
+            raise BitstreamError("altered: there is no format version 0")
+        _check_tags(tags)
+        chunks = _complete_chunks(data, at, lengths, len(whole) if verified else None)
+        count = 1 if version == VERSION else more + 1
+        payloads, missing = chunks[:count], max(0, count - len(chunks))
         return cls(
             data[3:7],
             data[7],
-            segments,
+            payloads,
             _read_options(options),
-            missing=missing,
-            beginning=beginning,
+            tuple(map(Layer, tags, chunks[count:])),
+            version,
+            missing,
+            data[at + sum(map(len, payloads)) :] if missing else b"",
         )
 
 
@@ -155,7 +181,6 @@ def encode(
     fingerprint: bytes,
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
-    overhead: float = 1.0,
 ) -> bytes:
     """Code quantised coordinates to an .ivc file.
 
@@ -166,8 +191,6 @@ def encode(
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels, None where it is the generator's own.
         class_index: of a class-conditional generator; it costs nothing where there is one class.
-        overhead: part of the file that the bundle's segments may cost; where they cost more, all
-            coordinates are in one. Below 0 they always are.
 
     Returns:
         The bytes of the file.
@@ -182,24 +205,11 @@ def encode(
         raise ValueError(f"integers {integers.shape} do not fit tables of {rows.shape}")
     if not 0 <= class_index < tables.classes:
         raise ValueError(f"class {class_index} is not one of {tables.classes}")
-
-    def file_of(parts: tuple[slice, ...]) -> bytes:
-        segments = (
-            encode_segment(
-                integers[part],
-                rows[part],
-                tables,
-                class_index if part.start == 0 and tables.classes > 1 else None,
-            )
-            for part in parts
-        )
-        return IvcFile(fingerprint, step_index, tuple(segments), original_size).pack()
-
-    several, one = file_of(tables.segments), file_of(tables.parts(1))
-    return one if len(several) - len(one) > overhead * len(several) else several
+    payload = encode_payload(integers, rows, tables, class_index if tables.classes > 1 else None)
+    return IvcFile(fingerprint, step_index, (payload,), original_size).pack()
 
 
-def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> Decoded:
+def decode(file: IvcFile, tables: PriorTables) -> Decoded:
     """Take back the quantised coordinates of a file, and its class.
 
     Whether the file belongs to the tables is for the caller to see: compare the fingerprints.
@@ -207,28 +217,26 @@ def decode(file: IvcFile, tables: PriorTables, segments: int | None = None) -> D
     Args:
         file: what `IvcFile.unpack` gave.
         tables: the tables of the bundle that the file names.
-        segments: how many of the segments to decode, from the first; None for all, and for what
-            the beginning of the next one settles.
 
     Raises:
-        BitstreamError: a segment is altered, or the file has other segments than the tables.
-        OptionError: the file has no such number of segments.
+        BitstreamError: a payload is altered, or a file of version 1 has other segments than the
+            tables.
     """
-    parts = tables.parts(len(file.segments) + file.missing)
-    if segments is not None and not 0 <= segments <= len(file.segments):
-        raise OptionError(f"{segments} segments asked for, the file has {len(file.segments)}")
+    count = len(file.payloads) + file.missing
+    parts = tables.parts(count)
     rows = tables.rows(file.step_index)
     integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
-    for data, part in list(zip(file.segments, parts, strict=False))[:segments]:
-        if part.start == 0 and tables.classes > 1:
-            class_index, integers[part] = decode_class_and_segment(data, rows[part], tables)
-        else:
-            integers[part] = decode_segment(data, rows[part], tables)
-    if segments is None and file.missing:
-        part = parts[len(file.segments)]
+    is_old = file.version == 1  # whose escape codes come last
+    for data, part in zip(file.payloads, parts, strict=False):
         with_class = part.start == 0 and tables.classes > 1
-        settled = decode_beginning(file.beginning, rows[part], tables, with_class)
-        class_index, integers[part] = (settled[0] if with_class else class_index), settled[1]
+        found, integers[part] = decode_payload(data, rows[part], tables, with_class, is_old)
+        class_index = found if with_class else class_index
+    if file.missing:
+        part = parts[len(file.payloads)]
+        with_class = part.start == 0 and tables.classes > 1
+        settings = tables, with_class, is_old
+        found, integers[part] = decode_beginning(file.beginning, rows[part], *settings)
+        class_index = found if with_class else class_index
     return Decoded(integers, class_index)
 
 
@@ -242,14 +250,23 @@ def _take(data: bytes, at: int, length: int) -> bytes:
     return data[at : at + length]
 
 
-def _whole_segments(
+def _check_tags(tags: bytes) -> None:
+    """Refuses layers that are out of order, and such as must be known and are not."""
+    if any(b <= a for a, b in pairwise(b"\0" + tags)):
+        raise BitstreamError("altered: its layers are out of order")
+    for tag in tags:
+        if tag >= _CRITICAL:
+            raise VersionError(f"it needs layer {tag}, which this program lacks: update invcomp")
+
+
+def _complete_chunks(
     data: bytes, at: int, lengths: list[int], size: int | None
 ) -> tuple[bytes, ...]:
-    """The segments that lie whole in a file's beginning.
+    """The payloads and layers that are complete in a file's beginning.
 
     Args:
         data: the beginning.
-        at: where the first segment begins.
+        at: where the first one begins.
         lengths: of all but the last.
         size: of the whole file, where the last ends; None: nobody knows.
     """

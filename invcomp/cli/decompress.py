@@ -33,14 +33,6 @@ def decompress(
         list[Path], typer.Argument(metavar="FILE", help=".ivc files, or folders of them.")
     ],
     output: Output = None,
-    segments: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            help="Use only the first K segments: a coarser picture.",
-            show_default="all",
-        ),
-    ] = None,
     first_bytes: Annotated[
         int | None,
         typer.Option(
@@ -85,7 +77,7 @@ def decompress(
                 for task in tasks:  # files of other models go on
                     report.failed(f"{task.job.source}: {error}")
                 continue
-            _decompress_all(decoder, tasks, segments, first_bytes, force, report, meter)
+            _decompress_all(decoder, tasks, first_bytes, force, report, meter)
     report.finish()
 
 
@@ -146,7 +138,6 @@ def _warn_of_damage(path: Path, data: bytes) -> None:
 def _decompress_all(
     decoder: Decoder,
     tasks: list[_Task],
-    segments: int | None,
     first_bytes: int | None,
     force: bool,
     report: show.Report,
@@ -161,7 +152,7 @@ def _decompress_all(
     for first in range(0, len(tasks), size):
         batch = tasks[first : first + size]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
-        pictures = _decode(decoder, batch, segments, first_bytes)
+        pictures = _decode(decoder, batch, first_bytes)
         for task, picture in zip(batch, pictures, strict=True):
             source, target = task.job.source, task.job.target
             try:
@@ -175,16 +166,14 @@ def _decompress_all(
 
 
 def _decode(
-    decoder: Decoder, tasks: list[_Task], segments: int | None, first_bytes: int | None
+    decoder: Decoder, tasks: list[_Task], first_bytes: int | None
 ) -> list[Image.Image | InvcompError]:
     """Every task's picture, or why there is none."""
     from ..errors import InvcompError
 
     try:
-        return [*decoder.decompress_batch([task.data for task in tasks], segments, first_bytes)]
+        return [*decoder.decompress_batch([task.data for task in tasks], first_bytes)]
     except InvcompError as error:
         if len(tasks) == 1:
             return [error]
-        return [
-            outcome for task in tasks for outcome in _decode(decoder, [task], segments, first_bytes)
-        ]
+        return [outcome for task in tasks for outcome in _decode(decoder, [task], first_bytes)]

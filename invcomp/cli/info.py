@@ -16,8 +16,6 @@ from .options import FilesModel, Json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from ..bitstream import IvcFile
     from ..bundle import Bundle
 
@@ -101,12 +99,14 @@ def describe(
     name, bundle = bundle_of(file.fingerprint)
     side = bundle.generator.resolution if bundle else None
     width, height = file.original_size or (side, side)
-    payload = sum(map(len, file.segments))
+    payload = sum(map(len, file.payloads))
+    layers = [{"tag": layer.tag, "bytes": len(layer.payload)} for layer in file.layers]
     return {
         "file": str(path),
         "bytes": len(data),
-        "header_bytes": len(data) - payload,
+        "header_bytes": len(data) - payload - sum(layer["bytes"] for layer in layers),
         "payload_bytes": payload,
+        "layers": layers,
         "version": file.version,
         "bundle": {"fingerprint": file.fingerprint.hex(), "name": name},
         "step_index": file.step_index,
@@ -116,8 +116,7 @@ def describe(
         "original_size_stored": file.original_size is not None,
         "bits_per_pixel": 8 * len(data) / (width * height) if width and height else None,
         "checksum": "ok",  # unpack refuses a file whose checksum does not match
-        "segments": [{"bytes": len(segment)} for segment in file.segments],
-        **(_describe_payload(file, bundle) if bundle else {"class": None, "bytes_by_layer": None}),
+        **(_describe_payload(file, bundle) if bundle else {"class": None, "coordinates": None}),
     }
 
 
@@ -128,45 +127,13 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
     tables = bundle.tables
     integers, class_index = decode(file, tables)
     bits = tables.code_length(integers, file.step_index)
-    of_class = {"class": tables.class_bits / 8} if tables.classes > 1 else {}
     return {
         "class": class_index if tables.classes > 1 else None,
         "classes": tables.classes if tables.classes > 1 else 0,
-        "segments": [
-            {
-                "bytes": len(segment),
-                "ideal_bytes": float(bits[part].sum()) / 8
-                + (sum(of_class.values()) if part.start == 0 else 0),
-                "coordinates": part.stop - part.start,
-                "nonzero": int((integers[part] != 0).sum()),
-            }
-            for segment, part in zip(file.segments, tables.parts(len(file.segments)), strict=True)
-        ],
         "nonzero": int((integers != 0).sum()),
         "coordinates": len(integers),
-        "ideal_bytes": float(bits.sum()) / 8 + sum(of_class.values()),
-        "bytes_by_layer": {**of_class, **bytes_by_layer(bundle, bits)},
+        "ideal_bytes": (float(bits.sum()) + tables.class_bits) / 8,
     }
-
-
-def bytes_by_layer(bundle: Bundle, bits: NDArray[Any]) -> dict[str, float]:
-    """Every coordinate's bits shared among the layers by what its basis row moves in each.
-
-    Args:
-        bundle: whose coordinates they are.
-        bits: of every coordinate, [K].
-
-    Returns:
-        Bytes by the layer's name; they add up to the ideal code length.
-    """
-    import numpy as np
-
-    layers = bundle.generator.layers
-    starts = np.cumsum([0, *(layer.size for layer in layers[:-1])])
-    squares = bundle.coordinates.codes.cpu().numpy().astype(np.float64) ** 2  # [K, D]
-    energies = np.add.reduceat(squares, starts, axis=1)  # [K, layers]
-    shares = bits @ (energies / energies.sum(1, keepdims=True)) / 8
-    return {layer.name: float(share) for layer, share in zip(layers, shares, strict=True)}
 
 
 def _print(entry: dict[str, Any]) -> None:
@@ -181,8 +148,9 @@ def _print(entry: dict[str, Any]) -> None:
 
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    bundle, segments = entry["bundle"], entry["segments"]
+    bundle = entry["bundle"]
     parts = f"{entry['header_bytes']} header, {entry['payload_bytes']} payload"
+    parts += "".join(f", {layer['bytes']} layer {layer['tag']}" for layer in entry["layers"])
     size = f"{entry['width']} x {entry['height']}" if entry["width"] else "the generator's"
     rate = entry["bits_per_pixel"]
     rows = [
@@ -193,19 +161,14 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("step", f"{entry['step']:.5f} (index {entry['step_index']})"),
         ("picture", size + (", stored in the file" if entry["original_size_stored"] else "")),
         ("checksum", entry["checksum"]),
-        ("segments", " + ".join(str(segment["bytes"]) for segment in segments) + " bytes"),
     ]
-    if entry["bytes_by_layer"] is None:
+    if entry["coordinates"] is None:
         hint = f"invcomp models get {bundle['name']}" if bundle["name"] else "give its --model"
-        return [*rows, ("bytes by layer", f"needs the bundle: {hint}")]
-    ideal = " + ".join(f"{segment['ideal_bytes']:.1f}" for segment in segments)
-    nonzero = " + ".join(f"{s['nonzero']} of {s['coordinates']}" for s in segments)
-    layers = (f"{name} {size:.1f}" for name, size in entry["bytes_by_layer"].items())
+        return [*rows, ("payload", f"needs the bundle: {hint}")]
     if entry["class"] is not None:
         rows.append(("class", f"{entry['class']} of 0 to {entry['classes'] - 1}"))
     return [
         *rows,
-        ("ideal code length", f"{ideal} = {entry['ideal_bytes']:.1f} bytes"),
-        ("integers not zero", nonzero),
-        ("bytes by layer", "\n".join(layers)),
+        ("ideal code length", f"{entry['ideal_bytes']:.1f} bytes"),
+        ("integers not zero", f"{entry['nonzero']} of {entry['coordinates']}"),
     ]

@@ -67,7 +67,7 @@ app.command(
 app.command(
     epilog=examples(
         "invcomp decompress portrait.ivc",
-        "invcomp decompress portrait.ivc -o coarse.jpg --segments 1",
+        "invcomp decompress portrait.ivc -o coarse.jpg --bytes 60",
         "invcomp decompress portrait.ivc -o coarse.jpg --bytes 100",
         "invcomp decompress compressed/ -o pictures/",
         "invcomp decompress compressed/ -o previews/ --proxy",

@@ -1,5 +1,10 @@
-"""Range coding of one segment, with `constriction`, to the shortest byte string that decodes."""
+"""Range coding of integers, with `constriction`, to the shortest byte string that decodes.
 
+A payload knows nothing of the file that it lies in.
+"""
+
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,23 +15,26 @@ from ..errors import BitstreamError
 from .tables import LARGEST_INTEGER, PriorTables
 
 
-def encode_segment(
+def encode_payload(
     integers: NDArray[np.integer[Any]],
     rows: NDArray[np.int64],
     tables: PriorTables,
     class_index: int | None = None,
+    escapes_last: bool = False,
 ) -> bytes:
-    """Code integers to the one byte string that `decode_segment` takes back.
+    """Code integers to the one byte string that `decode_payload` takes back.
 
     It is less than one byte longer than the ideal code length, but for the range coder's own loss
-    (about a ten-thousandth of a bit a symbol). A segment of zeros alone takes no byte at all, and
-    neither does one of the class 0 and zeros.
+    (about a ten-thousandth of a bit a symbol). Zeros alone take no byte at all, and neither do the
+    class 0 and zeros.
 
     Args:
         integers: `[m]`, each within +-(2^31 - 1).
         rows: `[m]`, the table row of each (`PriorTables.rows`).
         tables: the tables.
         class_index: coded ahead of the integers, where the tables have several classes.
+        escapes_last: as in files of version 1, whose escape codes follow all symbols. They now
+            follow their own symbol, so that any beginning of a payload decodes.
 
     Raises:
         ValueError: an integer is out of range, or the shapes differ.
@@ -39,64 +47,117 @@ def encode_segment(
     escaped = np.abs(values) > tables.largest
     symbols = np.where(values > 0, 2 * values - 1, -2 * values)
     symbols[escaped] = 2 * tables.largest + 1
-    bits = [bit for value in values[escaped] for bit in _escape_bits(int(value), tables.largest)]
-    encoder = stream.queue.RangeEncoder()
+    encoder, start = stream.queue.RangeEncoder(), 0
     if class_index is not None:
         encoder.encode(class_index, stream.model.Uniform(tables.classes))
-    family = stream.model.Categorical(perfect=False)
-    encoder.encode(symbols.astype(np.int32), family, _weights(rows, tables))
-    encoder.encode(np.array(bits, dtype=np.int32), stream.model.Uniform(2))
+    family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
+    codes = {
+        int(index): _escape_bits(int(values[index]), tables.largest)
+        for index in np.flatnonzero(escaped)
+    }
+    if escapes_last:
+        codes = {len(values) - 1: [bit for code in codes.values() for bit in code]}
+    for index, bits in {**codes, len(values) - 1: codes.get(len(values) - 1, [])}.items():
+        run = slice(start, index + 1)
+        encoder.encode(symbols[run].astype(np.int32), family, weights[run])
+        encoder.encode(np.array(bits, dtype=np.int32), stream.model.Uniform(2))
+        start = index + 1
     return _shortest(encoder)
 
 
-def decode_segment(data: bytes, rows: NDArray[np.int64], tables: PriorTables) -> NDArray[np.int32]:
-    """Take back the integers `[m]` that `encode_segment` coded with these rows and no class.
-
-    Raises:
-        BitstreamError: `encode_segment` never makes these bytes.
-    """
-    return _decode(data, rows, tables, with_class=False)[1]
-
-
-def decode_class_and_segment(
-    data: bytes, rows: NDArray[np.int64], tables: PriorTables
+def decode_payload(
+    data: bytes,
+    rows: NDArray[np.int64],
+    tables: PriorTables,
+    with_class: bool = False,
+    escapes_last: bool = False,
 ) -> tuple[int, NDArray[np.int32]]:
-    """Take back the class and the integers `[m]` that `encode_segment` coded with these rows.
+    """Take back the class, 0 if none was coded, and the integers `[m]` that `encode_payload` coded.
 
     Raises:
-        BitstreamError: `encode_segment` never makes these bytes.
+        BitstreamError: `encode_payload` never makes these bytes.
     """
-    class_index, values = _decode(data, rows, tables, with_class=True)
-    return class_index or 0, values
+    decoder, class_index = _decoder(data), 0
+    try:
+        if with_class:
+            class_index = int(decoder.decode(stream.model.Uniform(tables.classes)))
+        values = _decode_integers(decoder, _weights(rows, tables), tables.largest, escapes_last)
+    except AssertionError as error:  # what constriction raises at a point that codes no symbol
+        raise BitstreamError("altered: its payload holds a code that means nothing") from error
+    # The shortest code is the only one, so this finds much of what slips past the checksum.
+    coded = encode_payload(values, rows, tables, class_index if with_class else None, escapes_last)
+    if coded != data:
+        raise BitstreamError("altered: its payload is not in its shortest form")
+    return class_index, values
+
+
+def _decode_integers(
+    decoder: Any, weights: NDArray[np.float64], largest: int, escapes_last: bool
+) -> NDArray[np.int32]:
+    family, escape = stream.model.Categorical(perfect=False), 2 * largest + 1
+    if escapes_last:
+        symbols: NDArray[np.int32] = decoder.decode(family, weights)
+        values = _values(symbols)
+        for index in np.flatnonzero(symbols == escape):
+            values[index] = _decode_escape(decoder, largest)
+        return values
+    again = decoder.clone()
+    with contextlib.suppress(AssertionError):  # past an escape; or for good, as is seen below
+        symbols = decoder.decode(family, weights)  # all at once, as nearly all files have no escape
+        if not (symbols == escape).any():
+            return _values(symbols)
+    values = np.zeros(len(weights), dtype=np.int32)
+    for index in range(len(weights)):
+        symbol = again.decode(family, weights[index : index + 1])
+        is_escape = symbol[0] == escape
+        values[index] = _decode_escape(again, largest) if is_escape else _values(symbol)[0]
+    return values
 
 
 def decode_beginning(
-    data: bytes, rows: NDArray[np.int64], tables: PriorTables, with_class: bool = False
+    data: bytes,
+    rows: NDArray[np.int64],
+    tables: PriorTables,
+    with_class: bool = False,
+    escapes_last: bool = False,
 ) -> tuple[int, NDArray[np.int32]]:
-    """What the first bytes of a segment settle: its class, if it has one, and integers `[m]`, zeros
+    """What the first bytes of a payload settle: its class, if it has one, and integers `[m]`, zeros
     from the first that they do not; the class 0 where not even that is settled.
 
     Whatever bytes follow lie between all zeros and all ones, and a range coder's symbols rise with
     them: where both ends decode to the same symbols, so does everything between.
     """
-    symbols = np.zeros(len(rows), dtype=np.int32)
-    both = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
+    values = np.zeros(len(rows), dtype=np.int32)
+    ends = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
     family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
     class_index = 0
+
+    def settled(read: Callable[[Any], int]) -> int:
+        low, high = map(read, ends)
+        if low != high:
+            raise _Unsettled
+        return low
+
     try:
         if with_class:
             uniform = stream.model.Uniform(tables.classes)
-            class_index, highest = (int(end.decode(uniform)) for end in both)
-            if class_index != highest:
-                return 0, symbols
+            class_index = settled(lambda end: int(end.decode(uniform)))
         for index in range(len(rows)):
-            low, high = (int(end.decode(family, weights[index : index + 1])[0]) for end in both)
-            if low != high or low == 2 * tables.largest + 1:  # an escape's value is at the end
+            row = weights[index : index + 1]
+            symbol = settled(lambda end, row=row: int(end.decode(family, row)[0]))
+            if symbol < 2 * tables.largest + 1:
+                values[index] = _values(np.array([symbol]))[0]
+            elif escapes_last:  # its code is yet to come
                 break
-            symbols[index] = low
-    except AssertionError:  # as in _decode
+            else:
+                values[index] = settled(lambda end: _decode_escape(end, tables.largest))
+    except (_Unsettled, AssertionError, BitstreamError):  # as in decode_payload
         pass
-    return class_index, _values(symbols)
+    return class_index, values
+
+
+class _Unsettled(Exception):
+    """Bytes that are still to come decide what is next."""
 
 
 def _values(symbols: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -107,27 +168,6 @@ def _values(symbols: NDArray[np.int32]) -> NDArray[np.int32]:
 def _decoder(data: bytes) -> Any:
     words = np.frombuffer(data + bytes(-len(data) % 4), dtype=">u4").astype(np.uint32)
     return stream.queue.RangeDecoder(words)
-
-
-def _decode(
-    data: bytes, rows: NDArray[np.int64], tables: PriorTables, with_class: bool
-) -> tuple[int | None, NDArray[np.int32]]:
-    """The class, if one is coded ahead of the integers, and the integers."""
-    decoder, family = _decoder(data), stream.model.Categorical(perfect=False)
-    class_index: int | None = None
-    try:
-        if with_class:
-            class_index = decoder.decode(stream.model.Uniform(tables.classes))
-        symbols: NDArray[np.int32] = decoder.decode(family, _weights(rows, tables))
-        values = _values(symbols)
-        for index in np.flatnonzero(symbols == 2 * tables.largest + 1):
-            values[index] = _decode_escape(decoder, tables.largest)
-    except AssertionError as error:  # what constriction raises at a point that codes no symbol
-        raise BitstreamError("altered: a segment holds a code that means nothing") from error
-    # The shortest code is the only one, so this finds much of what slips past the checksum.
-    if encode_segment(values, rows, tables, class_index) != data:
-        raise BitstreamError("altered: a segment is not in its shortest form")
-    return class_index, values
 
 
 def _weights(rows: NDArray[np.int64], tables: PriorTables) -> NDArray[np.float64]:
@@ -155,11 +195,11 @@ def _decode_escape(decoder: Any, largest: int) -> int:
     while decoder.decode(bit):
         length += 1
         if length >= LARGEST_INTEGER.bit_length():
-            raise BitstreamError("altered: a segment holds an integer past 32 bits")
+            raise BitstreamError("altered: its payload holds an integer past 32 bits")
     *binary, sign = decoder.decode(bit, length + 1).tolist()
     magnitude = largest + int("".join(map(str, [1, *binary])), 2)
     if magnitude > LARGEST_INTEGER:
-        raise BitstreamError("altered: a segment holds an integer past 32 bits")
+        raise BitstreamError("altered: its payload holds an integer past 32 bits")
     return -magnitude if sign else magnitude
 
 

@@ -83,7 +83,6 @@ def step_index_of(step: float) -> int:
 def make_tables(
     scales: NDArray[np.int16],
     shape: PriorShape,
-    segment_ends: tuple[int, ...],
     classes: int = 1,
     slopes: NDArray[np.int16] | None = None,
 ) -> PriorTables:
@@ -92,7 +91,6 @@ def make_tables(
     Args:
         scales: log2 of every b_k in sixteenths of an octave, at step index 0, [K].
         shape: of the mixture.
-        segment_ends: numbers of coordinates at which the segments of a file end.
         classes: of the generator; 1 where it has none.
         slopes: of the scales, as `PriorTables` has them.
     """
@@ -103,4 +101,4 @@ def make_tables(
     inside = shape.probability(symbols, scale)  # [T, 2 * LARGEST + 1]
     escape = (1 - inside.sum(1, keepdim=True)).clamp_min(FLOOR)
     frequencies = frequencies_from_probabilities(torch.cat([inside, escape], 1).numpy())
-    return PriorTables(frequencies, first, stride, scales, segment_ends, classes, slopes)
+    return PriorTables(frequencies, first, stride, scales, classes, slopes)

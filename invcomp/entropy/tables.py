@@ -1,6 +1,7 @@
 """The integer frequency tables that both sides of the range coder share."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ PRECISION = 24  # bits; constriction's Categorical models have this precision
 TOTAL = 1 << PRECISION
 LARGEST_INTEGER = 2**31 - 1  # of a coordinate, either sign: it decodes to int32
 STEP_INDICES = 256
-MAX_SEGMENTS = 8  # an .ivc file has three bits for their number
+MAX_SEGMENTS = 8  # of a file of version 1, which had three bits for their number
 MAX_CLASSES = 1 << 16
 
 
@@ -31,11 +32,12 @@ class PriorTables:
         first_ratio: ratio index of row 0.
         ratio_stride: ratio indices from one row to the next, >= 1.
         scales: `[K]`, the scale index a of every coordinate.
-        segment_ends: coordinate counts at which the segments end, increasing; the last is K.
         classes: C, 1 to 65536: of a class-conditional generator. Where it is over 1, a file begins
             with its class, all being equally likely.
         slopes: `[K]`, by how many 256ths every a rises from one step index to the next; `scales`
             then has the a of step index 0. None: they are all 0.
+        segment_ends: coordinate counts at which the segments of files of version 1 end, increasing;
+            the last is K. Empty: such files have one segment.
 
     Raises:
         BundleError: the parts do not fit together.
@@ -45,9 +47,9 @@ class PriorTables:
     first_ratio: int
     ratio_stride: int
     scales: NDArray[np.int16]
-    segment_ends: tuple[int, ...]
     classes: int = 1
     slopes: NDArray[np.int16] | None = None
+    segment_ends: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.frequencies.shape
@@ -66,12 +68,12 @@ class PriorTables:
             self.slopes.dtype != np.int16 or self.slopes.shape != self.scales.shape
         ):
             raise BundleError("prior tables: the slopes are not as many int16 as the scales")
-        if not 1 <= len(ends) <= MAX_SEGMENTS or ends[-1] != len(self.scales):
+        if ends and (len(ends) > MAX_SEGMENTS or ends[-1] != len(self.scales)):
             raise BundleError(
                 f"prior tables: segment ends {ends} do not make 1 to {MAX_SEGMENTS} segments"
                 f" of {len(self.scales)} coordinates"
             )
-        if any(end <= start for start, end in zip((0, *ends[:-1]), ends, strict=True)):
+        if any(end <= start for start, end in pairwise((0, *ends))):
             raise BundleError(f"prior tables: segment ends {ends} do not increase")
         if not 1 <= self.classes <= MAX_CLASSES:
             raise BundleError(f"prior tables: {self.classes} classes are not 1 to {MAX_CLASSES}")
@@ -83,11 +85,12 @@ class PriorTables:
 
     @property
     def segments(self) -> tuple[slice, ...]:
-        """The coordinates of every segment."""
-        return tuple(map(slice, (0, *self.segment_ends[:-1]), self.segment_ends))
+        """The coordinates of every segment of a file of version 1."""
+        ends = self.segment_ends or (len(self.scales),)
+        return tuple(map(slice, (0, *ends[:-1]), ends))
 
     def parts(self, count: int) -> tuple[slice, ...]:
-        """The coordinates of each of a file's segments: those above, or all of them in one.
+        """The coordinates of each of a file's payloads: of its segments, or all of them in one.
 
         Raises:
             BitstreamError: a file of these tables has another number of segments.

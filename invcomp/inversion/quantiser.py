@@ -14,7 +14,6 @@ from ..entropy.density import step_of
 from ..entropy.tables import PriorTables
 from ..quality import FINEST
 
-OVERHEAD = 0.03  # of a file: what its being in segments may cost
 FILL = 0.93  # of the bytes that a file may take shall be used
 
 
@@ -59,16 +58,9 @@ class Quantiser:
         return self.encode(integers, step_index, place.class_index)
 
     def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
-        """The file of integers [K], in segments where these cost little."""
-        return encode(
-            integers,
-            step_index,
-            self.tables,
-            self.fingerprint,
-            self.original_size,
-            class_index,
-            OVERHEAD,
-        )
+        """The file of integers [K]."""
+        fixed = self.tables, self.fingerprint, self.original_size
+        return encode(integers, step_index, *fixed, class_index)
 
     def index_for(self, place: Place, size: float) -> int:
         """The finest step index, 0 to FINEST, at which the file has at most so many bytes."""

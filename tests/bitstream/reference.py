@@ -1,4 +1,4 @@
-"""A second .ivc decoder and segment encoder, from docs/format.md alone: plain Python integers.
+"""A second .ivc decoder and payload encoder, from docs/format.md alone: plain Python integers.
 
 A model is a dict as in vectors.json. Anything refused raises `Refused`.
 """
@@ -40,29 +40,33 @@ def crc16(data: bytes) -> int:
 def decode_file(data: bytes, model: Model) -> dict[str, Any]:
     """Fields and integers of a file."""
     check(data[:2] == b"\xc9\x56" and len(data) >= 10)
-    layout, rest = data[2], iter(data[10:])
-    check(layout >> 4 == 1)
+    version, more, rest = data[2] >> 4, data[2] & 7, iter(data[10:])
+    check(version in (1, 2))
     check(int.from_bytes(data[8:10], "big") == crc16(data[:8] + data[10:]))
-    lengths = [read_length(rest) for _ in range(layout & 7)]
-    options = read_options(rest) if layout & 8 else {}
+    tags = [] if version == 1 else list(take(rest, more))
+    check(tags == sorted({*tags} - {0}) and all(tag < 128 for tag in tags))
+    lengths = [read_length(rest) for _ in range(more)]
+    options = read_options(rest) if data[2] & 8 else {}
     check(all(tag < 128 for tag in options))
-    segments = [*(take(rest, length) for length in lengths), bytes(rest)]
-    ends = model["segment_ends"] if len(segments) > 1 else [len(model["scales"])]
-    check(len(segments) == len(ends))
+    chunks = [*(take(rest, length) for length in lengths), bytes(rest)]
+    payloads = chunks if version == 1 else chunks[:1]
+    ends = model["segment_ends"] if len(payloads) > 1 else [len(model["scales"])]
+    check(len(payloads) == len(ends))
     integers: list[int] = []
-    class_index = 0
-    for segment, end in zip(segments, ends, strict=True):
+    class_index, last = 0, version == 1
+    for payload, end in zip(payloads, ends, strict=True):
         rows = rows_of(model, data[7])[len(integers) : end]
         if not integers:
-            class_index, values = decode_first_segment(segment, rows, model)
+            class_index, values = decode_class_and_payload(payload, rows, model, escapes_last=last)
             integers += values
         else:
-            integers += decode_segment(segment, rows, model)
+            integers += decode_payload(payload, rows, model, escapes_last=last)
     return {
         "fingerprint": data[3:7],
         "step_index": data[7],
         "original_size": read_size(options[1]) if 1 in options else None,
-        "segments": segments,
+        "payloads": payloads,
+        "layers": list(zip(tags, chunks[1:] if version == 2 else [], strict=True)),
         "class": class_index,
         "integers": integers,
     }
@@ -96,23 +100,35 @@ def classes_of(model: Model) -> list[tuple[int, int]]:
     return [*((c, each) for c in range(count - 1)), (count - 1, 2**24 - (count - 1) * each)]
 
 
-def decode_first_segment(
-    data: bytes, rows: list[int], model: Model, trace: Callable[[Step], None] = lambda _: None
+def decode_class_and_payload(
+    data: bytes,
+    rows: list[int],
+    model: Model,
+    trace: Callable[[Step], None] = lambda _: None,
+    escapes_last: bool = False,
 ) -> tuple[int, list[int]]:
     read = decoder(data, trace)
     class_index = read(classes_of(model)) if model.get("classes", 1) > 1 else 0
-    return class_index, decode_integers(read, rows, model)
+    return class_index, decode_integers(read, rows, model, escapes_last)
 
 
-def decode_segment(
-    data: bytes, rows: list[int], model: Model, trace: Callable[[Step], None] = lambda _: None
+def decode_payload(
+    data: bytes,
+    rows: list[int],
+    model: Model,
+    trace: Callable[[Step], None] = lambda _: None,
+    escapes_last: bool = False,
 ) -> list[int]:
-    return decode_integers(decoder(data, trace), rows, model)
+    return decode_integers(decoder(data, trace), rows, model, escapes_last)
 
 
-def decode_integers(read: Callable[..., Any], rows: list[int], model: Model) -> list[int]:
+def decode_integers(
+    read: Callable[..., Any], rows: list[int], model: Model, escapes_last: bool
+) -> list[int]:
     largest = len(model["frequencies"][0]) // 2 - 1
-    symbols = [read(alphabet(model, row)) for row in rows]
+    symbols: Any = (read(alphabet(model, row)) for row in rows)
+    if escapes_last:
+        symbols = list(symbols)
     return [decode_escape(read, largest) if q is ESCAPE else q for q in symbols]
 
 
@@ -153,7 +169,7 @@ def decoder(data: bytes, trace: Callable[[Step], None]) -> Callable[[list[tuple[
     return read
 
 
-def encode_segment(
+def encode_payload(
     integers: list[int], rows: list[int], model: Model, class_index: int | None = None
 ) -> bytes:
     largest = len(model["frequencies"][0]) // 2 - 1
@@ -179,7 +195,6 @@ def coded(
 ) -> Iterator[tuple[int | None, list[tuple[Any, int]]]]:
     for q, row in zip(integers, rows, strict=True):
         yield (q if abs(q) <= largest else ESCAPE), alphabet(model, row)
-    for q in integers:
         if abs(q) > largest:
             v = bin(abs(q) - largest)[2:]
             for bit in "1" * (len(v) - 1) + "0" + v[1:] + ("1" if q < 0 else "0"):

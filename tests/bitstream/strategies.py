@@ -18,8 +18,7 @@ def tables(draw: st.DrawFn) -> PriorTables:
     weight = st.sampled_from([0.0, 1e-9, 1e-3, 1.0, 3.0, 1e4, 1e9])
     row = st.lists(weight, min_size=2 * largest + 2, max_size=2 * largest + 2).filter(any)
     weights = draw(st.lists(row, min_size=1, max_size=4))
-    lengths = draw(st.lists(st.integers(1, 12), min_size=1, max_size=8))
-    count = sum(lengths)
+    count = draw(st.integers(1, 60))
     any_int16 = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=count, max_size=count)
     scales, slopes = draw(any_int16), draw(st.none() | any_int16)
     return PriorTables(
@@ -27,7 +26,6 @@ def tables(draw: st.DrawFn) -> PriorTables:
         first_ratio=draw(st.integers(-100, 100)),
         ratio_stride=draw(st.integers(1, 20)),
         scales=np.array(scales, dtype=np.int16),
-        segment_ends=tuple(np.cumsum(lengths).tolist()),
         classes=draw(st.sampled_from([1, 2, 3, 10, 1000, 65536])),
         slopes=None if slopes is None else np.array(slopes, dtype=np.int16),
     )
@@ -46,7 +44,6 @@ def as_model(tables: PriorTables) -> dict[str, Any]:
         "first_ratio": tables.first_ratio,
         "ratio_stride": tables.ratio_stride,
         "scales": tables.scales.tolist(),
-        "segment_ends": list(tables.segment_ends),
         "classes": tables.classes,
         "slopes": None if tables.slopes is None else tables.slopes.tolist(),
     }
@@ -65,7 +62,6 @@ def realistic_tables() -> PriorTables:
         first_ratio=-64,
         ratio_stride=4,
         scales=np.round(16 * np.log2(2 * np.arange(1, 701) ** -0.8)).astype(np.int16),
-        segment_ends=(32, 160, 700),
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invcomp import errors
-from invcomp.bitstream import IvcFile, decode, encode
+from invcomp.bitstream import IvcFile, Layer, decode, encode
 from invcomp.entropy.tables import PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
 
@@ -34,19 +34,14 @@ def tables_of(model: dict[str, Any]) -> PriorTables:
         first_ratio=model["first_ratio"],
         ratio_stride=model["ratio_stride"],
         scales=np.array(model["scales"], dtype=np.int16),
-        segment_ends=tuple(model["segment_ends"]),
         classes=model.get("classes", 1),
         slopes=np.array(model["slopes"], dtype=np.int16) if "slopes" in model else None,
+        segment_ends=tuple(model.get("segment_ends", ())),
     )
 
 
 def sealed(data: bytes) -> bytes:
     return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
-
-
-def overhead_of(file: IvcFile) -> float:
-    """With which it is coded again to as many segments."""
-    return -1.0 if len(file.segments) == 1 else 1.0
 
 
 def realistic_file(step_index: int, seed: int) -> bytes:
@@ -74,15 +69,17 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
         "fingerprint": FINGERPRINT,
         "step_index": vector["step_index"],
         "original_size": size,
-        "segments": list(file.segments),
+        "payloads": list(file.payloads),
+        "layers": [tuple(layer) for layer in file.layers],
         "class": class_index,
         "integers": vector["integers"],
     }
     if vector["name"] != "unknown option":
-        values = np.array(vector["integers"])
-        step, overhead = vector["step_index"], overhead_of(file)
-        again = encode(values, step, tables_of(model), FINGERPRINT, size, class_index, overhead)
-        assert again.hex() == vector["file"]
+        assert file.pack() == data
+    if vector["name"] != "unknown option" and not file.layers:
+        values, step = np.array(vector["integers"]), vector["step_index"]
+        again = encode(values, step, tables_of(model), FINGERPRINT, size, class_index)
+        assert again == data
 
 
 @pytest.mark.parametrize("vector", VECTORS["bad_files"], ids=lambda vector: vector["name"])
@@ -96,10 +93,12 @@ def test_bad_vectors(vector: dict[str, Any]) -> None:
             reference.decode_file(data, model)
 
 
-def test_the_long_vectors_have_long_lengths() -> None:
+def test_vectors_have_layers_of_long_lengths() -> None:
     files = {vector["name"]: bytes.fromhex(vector["file"]) for vector in VECTORS["files"]}
-    assert files["segment of 255 bytes"][10:12] == b"\xff\x00"
-    assert files["segment past 254 bytes"][10:13] == b"\xff\xff\x1c"
+    file = IvcFile.unpack(files["as many layers as there can be"])
+    assert [layer.tag for layer in file.layers] == [*range(1, 8)]
+    assert max(len(layer.payload) for layer in file.layers) > 254
+    assert len(files["payload past 254 bytes"]) > 264
 
 
 @given(st.data())
@@ -107,8 +106,7 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
     prior, step_index, size = data.draw(tables()), data.draw(st.integers(0, 255)), data.draw(sizes)
     values = data.draw(integers(len(prior.scales)))
     class_index = data.draw(st.integers(0, prior.classes - 1))
-    overhead = data.draw(st.sampled_from([-1.0, 0.03, 1.0]))
-    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index, overhead)
+    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index)
     file = IvcFile.unpack(packed)
     assert file.pack() == packed
     decoded = decode(file, prior)
@@ -117,21 +115,29 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
         "fingerprint": b"abcd",
         "step_index": step_index,
         "original_size": size,
-        "segments": list(file.segments),
+        "payloads": list(file.payloads),
+        "layers": [],
         "class": class_index,
         "integers": values,
     }
 
 
-@given(st.lists(st.binary(max_size=1100), min_size=1, max_size=8), st.integers(0, 255), sizes)
-def test_any_segments_pack(segments: list[bytes], step: int, size: tuple[int, int] | None) -> None:
-    file = IvcFile(b"\0\xff\x00\x01", step, tuple(segments), size)
+layers = st.dictionaries(st.integers(1, 127), st.binary(max_size=1100), max_size=7).map(
+    lambda found: tuple(Layer(tag, found[tag]) for tag in sorted(found))
+)
+
+
+@given(st.binary(max_size=1100), layers, st.integers(0, 255), sizes)
+def test_any_payload_and_layers_pack(
+    payload: bytes, layers: tuple[Layer, ...], step: int, size: tuple[int, int] | None
+) -> None:
+    file = IvcFile(b"\0\xff\x00\x01", step, (payload,), size, layers)
     assert IvcFile.unpack(file.pack()) == file
 
 
-def test_twelve_bytes_besides_the_payload() -> None:
+def test_ten_bytes_besides_the_payload() -> None:
     data = realistic_file(60, 0)
-    assert len(data) - sum(map(len, IvcFile.unpack(data).segments)) == 12
+    assert len(data) - len(IvcFile.unpack(data).payloads[0]) == 10
 
 
 @pytest.mark.parametrize("step_index", [20, 40, 60, 80, 100, 120])
@@ -140,46 +146,46 @@ def test_whole_files_are_near_the_ideal(step_index: int) -> None:
     for _ in range(20):
         values = realistic_integers(prior, step_index, random)
         ideal = prior.code_length(values, step_index).sum() / 8
-        assert len(encode(values, step_index, prior, FINGERPRINT)) <= 12 + 1.03 * ideal + 2
-
-
-def test_leading_segments_alone() -> None:
-    prior, file = realistic_tables(), IvcFile.unpack(realistic_file(80, 1))
-    whole, _ = decode(file, prior)
-    for count, end in enumerate([0, 32, 160, 700]):
-        part, _ = decode(file, prior, segments=count)
-        assert (part[:end] == whole[:end]).all()
-        assert not part[end:].any()
-    for count in (-1, 4):
-        with pytest.raises(OptionError, match="the file has 3"):
-            decode(file, prior, segments=count)
+        assert len(encode(values, step_index, prior, FINGERPRINT)) <= 10 + 1.001 * ideal + 1
 
 
 def test_the_beginning_of_a_file() -> None:
     prior, data = realistic_tables(), realistic_file(80, 1)
-    file = IvcFile.unpack(data)
-    ends = np.cumsum([len(data) - sum(map(len, file.segments)), *map(len, file.segments)])
-    for first in range(ends[0], len(data) + 1):
-        whole = sum(end <= first for end in ends[1:])
-        assert (IvcFile.unpack(data, first).segments) == file.segments[:whole]
-        # what is really cut cannot know where its last segment ends, nor be verified
-        cut = IvcFile.unpack(data[:first], first) if first < len(data) else file
-        assert cut.segments == file.segments[:whole]
-        assert len(cut.segments) + cut.missing == 3
-        assert (
-            decode(cut, prior, segments=whole).integers
-            == decode(file, prior, segments=whole).integers
-        ).all()
+    for first in range(10, len(data)):
+        file = IvcFile.unpack(data, first)
+        assert (file.payloads, file.missing, file.beginning) == ((), 1, data[10:first])
+        # what is really cut decodes to the same, though it cannot be verified
+        cut = IvcFile.unpack(data[:first], first)
+        assert cut == file
         with pytest.raises(BitstreamError, match=r"truncated|cut short"):
-            IvcFile.unpack(data[:first] if first < len(data) else data[:-1])
-    assert IvcFile.unpack(data, len(data) + 9) == file
+            IvcFile.unpack(data[:first])
+    whole = IvcFile.unpack(data)
+    assert IvcFile.unpack(data, len(data) + 9) == whole
+    assert not decode(IvcFile.unpack(data, 10), prior).integers.any()
+
+
+def test_the_beginning_of_a_file_with_layers() -> None:
+    prior, plain = realistic_tables(), IvcFile.unpack(realistic_file(80, 1))
+    layers = (Layer(3, b"three" * 60), Layer(9, b"nine"))
+    file = dataclasses.replace(plain, layers=layers)
+    data, payload = file.pack(), len(plain.payloads[0])
+    start = len(data) - payload - sum(len(layer.payload) for layer in layers)
+    for first in range(start, len(data) + 1):
+        for some in (data, data[:first]):
+            found = IvcFile.unpack(some, first)
+            assert bool(found.missing) == (first < start + payload)
+            # where the last layer of a cut file ends, nobody knows
+            least = [start + payload + 300, len(data) if some == data else len(data) + 1]
+            assert found.layers == layers[: sum(first >= end for end in least)]
+            if not found.missing:
+                assert (decode(found, prior).integers == decode(plain, prior).integers).all()
 
 
 def test_every_byte_of_a_beginning_brings_more() -> None:
     prior, data = realistic_tables(), realistic_file(80, 1)
     whole = decode(IvcFile.unpack(data), prior).integers
     wrong = []
-    for first in range(12, len(data) + 1):
+    for first in range(10, len(data) + 1):
         found = decode(IvcFile.unpack(data[:first], first), prior).integers
         settled = int(np.flatnonzero(found).max(initial=-1)) + 1
         assert (found[:settled] == whole[:settled]).all()
@@ -191,7 +197,7 @@ def test_every_byte_of_a_beginning_brings_more() -> None:
 
 def test_a_beginning_may_mean_nothing() -> None:
     prior, data = realistic_tables(), realistic_file(80, 1)
-    file = IvcFile.unpack(data, 12 + len(IvcFile.unpack(data).segments[0]))
+    file = IvcFile.unpack(data, 12)
     source = np.random.default_rng(5)
     for size in range(40):
         noise = dataclasses.replace(file, beginning=source.bytes(size))
@@ -200,7 +206,7 @@ def test_a_beginning_may_mean_nothing() -> None:
 
 def test_too_little_of_a_file() -> None:
     data = realistic_file(80, 1)
-    for first in range(12):
+    for first in range(10):
         for some in (data, data[:first]):
             with pytest.raises(BitstreamError, match="truncated"):
                 IvcFile.unpack(some, first)
@@ -210,47 +216,17 @@ def test_too_little_of_a_file() -> None:
         IvcFile.unpack(data, -1)
 
 
-def test_a_header_alone_is_the_mean_picture() -> None:
-    file = IvcFile.unpack(realistic_file(80, 1), 12)
-    assert (file.segments, file.missing) == ((), 3)
+def test_a_header_alone_is_the_mean_image() -> None:
+    file = IvcFile.unpack(realistic_file(80, 1), 10)
+    assert (file.payloads, file.missing) == ((), 1)
     assert not decode(file, realistic_tables()).integers.any()
-
-
-@pytest.mark.parametrize("step_index", [10, 40, 60, 100])
-def test_segments_cost_no_more_than_they_may(step_index: int) -> None:
-    prior = realistic_tables()
-    counts = set()
-    for seed in range(20):
-        values = realistic_integers(prior, step_index, np.random.default_rng(seed))
-        sizes = [
-            len(encode(values, step_index, prior, FINGERPRINT, overhead=overhead))
-            for overhead in (-1.0, 1.0)
-        ]
-        data = encode(values, step_index, prior, FINGERPRINT, overhead=0.03)
-        counts.add(len(IvcFile.unpack(data).segments))
-        assert len(data) in sizes
-        assert len(data) - sizes[0] <= 0.03 * len(data)
-        assert (decode(IvcFile.unpack(data), prior).integers == values).all()
-    assert counts == {10: {1}, 40: {1, 3}, 60: {1, 3}, 100: {3}}[step_index]
-
-
-def test_every_byte_of_one_segment_brings_more() -> None:
-    prior = realistic_tables()
-    values = realistic_integers(prior, 40, np.random.default_rng(1))
-    data = encode(values, 40, prior, FINGERPRINT, overhead=-1.0)
-    wrong = [
-        int((decode(IvcFile.unpack(data[:first], first), prior).integers != values).sum())
-        for first in range(10, len(data) + 1)
-    ]
-    assert wrong == sorted(wrong, reverse=True)
-    assert len(set(wrong)) > 0.7 * len(wrong)
 
 
 def test_the_beginning_of_a_class() -> None:
     prior = dataclasses.replace(realistic_tables(), classes=1000)
     values = realistic_integers(prior, 80, np.random.default_rng(3))
     data = encode(values, 80, prior, FINGERPRINT, class_index=613)
-    found = [decode(IvcFile.unpack(data[:n], n), prior).class_index for n in range(12, 40)]
+    found = [decode(IvcFile.unpack(data[:n], n), prior).class_index for n in range(10, 40)]
     assert found[0] == 0
     assert found[1] in (0, 613)
     assert set(found[3:]) == {613}
@@ -258,18 +234,11 @@ def test_the_beginning_of_a_class() -> None:
 
 def test_what_is_missing_is_not_packed() -> None:
     data = realistic_file(80, 1)
-    with pytest.raises(ValueError, match="1 segments"):
+    with pytest.raises(ValueError, match="whole files"):
         IvcFile.unpack(data, len(data) - 1).pack()
 
 
-def test_a_beginning_of_another_number_of_segments() -> None:
-    part = IvcFile.unpack(realistic_file(80, 1), 100)
-    assert part.missing
-    with pytest.raises(BitstreamError, match="4 segments, its bundle has 3"):
-        decode(dataclasses.replace(part, missing=part.missing + 1), realistic_tables())
-
-
-def test_a_class_costs_its_bits_and_the_first_segment_holds_it() -> None:
+def test_a_class_costs_its_bits() -> None:
     plain = realistic_tables()
     prior = dataclasses.replace(plain, classes=1000)
     excess = []
@@ -277,10 +246,8 @@ def test_a_class_costs_its_bits_and_the_first_segment_holds_it() -> None:
         values = realistic_integers(prior, 60, np.random.default_rng(class_index))
         file = IvcFile.unpack(encode(values, 60, prior, FINGERPRINT, class_index=class_index))
         without = IvcFile.unpack(encode(values, 60, plain, FINGERPRINT))
-        assert file.segments[1:] == without.segments[1:]
-        excess.append(len(file.segments[0]) - len(without.segments[0]))
-        assert decode(file, prior, segments=1).class_index == class_index
-        assert decode(file, prior, segments=0).class_index == 0
+        excess.append(len(file.payloads[0]) - len(without.payloads[0]))
+        assert decode(file, prior).class_index == class_index
     assert np.mean(excess) == pytest.approx(prior.class_bits / 8, abs=0.2)
     assert plain.class_bits == 0
 
@@ -324,7 +291,7 @@ def test_every_truncation_is_caught() -> None:
 def test_hostile_bytes_with_a_right_checksum(data: st.DataObject) -> None:
     """Past the checksum too there are only clean errors, and what is read is what was written."""
     prior = data.draw(tables())
-    layout = data.draw(st.integers(0x10, 0x1F) | st.just(0x10 + len(prior.segment_ends) - 1))
+    layout = data.draw(st.integers(0x10, 0x2F))
     body = data.draw(st.lists(st.sampled_from([b"\0", b"\1", b"\4", b"\xff"]) | st.binary()))
     packed = sealed(b"\xc9V" + bytes([layout]) + bytes(7) + b"".join(body))
     try:
@@ -332,10 +299,10 @@ def test_hostile_bytes_with_a_right_checksum(data: st.DataObject) -> None:
         values, class_index = decode(file, prior)
     except BitstreamError:
         return
-    if layout < 0x18:  # without options, which may hold some that are skipped
-        again = encode(
-            values, file.step_index, prior, file.fingerprint, None, class_index, overhead_of(file)
-        )
+    if layout & 0xF8 == 0x20:  # without options, which may hold some that are skipped
+        assert file.pack() == packed
+    if layout == 0x20:
+        again = encode(values, file.step_index, prior, file.fingerprint, None, class_index)
         assert again == packed
 
 
@@ -347,7 +314,7 @@ def test_random_bytes(data: bytes) -> None:
 
 def test_a_long_run_of_length_bytes_ends() -> None:
     with pytest.raises(BitstreamError, match="truncated"):
-        IvcFile.unpack(sealed(b"\xc9V\x12" + bytes(7) + b"\xff" * 1_000_000))
+        IvcFile.unpack(sealed(b"\xc9V\x21" + bytes(7) + b"\1" + b"\xff" * 1_000_000))
 
 
 def test_fields_that_do_not_fit() -> None:
@@ -355,11 +322,16 @@ def test_fields_that_do_not_fit() -> None:
         IvcFile(b"abcd", 0, (b"",), (70000, 5))
     with pytest.raises(ImageError, match="0 x 5"):
         IvcFile(b"abcd", 0, (b"",), (0, 5))
-    for fields in [(b"abc", 0, (b"",)), (b"abcd", 256, (b"",)), (b"abcd", 0, (b"",) * 9)]:
+    for fields in [(b"abc", 0, (b"",)), (b"abcd", 256, (b"",))]:
         with pytest.raises(ValueError, match="file has"):
             IvcFile(*fields)
-    with pytest.raises(ValueError, match="version 1"):
-        IvcFile(b"abcd", 0, (b"",), version=2)
+    with pytest.raises(ValueError, match="one payload"):
+        IvcFile(b"abcd", 0, (b"", b""))
+    with pytest.raises(ValueError, match="version 3"):
+        IvcFile(b"abcd", 0, (b"",), version=3)
+    for tags in [(0,), (256,), (2, 1), (1, 1), range(1, 9)]:
+        with pytest.raises(ValueError, match="increasing tags"):
+            IvcFile(b"abcd", 0, (b"",), layers=tuple(Layer(tag, b"") for tag in tags))
     with pytest.raises(ValueError, match="do not fit"):
         encode(np.zeros(5, dtype=np.int32), 0, realistic_tables(), b"abcd")
     for prior, class_index in [
@@ -375,7 +347,7 @@ def test_fields_that_do_not_fit() -> None:
 
 
 def test_newer_versions_say_so_whatever_follows() -> None:
-    for version in range(2, 16):
+    for version in range(3, 16):
         with pytest.raises(VersionError, match=f"version {version} is newer"):
             IvcFile.unpack(b"\xc9V" + bytes([version << 4]) + b"whatever there is")
 
@@ -407,25 +379,21 @@ def test_the_example_in_the_documentation_is_the_first_vector() -> None:
 def test_the_trace_in_the_documentation() -> None:
     model, data = example()
     file, prior = IvcFile.unpack(data), tables_of(model)
-    lines = ["segment row point            range            quantile symbol"]
-    for number, (segment, part) in enumerate(zip(file.segments, prior.segments, strict=True), 1):
-        steps: list[reference.Step] = []
-        rows = prior.rows(file.step_index)[part].tolist()
-        reference.decode_segment(segment, rows, model, steps.append)
-        for index, step in enumerate(steps):
-            row = rows[index] if index < len(rows) else "bit"
-            symbol = "escape" if step.symbol is reference.ESCAPE else step.symbol
-            lines.append(
-                f"{number:<7} {row:<3} {step.point:016x} {step.range:016x}"
-                f" {step.quantile:06x}   {symbol}"
-            )
+    lines = ["row point            range            quantile symbol"]
+    steps: list[reference.Step] = []
+    rows = prior.rows(file.step_index).tolist()
+    reference.decode_payload(file.payloads[0], rows, model, steps.append)
+    for index, step in enumerate(steps):
+        row = rows[index] if index < len(rows) else "bit"
+        symbol = "escape" if step.symbol is reference.ESCAPE else step.symbol
+        lines.append(f"{row:<3} {step.point:016x} {step.range:016x} {step.quantile:06x}   {symbol}")
     assert block("trace").splitlines() == lines
 
 
 def test_the_lengths_in_the_documentation() -> None:
     for length, digits in re.findall(r"(\d+) is `([0-9A-F ]+)`", FORMAT):
-        packed = IvcFile(b"abcd", 0, (bytes(int(length)), b"")).pack()
-        assert packed[10 : -int(length)] == bytes.fromhex(digits)
+        packed = IvcFile(b"abcd", 0, (bytes(int(length)),), None, (Layer(1, b""),)).pack()
+        assert packed[11 : -int(length)] == bytes.fromhex(digits)
 
 
 def test_the_checksum_in_the_documentation() -> None:

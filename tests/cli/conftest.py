@@ -56,19 +56,16 @@ def compress(invcomp: Invcomp, tiny_model: Path) -> Invcomp:
 
 @pytest.fixture(scope="session")
 def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
-    """The .ivc file of the first photograph, in three segments though it is small."""
+    """The .ivc file of the first photograph."""
     from PIL import Image
 
-    from invcomp.bitstream import IvcFile, decode, encode
     from invcomp.bundle import read_bundle
     from invcomp.codec import Codec
     from invcomp.inversion.options import SearchOptions
 
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
     with Image.open(photographs[0]) as image:
-        file = IvcFile.unpack(codec.compress(image, search=SearchOptions(steps=6, starts=1)))
-    integers = decode(file, codec.bundle.tables).integers
-    return encode(integers, file.step_index, codec.bundle.tables, file.fingerprint)
+        return codec.compress(image, search=SearchOptions(steps=6, starts=1))
 
 
 def start(

@@ -36,7 +36,7 @@ def test_bits_have_a_finite_gradient_everywhere() -> None:
 def test_tables_cost_what_the_density_says() -> None:
     scales = np.array([-96, -40, 0, 33], dtype=np.int16)
     shape = PriorShape(0.1, 3.0)
-    tables = make_tables(scales, shape, (2, 4))
+    tables = make_tables(scales, shape)
     step_index = 40
     for value in (0, 1, -3, LARGEST):
         integers = np.full(4, value, dtype=np.int32)
@@ -87,7 +87,7 @@ def test_fit_finds_how_scales_rise_with_finer_steps() -> None:
     fitted = fit_prior(coded, start)
     assert fitted.slopes is not None
     assert np.median(fitted.slopes) == pytest.approx(128, abs=33)
-    tables = make_tables(fitted.scales, fitted.shape, (200,), slopes=fitted.slopes)
+    tables = make_tables(fitted.scales, fitted.shape, slopes=fitted.slopes)
     assert np.abs(tables.scales_at(80) - start.numpy()).mean() < 4
     scales = PriorScales.of(tables)
     for step_index in (60, 110):

@@ -64,7 +64,6 @@ def test_frequencies_refuse_what_is_no_distribution(row: list[float]) -> None:
         {"scales": np.zeros((3, 1), dtype=np.int16)},
         {"slopes": np.zeros(2, dtype=np.int16)},
         {"slopes": np.zeros(3)},
-        {"segment_ends": ()},
         {"segment_ends": (1, 2)},
         {"segment_ends": (0, 3)},
         {"segment_ends": (2, 2, 3)},
@@ -78,6 +77,7 @@ def test_tables_that_do_not_fit_together(change: dict[str, object]) -> None:
 
 def test_segments() -> None:
     assert small().segments == (slice(0, 1), slice(1, 3))
+    assert replace(small(), segment_ends=()).segments == (slice(0, 3),)
     assert small().largest == 1
 
 

@@ -383,10 +383,13 @@ def test_the_trace_in_the_documentation() -> None:
     steps: list[reference.Step] = []
     rows = prior.rows(file.step_index).tolist()
     reference.decode_payload(file.payloads[0], rows, model, steps.append)
-    for index, step in enumerate(steps):
-        row = rows[index] if index < len(rows) else "bit"
+    labels = []
+    for row, integer in zip(rows, decode(file, prior).integers.tolist(), strict=True):
+        labels += [row, *["bit", "bit"] * (abs(integer) == prior.largest + 1)]  # 0 and the sign
+    for label, step in zip(labels, steps, strict=True):
         symbol = "escape" if step.symbol is reference.ESCAPE else step.symbol
-        lines.append(f"{row:<3} {step.point:016x} {step.range:016x} {step.quantile:06x}   {symbol}")
+        state = f"{step.point:016x} {step.range:016x} {step.quantile:06x}"
+        lines.append(f"{label:<3} {state}   {symbol}")
     assert block("trace").splitlines() == lines
 
 

@@ -98,7 +98,7 @@ def test_bad_files_are_named_and_the_others_go_on(
         "short.ivc": (ivc[:9], "truncated"),
         "cut.ivc": (ivc[:-4], "cut short"),
         "altered.ivc": (bytes(altered), "altered"),
-        "newer.ivc": (ivc[:2] + bytes([ivc[2] & 0x0F | 0x20]) + ivc[3:], "version 2"),
+        "newer.ivc": (ivc[:2] + bytes([ivc[2] & 0x0F | 0x30]) + ivc[3:], "version 3"),
     }
     for name, (data, _) in bad.items():
         (tmp_path / name).write_bytes(data)

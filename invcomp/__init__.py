@@ -1,4 +1,4 @@
-"""Latent-inversion image compression: a generator is the dictionary, a picture its latent.
+"""Latent-inversion image compression: a generator is the dictionary, an image its latent.
 
     import invcomp
     codec = invcomp.Codec.load("faces-1024")

@@ -52,7 +52,7 @@ class Original:
 
     Attributes:
         fingerprint: as hexadecimal digits.
-        resolution: of its pictures.
+        resolution: of its images.
     """
 
     fingerprint: str
@@ -142,7 +142,7 @@ class Bundle:
 
     @property
     def resolution(self) -> int:
-        """Of the pictures that its files are made of: a proxy's own are smaller."""
+        """Of the images that its files are made of: a proxy's own are smaller."""
         original = self.settings.original
         return self.generator.resolution if original is None else original.resolution
 
@@ -158,7 +158,7 @@ class Bundle:
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
         for name in ("candidates", "candidate_classes"):
-            tensors.pop(name, None)  # where a search starts changes no decoded picture
+            tensors.pop(name, None)  # where a search starts changes no decoded image
         for name in sorted(tensors):
             tensor = tensors[name].detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -15,7 +15,7 @@ from .encoder import Encoded, Encoder, ImageLike
 
 
 class Codec:
-    """Compresses and decompresses pictures of one domain.
+    """Compresses and decompresses images of one domain.
 
     Args:
         bundle: generator, coordinates and priors.
@@ -56,7 +56,7 @@ class Codec:
         return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
 
     def compress(self, image: ImageLike, **options: Any) -> bytes:
-        """One picture to the bytes of an .ivc file.
+        """One image to the bytes of an .ivc file.
 
         Args:
             image: a PIL image, uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or
@@ -64,25 +64,25 @@ class Codec:
             options: as `encode` takes them.
 
         Raises:
-            ImageError: not a picture of that kind.
+            ImageError: not an image of that kind.
             OptionError: an option out of range.
         """
         return next(self.encode([image], **options)).data
 
     def compress_batch(self, images: Sequence[ImageLike], **options: Any) -> list[bytes]:
-        """Several pictures to the bytes of .ivc files; see `compress`."""
+        """Several images to the bytes of .ivc files; see `compress`."""
         return [encoded.data for encoded in self.encode(images, **options)]
 
     def encode(self, images: Sequence[ImageLike], **options: Any) -> Iterator[Encoded]:
-        """Pictures to files with their true figures, as they get done; see `Encoder.encode`."""
+        """Images to files with their true figures, as they get done; see `Encoder.encode`."""
         return self.encoder.encode(images, **options)
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
-        """A file of this bundle held against a picture; see `Encoder.measure`."""
+        """A file of this bundle held against an image; see `Encoder.measure`."""
         return self.encoder.measure(image, data)
 
     def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
-        """The picture of an .ivc file's bytes; see `Decoder.decompress`."""
+        """The image of an .ivc file's bytes; see `Decoder.decompress`."""
         return self.decoder.decompress(data, first_bytes)
 
     def decompress_batch(

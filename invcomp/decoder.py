@@ -15,7 +15,7 @@ from .bundle import Bundle, find_bundle, load_bundle
 from .device import choose_device, default_modes
 from .entropy.density import step_of
 from .errors import MissingBundleError
-from .preprocessing.frame import from_picture
+from .preprocessing.frame import from_tensor
 
 
 class Decoder:
@@ -63,14 +63,14 @@ class Decoder:
     def batch_size(self) -> int:
         """How many files one pass of the generator decodes best.
 
-        On a CPU several large pictures at once take longer than one by one, as their feature maps
+        On a CPU several large images at once take longer than one by one, as their feature maps
         leave its caches (docs/benchmarks.md); of small ones a pass is mostly calls.
         """
-        pictures = (512 if self.device.type == "cpu" else 2048) ** 2
-        return int(min(max(pictures // self.bundle.resolution**2, 1), 64))
+        images = (512 if self.device.type == "cpu" else 2048) ** 2
+        return int(min(max(images // self.bundle.resolution**2, 1), 64))
 
     def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
-        """The picture of an .ivc file's bytes, one forward pass of the generator in float32.
+        """The image of an .ivc file's bytes, one forward pass of the generator in float32.
 
         Args:
             data: the file.
@@ -89,10 +89,10 @@ class Decoder:
     ) -> list[Image.Image]:
         """Several files in one pass of the generator; see `decompress`."""
         unpacked = [self.unpack(data, first_bytes) for data in files]
-        pictures = self.pictures(unpacked)
+        images = self.images(unpacked)
         return [
-            from_picture(picture[None], file.original_size)
-            for picture, file in zip(pictures, unpacked, strict=True)
+            from_tensor(image[None], file.original_size)
+            for image, file in zip(images, unpacked, strict=True)
         ]
 
     def unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
@@ -105,8 +105,8 @@ class Decoder:
             )
         return file
 
-    def pictures(self, files: Sequence[IvcFile]) -> Tensor:
-        """Decoded pictures in the generator's frame, [N, 3, R, R] in [-1, 1] but for overshoot."""
+    def images(self, files: Sequence[IvcFile]) -> Tensor:
+        """Decoded images in the generator's frame, [N, 3, R, R] in [-1, 1] but for overshoot."""
         decoded = [decode(file, self.tables) for file in files]
         steps = [np.float32(step_of(file.step_index)) for file in files]
         coordinates = np.stack(

@@ -19,14 +19,14 @@ from .decoder import Decoder
 from .device import default_modes, has_compiler, has_fast_bfloat16
 from .entropy.density import PriorScales, step_index_of, step_of
 from .errors import OptionError
-from .generators.base import reduce_picture
+from .generators.base import reduce_images
 from .inversion.distortion import Distortion, compiled_before
 from .inversion.options import Goal, SearchOptions
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import RateControl
 from .inversion.search import ProgressCallback, Search
 from .perception.features import RESOLUTION, PerceptualFeatures
-from .preprocessing.frame import fit, from_picture, to_picture
+from .preprocessing.frame import fit, from_tensor, to_tensor
 from .preprocessing.region import region
 
 REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
@@ -36,18 +36,18 @@ ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
 @dataclass(frozen=True)
 class Encoded:
-    """A compressed picture and what it is, measured on the decoded file itself.
+    """A compressed image and what it is, measured on the decoded file itself.
 
     Attributes:
         data: the .ivc file.
-        decoded: the picture that the file decodes to.
-        lpips: LPIPS-Alex between photograph and decoded picture in the generator's frame, at
+        decoded: the image that the file decodes to.
+        lpips: LPIPS-Alex between original and decoded image in the generator's frame, at
             256 px.
         psnr: in dB, in the generator's frame.
         identity: distance of dlib's face descriptors, 0.6 being its limit for one person. The
             search minimises it, so it is no independent judgement. None: the bundle is not of
             faces.
-        seconds: encoding time of this picture (its share of its batch), without loading.
+        seconds: encoding time of this image (its share of its batch), without loading.
         limit: bytes that a goal allowed the file; None where there was no such goal.
     """
 
@@ -66,7 +66,7 @@ class Encoded:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Bits of the file over pixels of the decoded picture."""
+        """Bits of the file over pixels of the decoded image."""
         return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
 
 
@@ -96,7 +96,7 @@ class Encoder:
         self.bundle, self.device = decoder.bundle, decoder.device
         self.generator = decoder.generator
         self._search: Search | None = None
-        self._most_at_once = sys.maxsize  # photographs, since memory ran out with more
+        self._most_at_once = sys.maxsize  # originals, since memory ran out with more
 
     def step_index(self, quality: float | None = None, step: float | None = None) -> int:
         """The step index of a quality 0..100, or of a step; by default the bundle's own.
@@ -126,26 +126,26 @@ class Encoder:
         total: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
-        """Pictures to files with their true figures, as they get done.
+        """Images to files with their true figures, as they get done.
 
         Args:
             images: as `compress` takes them.
             quality: 0 to 100, the bundle's default where neither it nor a step is given.
             step: the quantiser's step instead, 2^(-255/16) to 1.
             goal: a size or an LPIPS that the file shall have instead.
-            mask: a picture of which white matters more to the search, or "faces-oval", where the
+            mask: an image of which white matters more to the search, or "faces-oval", where the
                 face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
             search: how much to try.
-            batch: pictures searched for in one graph; None: one on a CPU, on a GPU what its memory
+            batch: images searched for in one graph; None: one on a CPU, on a GPU what its memory
                 holds. Where memory runs out half as many go on.
-            total: pictures in all, where they come by several calls. By their number compiling
+            total: images in all, where they come by several calls. By their number compiling
                 pays or not; once compiled, the search fills a smaller last batch with copies.
             progress: called after every step of the search.
 
         Raises:
-            ImageError: not a picture of that kind.
+            ImageError: not an image of that kind.
             OptionError: an option out of range, or the batch is too large for the GPU's memory.
-            GoalError: no file of a picture meets the goal; those after it are not begun.
+            GoalError: no file of an image meets the goal; those after it are not begun.
         """
         if goal is not None and (quality is not None or step is not None):
             raise OptionError("quality, step and a goal exclude each other")
@@ -185,7 +185,7 @@ class Encoder:
         self, request: _Request, images: Sequence[ImageLike], batch: int
     ) -> list[Encoded]:
         started = time.perf_counter()
-        photographs, sizes = self._fitted(images)
+        originals, sizes = self._fitted(images)
         # a smaller batch would be compiled for anew
         places = batch if self.compiled and batch < request.total else len(sizes)
         limits: list[int | None] = [None] * len(sizes)
@@ -198,59 +198,57 @@ class Encoder:
                 search, self.step_index(), options, request.progress, request.region
             )
             limits = [request.aim.limit(self._pixels(size)) for size in sizes]
-            files = self._reach(request.aim, limits, control, photographs, quantisers, places)
+            files = self._reach(request.aim, limits, control, originals, quantisers, places)
         else:
             index = request.aim
-            found = search.run(
-                photographs, index, options, request.progress, places, request.region
-            )
+            found = search.run(originals, index, options, request.progress, places, request.region)
             rows = zip(
                 quantisers, found.coordinates.cpu().numpy(), found.classes.tolist(), strict=True
             )
             files = [quantiser.encode(integers, index, one) for quantiser, integers, one in rows]
         seconds = (time.perf_counter() - started) / len(files)
         return [
-            self._measured(photograph[None], data, seconds, limit)
-            for photograph, data, limit in zip(photographs, files, limits, strict=True)
+            self._measured(original[None], data, seconds, limit)
+            for original, data, limit in zip(originals, files, limits, strict=True)
         ]
 
     def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
-        """Pictures in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
+        """Images in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
         fitted = [fit(image, self.bundle.resolution) for image in images]
-        photographs = torch.cat([picture for picture, _ in fitted]).to(self.device)
-        photographs = reduce_picture(photographs, self.generator.resolution)
-        return photographs, [size for _, size in fitted]
+        originals = torch.cat([tensor for tensor, _ in fitted]).to(self.device)
+        originals = reduce_images(originals, self.generator.resolution)
+        return originals, [size for _, size in fitted]
 
     def _reach(
         self,
         goal: Goal,
         limits: list[int | None],
         control: RateControl,
-        photographs: Tensor,
+        originals: Tensor,
         quantisers: list[Quantiser],
         places: int,
     ) -> list[bytes]:
-        """Files of photographs [N, 3, R, R] that meet a goal."""
+        """Files of originals [N, 3, R, R] that meet a goal."""
         if goal.lpips is not None:
             return control.within_lpips(
-                photographs,
+                originals,
                 quantisers,
                 goal.lpips,
-                lambda row, data: self._measured(photographs[row : row + 1], data, 0.0).lpips,
+                lambda row, data: self._measured(originals[row : row + 1], data, 0.0).lpips,
                 places,
             )
         within = [limit for limit in limits if limit is not None]
-        return control.within_bytes(photographs, quantisers, within, places)
+        return control.within_bytes(originals, quantisers, within, places)
 
     def _pixels(self, size: tuple[int, int] | None) -> int:
-        """Of a decoded picture of an original size."""
+        """Of a decoded image of an original size."""
         width, height = size or (self.generator.resolution,) * 2
         return width * height
 
     def batch_for(self, images: int) -> int:
-        """How many of so many pictures one graph takes: on a CPU one, where more gain nothing.
+        """How many of so many images one graph takes: on a CPU one, where more gain nothing.
 
-        On a GPU what its free memory holds, by what one picture takes.
+        On a GPU what its free memory holds, by what one image takes.
         """
         if self.device.type != "cuda":
             return 1
@@ -267,26 +265,26 @@ class Encoder:
         return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
-        """A file of this bundle held against a picture; of its encoding it knows no seconds.
+        """A file of this bundle held against an image; of its encoding it knows no seconds.
 
         Raises:
-            ImageError: not a picture that `compress` takes.
+            ImageError: not an image that `compress` takes.
             BitstreamError, MissingBundleError: as of `decompress`.
         """
         with default_modes(self.device):
             return self._measured(self._fitted([image])[0], data, 0.0)
 
     def _measured(
-        self, photograph: Tensor, data: bytes, seconds: float, limit: int | None = None
+        self, original: Tensor, data: bytes, seconds: float, limit: int | None = None
     ) -> Encoded:
         file = self.decoder.unpack(data)
-        decoded = from_picture(self.decoder.pictures([file]), file.original_size)
-        shown = to_picture(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
-        lpips = self.features.lpips_distance(photograph, shown)  # loaded outside inference mode
-        psnr = -10 * ((photograph - shown) / 2).square().mean().log10()
+        decoded = from_tensor(self.decoder.images([file]), file.original_size)
+        shown = to_tensor(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
+        lpips = self.features.lpips_distance(original, shown)  # loaded outside inference mode
+        psnr = -10 * ((original - shown) / 2).square().mean().log10()
         identity = None
         if self.bundle.settings.face is not None:
-            identity = float(self.features.identity_distance(photograph, shown))
+            identity = float(self.features.identity_distance(original, shown))
         return Encoded(data, decoded, float(lpips), float(psnr), seconds, limit, identity)
 
     @cached_property
@@ -321,7 +319,7 @@ class Encoder:
         """Whether so many steps save more than compiling takes: a minute, or, of what was
         compiled on this machine before and kept, some seconds.
 
-        A step at 1024 px saves most of a second, one of a smaller picture less, as it has fewer
+        A step at 1024 px saves most of a second, one of a smaller image less, as it has fewer
         pixels.
         """
         aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)

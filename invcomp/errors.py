@@ -6,7 +6,7 @@ class InvcompError(Exception):
 
 
 class ImageError(InvcompError):
-    """The input is no picture that can be read: not an image, truncated, an unusable shape."""
+    """The input is no image that can be read: not an image, truncated, an unusable shape."""
 
 
 class BitstreamError(InvcompError):
@@ -38,8 +38,8 @@ class OptionError(InvcompError):
 
 
 class GoalError(InvcompError):
-    """A size or a distance that was asked for, and that no file of the picture has."""
+    """A size or a distance that was asked for, and that no file of the image has."""
 
 
 class DatasetError(InvcompError):
-    """Pictures to train on that cannot be used: no such folder, too few, a damaged archive."""
+    """Images to train on that cannot be used: no such folder, too few, a damaged archive."""

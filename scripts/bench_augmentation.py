@@ -3,7 +3,7 @@
     pip install kornia && python scripts/bench_augmentation.py
 
 Forward and backward, float32, one thread: flip, brightness, saturation, contrast, translation by up
-to an eighth, a cut-out square of a quarter of the picture, each with probability p.
+to an eighth, a cut-out square of a quarter of the image, each with probability p.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from invcomp.training.augmentation import RANDOMS, augment
 
 
-def seconds(call: object, pictures: torch.Tensor, repeats: int) -> float:
+def seconds(call: object, images: torch.Tensor, repeats: int) -> float:
     best = float("inf")
     for _ in range(repeats):
-        x = pictures.clone().requires_grad_()
+        x = images.clone().requires_grad_()
         started = time.perf_counter()
         call(x).square().sum().backward()  # type: ignore[operator]
         best = min(best, time.perf_counter() - started)
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     p = arguments.p
-    pictures = torch.rand(arguments.batch, 3, arguments.resolution, arguments.resolution)
+    images = torch.rand(arguments.batch, 3, arguments.resolution, arguments.resolution)
     theirs = torch.nn.Sequential(
         K.RandomHorizontalFlip(p=p / 2),
         K.RandomBrightness((0.5, 1.5), p=p),
@@ -47,10 +47,10 @@ def main() -> None:
     )
     ours = seconds(
         lambda x: augment(x, torch.tensor(p), torch.rand(len(x), RANDOMS)),
-        pictures,
+        images,
         arguments.repeats,
     )
-    kornia = seconds(theirs, pictures, arguments.repeats)
+    kornia = seconds(theirs, images, arguments.repeats)
     print(f"ours {ours * 1000:.1f} ms, kornia {kornia * 1000:.1f} ms, batch {arguments.batch}")
 
 

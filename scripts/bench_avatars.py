@@ -1,15 +1,15 @@
-"""Benchmarks a small model on held-out pictures against lossless and lossy codecs.
+"""Benchmarks a small model on held-out images against lossless and lossy codecs.
 
     python scripts/bench_avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
     python scripts/bench_avatars.py PORTRAITS/ -o runs/small --model dcgan-faces-64 --no-compile
 
-Of a folder the twelve portraits of bench_faces.py are taken. Pictures larger than the model's are
+Of a folder the twelve portraits of bench_faces.py are taken. Images larger than the model's are
 reduced to its size first.
 
-For every picture: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
+For every image: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
 lossless WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex, at equal LPIPS-VGG, and the
 smallest that each can make at all at full size. A killed run goes on where it stopped. Writes
-results.jsonl, tables (benchmark.md) and a picture to the folder.
+results.jsonl, tables (benchmark.md) and an image to the folder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from invcomp.evaluation.metrics import Metrics, tensor_of
 
 METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
 EQUAL = ("lpips_alex", "lpips_vgg")
-SHOWN = 12  # pictures in the sheet
+SHOWN = 12  # images in the sheet
 RIVALS = (*CODECS, "jxl", "webp-lossless")
 
 
@@ -61,7 +61,7 @@ def conventional(
 
 
 def report(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
-    lines = [f"{len(rows)} pictures.", "", f"| bytes | {' | '.join(METRICS)} | seconds |"]
+    lines = [f"{len(rows)} images.", "", f"| bytes | {' | '.join(METRICS)} | seconds |"]
     lines += ["|---" * (len(METRICS) + 2) + "|"]
     means = [f"{mean(row[name] for row in rows):.3f}" for name in (*METRICS, "seconds")]
     lines += [f"| {mean(row['bytes'] for row in rows):.0f} | {' | '.join(means)} |", ""]
@@ -81,43 +81,41 @@ def report(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
     return "\n".join([*lines, ""])
 
 
-def pictures_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
-    """Pictures by name, reduced to `side` px."""
+def images_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
+    """Images by name, reduced to `side` px."""
     if source.is_dir():
         files = {name: (source / f"{name}.jpg").read_bytes() for name in TWELVE[:count]}
     else:
         with ZipFile(source) as archive:
             files = {name: archive.read(name) for name in archive.namelist()[:count]}
-    pictures = {n: Image.open(io.BytesIO(data)).convert("RGB") for n, data in files.items()}
+    images = {n: Image.open(io.BytesIO(data)).convert("RGB") for n, data in files.items()}
     return {
-        name: picture.resize((side, side), Image.Resampling.LANCZOS)
-        if picture.width > side
-        else picture
-        for name, picture in pictures.items()
+        name: image.resize((side, side), Image.Resampling.LANCZOS) if image.width > side else image
+        for name, image in images.items()
     }
 
 
-def sheet(codec: Codec, pictures: dict[str, Image.Image], folder: Path) -> Image.Image:
+def sheet(codec: Codec, images: dict[str, Image.Image], folder: Path) -> Image.Image:
     """The first originals, and under each what its file decodes to."""
-    shown = [*pictures.items()][:SHOWN]
+    shown = [*images.items()][:SHOWN]
     side = codec.decoder.generator.resolution
     sheet = Image.new("RGB", (len(shown) * side, 2 * side), "white")
-    for column, (name, picture) in enumerate(shown):
+    for column, (name, image) in enumerate(shown):
         data = (folder / f"{Path(name).stem}.ivc").read_bytes()
-        sheet.paste(picture.resize((side, side)), (column * side, 0))
+        sheet.paste(image.resize((side, side)), (column * side, 0))
         sheet.paste(codec.decompress(data).resize((side, side)), (column * side, side))
     return sheet
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="a .zip of pictures, or a folder of portraits")
+    parser.add_argument("source", type=Path, help="a .zip of images, or a folder of portraits")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="avatars-64")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--quality", type=float)
     parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--no-compile", action="store_true", help="for few pictures")
+    parser.add_argument("--no-compile", action="store_true", help="for few images")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results, names = arguments.output / "results.jsonl", available_codecs(RIVALS)
@@ -128,21 +126,21 @@ def main() -> None:
         Codec.load(arguments.model, compiled=False if arguments.no_compile else None),
         Metrics(names=METRICS),
     )
-    pictures = pictures_of(arguments.source, arguments.count, codec.decoder.generator.resolution)
-    left = [*pictures.items()][len(rows) :]
+    images = images_of(arguments.source, arguments.count, codec.decoder.generator.resolution)
+    left = [*images.items()][len(rows) :]
     encoded = codec.encode(
-        [picture for _, picture in left], quality=arguments.quality, batch=arguments.batch
+        [image for _, image in left], quality=arguments.quality, batch=arguments.batch
     )
-    for (name, picture), file in zip(left, encoded, strict=True):
+    for (name, image), file in zip(left, encoded, strict=True):
         (arguments.output / f"{Path(name).stem}.ivc").write_bytes(file.data)
-        row = {"picture": name, "bytes": len(file.data), "seconds": file.seconds}
-        row |= metrics.measure(tensor_of(picture), tensor_of(file.decoded))
-        row |= conventional(picture, metrics, row, names)
+        row = {"image": name, "bytes": len(file.data), "seconds": file.seconds}
+        row |= metrics.measure(tensor_of(image), tensor_of(file.decoded))
+        row |= conventional(image, metrics, row, names)
         rows.append(row)
         with results.open("a") as output:
             output.write(json.dumps(row) + "\n")
         print(row, flush=True)
-    sheet(codec, pictures, arguments.output).save(arguments.output / "pictures.png")
+    sheet(codec, images, arguments.output).save(arguments.output / "images.png")
     (arguments.output / "benchmark.md").write_text(report(rows, names))
     print(report(rows, names))
 

@@ -7,7 +7,7 @@
 
 For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
 smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run goes
-on where it stopped. Writes results.jsonl, tables (benchmark.md) and a picture to the folder. With
+on where it stopped. Writes results.jsonl, tables (benchmark.md) and an image to the folder. With
 --against, the folder of a run of another version of this script, BD-rates against that, of the
 portraits that both have.
 """
@@ -167,7 +167,7 @@ def compare_versions(
     return "\n".join([*lines, ""])
 
 
-def picture(
+def image(
     folder: Path, portraits: list[Path], rows: list[dict[str, Any]], size: int = 256
 ) -> Image.Image:
     """Original and our steps, one portrait a row, bytes and LPIPS under each."""
@@ -253,7 +253,7 @@ def main() -> None:
         both = {row["portrait"] for row in rows} & {row["portrait"] for row in others}
         table += "\n" + compare_versions(rows, others, both)
     (arguments.output / "benchmark.md").write_text(table)
-    picture(arguments.output, paths, rows).save(arguments.output / "portraits.jpg", quality=88)
+    image(arguments.output, paths, rows).save(arguments.output / "portraits.jpg", quality=88)
     print((arguments.output / "benchmark.md").read_text())
 
 

@@ -43,11 +43,11 @@ class Inside:
 
     @torch.inference_mode()
     def __call__(self, one: Tensor, other: Tensor) -> tuple[float, float]:
-        """Inside and outside, of pictures [1, 3, H, W] in [0, 1]."""
+        """Inside and outside, of images [1, 3, H, W] in [0, 1]."""
         total = torch.zeros(1, 1, RESOLUTION, RESOLUTION)
         layers = [
-            self.lpips.net(self.lpips.scaling_layer(seen_size(picture) * 2 - 1))
-            for picture in (one, other)
+            self.lpips.net(self.lpips.scaling_layer(seen_size(image) * 2 - 1))
+            for image in (one, other)
         ]
         for head, x, y in zip(self.lpips.lins, *layers, strict=True):
             squares = (lpips.normalize_tensor(x) - lpips.normalize_tensor(y)).square()
@@ -94,16 +94,16 @@ def main() -> None:
     metrics = Metrics(names=("lpips_alex", "lpips_vgg", "dists", "psnr"))
     for name in TWELVE[: arguments.first]:
         with Image.open(arguments.portraits / f"{name}.jpg") as image:
-            photograph = image.convert("RGB")
+            original = image.convert("RGB")
         for label, mask in (("none", None), ("oval", FACES_OVAL)):
             if (name, label) in done:
                 continue
             options, goal = SearchOptions(fast=arguments.fast), Goal(bytes=arguments.bytes)
             encoded = next(
-                codec.encode([photograph], goal=goal, mask=mask, search=options, total=100)
+                codec.encode([original], goal=goal, mask=mask, search=options, total=100)
             )
             (arguments.output / f"{name}_{label}.ivc").write_bytes(encoded.data)
-            pair = tensor_of(photograph), tensor_of(encoded.decoded)
+            pair = tensor_of(original), tensor_of(encoded.decoded)
             row: dict[str, Any] = {"portrait": name, "mask": label, "bytes": len(encoded.data)}
             for network, measured in inside.items():
                 row[f"{network} inside"], row[f"{network} outside"] = measured(*pair)

@@ -1,11 +1,11 @@
-"""How near what a proxy makes of real files is to the model's own picture of them.
+"""How near what a proxy makes of real files is to the model's own image of them.
 
     python scripts/bench_proxy.py runs/faces/*_default.ivc -o runs/proxy
     python scripts/bench_proxy.py FILE.ivc... -o runs/proxy --proxy mine-small.ivm
 
-Distances at the proxy's size, to which the model's picture is reduced; beside them those of what
+Distances at the proxy's size, to which the model's image is reduced; beside them those of what
 the model makes of the first 60 bytes, for scale. Prints means and extremes, writes results.jsonl
-and a sheet of the first eight: the model's picture above, the proxy's below.
+and a sheet of the first eight: the model's image above, the proxy's below.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def main() -> None:
         proxy = small.decompress(data)
         row: dict[str, str | float] = {"file": str(path)}
         for name in NAMES:
-            for label, picture in (("proxy", proxy), ("first bytes", few)):
-                distance = metrics.distances(name, tensor_of(own), tensor_of(picture))
+            for label, image in (("proxy", proxy), ("first bytes", few)):
+                distance = metrics.distances(name, tensor_of(own), tensor_of(image))
                 row[f"{name} of {label}"] = float(distance)
         rows.append(row)
         with (arguments.output / "results.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
-        for line, picture in enumerate((own, proxy)):
-            sheet.paste(picture.resize((PANEL, PANEL)), (column * PANEL, line * PANEL))
+        for line, image in enumerate((own, proxy)):
+            sheet.paste(image.resize((PANEL, PANEL)), (column * PANEL, line * PANEL))
     sheet.save(arguments.output / "proxy.png")
-    print("| distance from the model's picture | mean | least | most |\n|---|---|---|---|")
+    print("| distance from the model's image | mean | least | most |\n|---|---|---|---|")
     for column_name in list(rows[0])[1:]:
         values = [float(row[column_name]) for row in rows]
         print(f"| {column_name} | {mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")

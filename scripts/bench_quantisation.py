@@ -9,7 +9,7 @@ with the learning rate and the scale of variables that are its best:
 2. search first: Adam on the whitened latents x of all layers (l = mean + L x), no rate, no
    rounding; then x is rounded with one step, the largest with which LPIPS-Alex is at most ours, or
    at most 1.25 or 1.5 times ours, as it may not reach ours at all. Its bytes are the ideal code
-   length with the Laplace scale that fits each picture best, without a header.
+   length with the Laplace scale that fits each image best, without a header.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
 FROM_MEAN = SearchOptions(starts=1, warm_start=False, structure=0.0)  # as the other way begins
 
 
-def search_whitened(
-    codec: Codec, prior: Prior, photograph: torch.Tensor, steps: int
-) -> torch.Tensor:
+def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int) -> torch.Tensor:
     """Whitened latents [1, (1 + layers) * d] found without rate or rounding."""
     distortion = codec.encoder.searcher(SearchOptions(steps=steps), 1).distortion
-    target = distortion.target(photograph)
+    target = distortion.target(image)
     x = torch.zeros(1, (1 + prior.layers) * prior.mean.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([x], betas=(0.9, 0.99))
     for step in range(steps):
@@ -58,7 +56,7 @@ def ideal_bytes(integers: torch.Tensor) -> float:
 
 
 def round_to(
-    codec: Codec, prior: Prior, photograph: torch.Tensor, x: torch.Tensor, target: float
+    codec: Codec, prior: Prior, original: torch.Tensor, x: torch.Tensor, target: float
 ) -> tuple[float, float]:
     """Bytes and LPIPS of the coarsest rounding of x that reaches the target; or of the finest."""
     low, high = -8.0, 2.0  # log2 of the step
@@ -67,10 +65,10 @@ def round_to(
         middle = (low + high) / 2
         integers = (x / 2**middle).round()
         with torch.inference_mode():
-            picture = codec.decoder.generator(
+            decoded = codec.decoder.generator(
                 codec.decoder.coordinates.mean + prior.push(integers * 2**middle)
             )
-        lpips = float(codec.encoder.features.lpips_distance(photograph, picture.clamp(-1, 1)))
+        lpips = float(codec.encoder.features.lpips_distance(original, decoded.clamp(-1, 1)))
         if lpips <= target:
             best, low = (ideal_bytes(integers), lpips), middle
         else:
@@ -94,10 +92,10 @@ def main() -> None:
     for path in arguments.portraits:
         image = Image.open(path)
         ours = next(codec.encode([image], search=replace(FROM_MEAN, steps=arguments.steps)))
-        photograph = fit(image, generator.resolution)[0]
-        x = search_whitened(codec, prior, photograph, arguments.steps)
+        original = fit(image, generator.resolution)[0]
+        x = search_whitened(codec, prior, original, arguments.steps)
         for slack in SLACKS:
-            count, lpips = round_to(codec, prior, photograph, x, slack * ours.lpips)
+            count, lpips = round_to(codec, prior, original, x, slack * ours.lpips)
             print(
                 f"| {path.stem} | {len(ours.data)} | {ours.lpips:.3f} | {slack:.2f} x | "
                 f"{count:.0f} | {lpips:.3f} | {count / len(ours.data):.1f} |",

@@ -36,9 +36,9 @@ def bench(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"portrait": path.stem, "label": label}
     with Image.open(path) as image:
-        photograph = image.convert("RGB")
+        original = image.convert("RGB")
     try:
-        encoded = next(codec.encode([photograph], goal=goal, search=options, total=100))
+        encoded = next(codec.encode([original], goal=goal, search=options, total=100))
     except GoalError as error:
         return row | {"error": str(error)}
     name = label.replace(" ", "_")

@@ -10,7 +10,7 @@ Three parts, each in this one run, side by side:
 
 stages: seconds and peak memory of loading, compiling, warm start, a step of the short cut, of the
 generator, coding, decoding (beside the bare forward pass), and decoding of many files.
-curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised picture, for the
+curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised image, for the
 1,000-step StyleGAN2 projector, the plain search, the warm start, and the warm start with the short
 cut. Measuring is not counted.
 files: whole files: seconds, bytes, and every metric, of the search from the mean with two starts,
@@ -71,7 +71,7 @@ def peak() -> int:
 # Stages ------------------------------------------------------------------------------------------
 
 
-def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, int]], Codec]:
+def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]], Codec]:
     """Name, seconds and peak of memory until then, in the order in which a process meets them."""
     rows: list[tuple[str, float, int]] = []
 
@@ -84,12 +84,12 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
     codec = codecs[0]
     measure("perceptual features", lambda: codec.encoder.features)
     search = codec.encoder.searcher(SearchOptions(), 100)
-    picture = fit(Image.open(photographs[0]), codec.bundle.resolution)[0]
-    measure("features of the photograph", lambda: search.distortion.target(picture), 3)
+    image = fit(Image.open(images[0]), codec.bundle.resolution)[0]
+    measure("features of the image", lambda: search.distortion.target(image), 3)
     if search.encoder is not None:
-        measure("warm start", lambda: search.guess(picture), 3)
-    start = search.start(picture, 82, SearchOptions(starts=1))
-    features, structure = search.distortion.target(picture), SearchOptions().structure
+        measure("warm start", lambda: search.guess(image), 3)
+    start = search.start(image, 82, SearchOptions(starts=1))
+    features, structure = search.distortion.target(image), SearchOptions().structure
     target = Target(features, search.distortion, search.quick, None, structure)
 
     def step(quickly: bool) -> None:
@@ -109,7 +109,7 @@ def stages(photographs: list[Path], model: str) -> tuple[list[tuple[str, float, 
     if search.quick is not None:
         measure("first step of the short cut: compiling", lambda: step(True))
         measure("step of the short cut", lambda: step(True), 21)
-    found = search.run(picture, 82, SearchOptions(steps=6, starts=1))
+    found = search.run(image, 82, SearchOptions(steps=6, starts=1))
     integers = found.coordinates[0].numpy()
 
     def code() -> bytes:
@@ -135,11 +135,11 @@ def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
 # Curves ------------------------------------------------------------------------------------------
 
 
-def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
+def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
     """Flat latents at the start and after every step of the 1,000-step projection."""
     generator = codec.decoder.generator
     distortion = codec.encoder.searcher(SearchOptions(), 100).distortion
-    target = distortion.target(photograph)
+    target = distortion.target(image)
     z = torch.randn(10_000, generator.z_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         samples = generator.sample(z)
@@ -161,15 +161,13 @@ def projector(codec: Codec, photograph: Tensor) -> Iterator[Tensor]:
         yield generator.spread(w.detach())
 
 
-def ours(
-    codec: Codec, photograph: Tensor, warm: bool, quick: bool, quality: float
-) -> Iterator[Tensor]:
+def ours(codec: Codec, image: Tensor, warm: bool, quick: bool, quality: float) -> Iterator[Tensor]:
     """Flat latents at the one start of a search and after every step, rounded once it rounds."""
     search = codec.encoder.searcher(SearchOptions(), 100)
     options = SearchOptions(starts=1, warm_start=warm, fast=quick)
     index = codec.encoder.step_index(quality)
-    yield search.space.latents(search.start(photograph, index, options).coordinates)
-    for descent, schedule in search.descend(photograph, index, options):
+    yield search.space.latents(search.start(image, index, options).coordinates)
+    for descent, schedule in search.descend(image, index, options):
         coordinates = descent.integers().float() * descent.delta
         if schedule.mode == "free":
             coordinates = descent.coordinates().detach()
@@ -177,11 +175,11 @@ def ours(
 
 
 def curve(
-    codec: Codec, photograph: Tensor, steps: Iterator[Tensor], metrics: Metrics
+    codec: Codec, tensor: Tensor, steps: Iterator[Tensor], metrics: Metrics
 ) -> Iterator[dict[str, float]]:
-    """Seconds, step, and both LPIPS at 256 px of the pictures at some steps."""
+    """Seconds, step, and both LPIPS at 256 px of the images at some steps."""
     spent, count = 0.0, -1
-    original = (photograph + 1) / 2
+    original = (tensor + 1) / 2
     while True:
         started = time.perf_counter()
         latents = next(steps, None)
@@ -191,9 +189,9 @@ def curve(
         count += 1
         if count in LOOKS:
             with torch.inference_mode():
-                picture = (codec.decoder.generator(latents).clamp(-1, 1) + 1) / 2
+                decoded = (codec.decoder.generator(latents).clamp(-1, 1) + 1) / 2
             found = {
-                name: float(metrics.distances(name, original, picture))
+                name: float(metrics.distances(name, original, decoded))
                 for name in ("lpips_alex", "lpips_vgg")
             }
             yield {"step": count, "seconds": spent, **found}
@@ -201,7 +199,7 @@ def curve(
 
 def curves(
     codec: Codec,
-    photographs: list[Path],
+    images: list[Path],
     ways: list[str],
     quality: float,
     metrics: Metrics,
@@ -212,21 +210,21 @@ def curves(
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )
-    done = {(row["photograph"], row["way"], row["quality"]) for row in rows}
-    for path in photographs:
-        picture = fit(Image.open(path), codec.bundle.resolution)[0]
+    done = {(row["image"], row["way"], row["quality"]) for row in rows}
+    for path in images:
+        image = fit(Image.open(path), codec.bundle.resolution)[0]
         for way in ways:
             own = None if way == "projector" else quality
             if ("warm" in way and search.encoder is None) or (path.stem, way, own) in done:
                 continue
             steps = (
-                projector(codec, picture)
+                projector(codec, image)
                 if way == "projector"
-                else ours(codec, picture, "warm" in way, "short cut" in way, quality)
+                else ours(codec, image, "warm" in way, "short cut" in way, quality)
             )
             found = []
-            for point in curve(codec, picture, steps, metrics):
-                found.append({"photograph": path.stem, "way": way, "quality": own, **point})
+            for point in curve(codec, image, steps, metrics):
+                found.append({"image": path.stem, "way": way, "quality": own, **point})
                 print(found[-1], flush=True)
             with results.open("a") as file:  # whole curves alone
                 file.writelines(json.dumps(point) + "\n" for point in found)
@@ -262,22 +260,22 @@ def by_label(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def mean_curve(rows: list[dict[str, Any]], metric: str) -> list[tuple[float, float]]:
-    """Mean seconds and mean distance at every step that all photographs reached."""
-    photographs = {row["photograph"] for row in rows}
+    """Mean seconds and mean distance at every step that all images reached."""
+    images = {row["image"] for row in rows}
     points = []
     for step in LOOKS:
         at = [row for row in rows if row["step"] == step]
-        if at and len(at) == len(photographs):
+        if at and len(at) == len(images):
             points.append((mean(row["seconds"] for row in at), mean(row[metric] for row in at)))
     return points
 
 
 def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
-    """For each photograph and metric, at the distances where searches end: both ways' seconds."""
-    lines = ["| photograph | metric | as near as | projector | soonest of ours | after | times |"]
+    """For each image and metric, at the distances where searches end: both ways' seconds."""
+    lines = ["| image | metric | as near as | projector | soonest of ours | after | times |"]
     lines += ["|---" * 7 + "|"]
-    for photograph in sorted({row["photograph"] for row in rows}):
-        groups = by_label([row for row in rows if row["photograph"] == photograph])
+    for image in sorted({row["image"] for row in rows}):
+        groups = by_label([row for row in rows if row["image"] == image])
         theirs = groups.pop("projector", [])
         for metric in ("lpips_alex", "lpips_vgg") if theirs else ():
             levels = {min(row[metric] for row in group) for group in [theirs, *groups.values()]}
@@ -290,7 +288,7 @@ def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
                     cells[1:] = ["-", "never", "-"]
                 if math.isinf(their):
                     cells[0], cells[3] = "never", "-"
-                lines.append(f"| {photograph} | {metric} | {level:.4f} | {' | '.join(cells)} |")
+                lines.append(f"| {image} | {metric} | {level:.4f} | {' | '.join(cells)} |")
     return lines
 
 
@@ -310,15 +308,15 @@ VARIANTS = {
 
 
 def files(
-    codec: Codec, photographs: list[Path], names: list[str], metrics: Metrics, results: Path
+    codec: Codec, images: list[Path], names: list[str], metrics: Metrics, results: Path
 ) -> list[dict[str, Any]]:
     rows = []
-    for path in photographs:
+    for path in images:
         original = Image.open(path).convert("RGB")
         for name in names:
             encoded = next(codec.encode([original], search=VARIANTS[name], total=100))
             measured = metrics.measure(tensor_of(original), tensor_of(encoded.decoded))
-            row = {"photograph": path.stem, "search": name, "bytes": len(encoded.data)}
+            row = {"image": path.stem, "search": name, "bytes": len(encoded.data)}
             rows.append({**row, "seconds": encoded.seconds, **measured})
             print(rows[-1], flush=True)
             with results.open("a") as file:
@@ -338,7 +336,7 @@ def table(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photographs", type=Path, nargs="+")
+    parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--only", choices=("stages", "curves", "files"))
@@ -350,18 +348,18 @@ def main() -> None:
     wanted = [arguments.only] if arguments.only else ["stages", "curves", "files"]
     lines: list[str] = []
     if "stages" in wanted:
-        rows, codec = stages(arguments.photographs, arguments.model)
+        rows, codec = stages(arguments.images, arguments.model)
         lines += ["| stage | seconds | peak memory until then |", "|---|---|---|"]
         lines += [f"| {name} | {value:.3g} | {memory} MB |" for name, value, memory in rows]
     else:
         codec = Codec.load(arguments.model, compiled=True)
-        with Image.open(arguments.photographs[0]) as image:  # compiled before anything is timed
+        with Image.open(arguments.images[0]) as image:  # compiled before anything is timed
             next(codec.encode([image], search=SearchOptions(steps=10, fast=True), total=100))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
         points = curves(
             codec,
-            arguments.photographs,
+            arguments.images,
             arguments.ways,
             arguments.quality,
             metrics,
@@ -370,7 +368,7 @@ def main() -> None:
         plot(points, arguments.output / "curves.png")
         lines += ["", *times_shorter(points)]
     if "files" in wanted:
-        found = files(codec, arguments.photographs, arguments.searches, metrics, results)
+        found = files(codec, arguments.images, arguments.searches, metrics, results)
         lines += ["", *table(found, arguments.searches)]
     (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))

@@ -1,9 +1,9 @@
-"""Measures how many pictures a second `invcomp train` gets through, side by side in one run.
+"""Measures how many images a second `invcomp train` gets through, side by side in one run.
 
     python scripts/bench_training.py                      # compact, 64 px, batch 32
     python scripts/bench_training.py --variants float32 bfloat16 bfloat16-compiled
 
-Whole steps of the trainer on random pictures, one penalty in 16 among them, without the pauses for
+Whole steps of the trainer on random images, one penalty in 16 among them, without the pauses for
 samples and KID. Prints a table: median seconds a step, images a second, parameters.
 """
 
@@ -25,18 +25,18 @@ from invcomp.training.loop import Trainer, accelerator_for
 from invcomp.training.options import TrainOptions
 from invcomp.training.run import RunDirectory, parameters_of
 
-PICTURES = 256
+IMAGES = 256
 WARM_UP = 3
 
 
-def random_pictures(folder: Path, resolution: int) -> Dataset:
+def random_images(folder: Path, resolution: int) -> Dataset:
     random = np.random.default_rng(0)
-    with ZipFile(folder / "pictures.zip", "w") as archive:
-        for index in range(PICTURES):
+    with ZipFile(folder / "images.zip", "w") as archive:
+        for index in range(IMAGES):
             pixels = random.integers(0, 256, (resolution, resolution, 3), np.uint8)
             with archive.open(f"{index}.png", "w") as file:
                 Image.fromarray(pixels).save(file, "PNG")
-    return open_dataset(folder / "pictures.zip", resolution)
+    return open_dataset(folder / "images.zip", resolution)
 
 
 def measure(variant: str, dataset: Dataset, arguments: argparse.Namespace, folder: Path) -> str:
@@ -76,7 +76,7 @@ def main() -> None:
     torch.manual_seed(0)
     print("| variant | seconds a step, median | images/s, mean | parameters |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        dataset = random_pictures(Path(folder), arguments.resolution)
+        dataset = random_images(Path(folder), arguments.resolution)
         for variant in arguments.variants:
             print(measure(variant, dataset, arguments, Path(folder)), flush=True)
 

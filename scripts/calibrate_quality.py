@@ -3,7 +3,7 @@
     python scripts/calibrate_quality.py dcgan-faces-64 PORTRAITS/
     python scripts/calibrate_quality.py avatars-64 runs/avatars/train.zip --first 48
 
-PORTRAITS, a folder or a zip file, holds photographs in the model's frame that are in no benchmark;
+PORTRAITS, a folder or a zip file, holds images in the model's frame that are in no benchmark;
 in a folder of the portraits of prepare_faces.py only its calibration portraits are taken. Each is
 coded at every step of PrepareOptions.calibration_steps. A killed run goes on by the files in the
 output folder. Then the table is printed and written into the settings of the model's file in
@@ -24,20 +24,20 @@ from prepare_faces import CALIBRATION
 from safetensors.torch import load_file, save_file
 
 from invcomp.bundle import Settings, load_bundle, read_metadata
-from invcomp.cli.pictures import readable_suffixes
+from invcomp.cli.images import readable_suffixes
 from invcomp.files import atomic_write
 from invcomp.inversion.options import SearchOptions
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
-from invcomp.preparation import code_photographs, with_qualities
+from invcomp.preparation import code_images, with_qualities
 from invcomp.quality import QUALITIES, lpips_of
 
 
-def find_photographs(source: Path, output: Path, first: int | None) -> list[Path]:
-    """The pictures of a folder, or of a zip file, which are unpacked below the output."""
+def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
+    """The images of a folder, or of a zip file, which are unpacked below the output."""
     if source.is_file():
         with ZipFile(source) as zipped:
             names = zipped.namelist()[:first]
-            return [Path(zipped.extract(name, output / "pictures")) for name in names]
+            return [Path(zipped.extract(name, output / "images")) for name in names]
     paths = sorted(path for path in source.iterdir() if path.suffix in readable_suffixes())
     calibrating = [path for path in paths if path.stem in CALIBRATION]
     return (calibrating or paths)[:first]
@@ -54,21 +54,21 @@ def write_settings(path: Path, settings: Settings) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=KNOWN_MODELS)
-    parser.add_argument("photographs", type=Path, help="a folder or a zip file of them")
+    parser.add_argument("images", type=Path, help="a folder or a zip file of them")
     parser.add_argument("--first", type=int, help="only so many of them")
     parser.add_argument("--steps", type=int, help="gradient steps of each search")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/quality"))
     arguments = parser.parse_args()
-    photographs = find_photographs(arguments.photographs, arguments.output, arguments.first)
-    if not photographs:
-        parser.error(f"{arguments.photographs}: no picture in it")
+    images = find_images(arguments.images, arguments.output, arguments.first)
+    if not images:
+        parser.error(f"{arguments.images}: no image in it")
     started = time.monotonic()
     bundle = load_bundle(arguments.model)
     if bundle.settings.original:
         parser.error(f"{arguments.model} is a proxy: its files, so its table, are its original's")
-    coded = code_photographs(
+    coded = code_images(
         bundle,
-        photographs,
+        images,
         arguments.output / arguments.model,
         progress=lambda stage, done, total: print(
             f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}",

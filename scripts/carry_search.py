@@ -28,7 +28,7 @@ from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder, see
 from invcomp.entropy.calibration import FittedPrior
 from invcomp.entropy.tables import PriorTables
-from invcomp.generators.base import reduce_picture
+from invcomp.generators.base import reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy, styles_of
 from invcomp.generators.mobile_stylegan import MobileStyleGAN
 from invcomp.generators.weights import round_to_half
@@ -90,9 +90,9 @@ def carried_priors(old: Bundle, new: Bundle) -> PriorTables:
 @torch.no_grad()
 def measure_encoder(encoder: InversionEncoder, pairs: Pairs, beta: float) -> float:
     """Sets what it misses by coordinate; gives the part of the pairs' energy that it explains."""
-    truth, _, pictures = pairs.batch(np.arange(len(pairs)))
+    truth, _, images = pairs.batch(np.arange(len(pairs)))
     features = PerceptualFeatures(beta)
-    parts = [encoder(see(features, part)) for part in pictures.split(32)]
+    parts = [encoder(see(features, part)) for part in images.split(32)]
     missed = torch.cat(parts) - truth[:, : encoder.count]
     encoder.errors.copy_(missed.square().mean(0).sqrt())
     energy = missed.square().sum() + truth[:, encoder.count :].square().sum()
@@ -128,11 +128,11 @@ def carried_proxy(proxy: MobileProxy, old: Bundle, new: Bundle) -> MobileProxy:
 
 @torch.no_grad()
 def measure_proxy(proxy: MobileProxy, pairs: Pairs, beta: float) -> float:
-    """Mean LPIPS-Alex against the pairs' pictures."""
-    coordinates, _, pictures = pairs.batch(np.arange(len(pairs)))
+    """Mean LPIPS-Alex against the pairs' images."""
+    coordinates, _, images = pairs.batch(np.arange(len(pairs)))
     features, found = PerceptualFeatures(beta), []
-    for part, real in zip(coordinates.split(16), pictures.split(16), strict=True):
-        real = reduce_picture(real, proxy.resolution)
+    for part, real in zip(coordinates.split(16), images.split(16), strict=True):
+        real = reduce_images(real, proxy.resolution)
         found.append(features.lpips_distance(proxy(part).clamp(-1, 1), real))
     return float(torch.cat(found).mean())
 

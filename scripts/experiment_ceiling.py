@@ -21,7 +21,7 @@ from PIL import Image
 from invcomp.codec import Codec
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
-from invcomp.preprocessing.frame import fit, from_picture
+from invcomp.preprocessing.frame import fit, from_tensor
 
 RATES = {"coordinates": 0.2, "latents": 0.02}  # of Adam's steps, on variables of deviation 1
 
@@ -39,10 +39,10 @@ def main() -> None:
     search = codec.encoder.searcher(options, 100)
     for path in arguments.portraits:
         original = Image.open(path).convert("RGB")
-        photograph = fit(original, codec.decoder.generator.resolution)[0].to(codec.device)
-        start = search.guess(photograph)
+        image = fit(original, codec.decoder.generator.resolution)[0].to(codec.device)
+        start = search.guess(image)
         target = Target(
-            search.distortion.target(photograph), search.distortion, structure=options.structure
+            search.distortion.target(image), search.distortion, structure=options.structure
         )
         for space in arguments.spaces:
             if space == "coordinates":
@@ -65,7 +65,7 @@ def main() -> None:
                 optimiser.step()
                 if step in arguments.at:
                     with torch.no_grad():
-                        decoded = from_picture(codec.decoder.generator(latents))
+                        decoded = from_tensor(codec.decoder.generator(latents))
                     decoded.save(arguments.output / f"{path.stem}_{space}_{step}.png")
                     row = {"portrait": path.stem, "space": space, "steps": step}
                     row |= {"loss": float(loss), **bench(original, decoded)}

@@ -1,8 +1,8 @@
-"""How often the search finds the class that a picture was made with, looking or following.
+"""How often the search finds the class that an image was made with, looking or following.
 
     python scripts/experiment_classes.py --samples 16            # the eye model, 8 colours
 
-Pictures are samples of a class-conditional model itself, so that their class is known; the classes
+Images are samples of a class-conditional model itself, so that their class is known; the classes
 take turns. "looked": the class whose mean is nearest, as screening sees it. "followed": the class
 of the start that the search chooses.
 """
@@ -33,8 +33,8 @@ def main() -> None:
         z = torch.randn(1, generator.z_size, generator=source).to(codec.device)
         classes = torch.tensor([true], device=codec.device)
         with torch.no_grad():
-            picture = generator(generator.spread(generator.sample(z, classes)))
-        target = search.distortion.target(picture)
+            image = generator(generator.spread(generator.sample(z, classes)))
+        target = search.distortion.target(image)
         means = torch.zeros(generator.classes, codec.decoder.coordinates.count, device=codec.device)
         each = torch.arange(generator.classes, device=codec.device)
         with torch.no_grad():

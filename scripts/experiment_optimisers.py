@@ -5,7 +5,7 @@
 
 All start alike (the encoder's guess, or the mean) and minimise the search's own loss without
 rounding: LPIPS + beta * MSE + lambda * bits. Afterwards, at 10, 20, 40 ... gradients: that loss,
-the bits, and of the picture LPIPS-Alex (which is optimised), LPIPS-VGG and DISTS (which judge). One
+the bits, and of the image LPIPS-Alex (which is optimised), LPIPS-VGG and DISTS (which judge). One
 Gauss-Newton step of n conjugate-gradient iterations counts as 1 + 2 n gradients, as each of them
 takes a product with J and one with its transpose.
 
@@ -43,15 +43,15 @@ METRICS = ("lpips_alex", "lpips_vgg", "dists")
 
 
 class Problem:
-    """One photograph: the loss of coordinates, and how many gradients were taken."""
+    """One image: the loss of coordinates, and how many gradients were taken."""
 
-    def __init__(self, codec: Codec, photograph: Tensor, quality: float | None) -> None:
-        self.codec, self.photograph, self.gradients = codec, photograph, 0
+    def __init__(self, codec: Codec, image: Tensor, quality: float | None) -> None:
+        self.codec, self.image, self.gradients = codec, image, 0
         search = codec.encoder.searcher(SearchOptions(), 100)
         self.space, self.options = search.space, SearchOptions(starts=1)
         index = codec.encoder.step_index(quality)
-        start = search.start(photograph, index, self.options)
-        self.target = Target(search.distortion.target(photograph), search.distortion)
+        start = search.start(image, index, self.options)
+        self.target = Target(search.distortion.target(image), search.distortion)
         self.descent = Descent(
             self.space,
             self.target,
@@ -193,12 +193,10 @@ def follow(way: str, problem: Problem, total: int, metrics: Metrics) -> list[dic
             spent = problem.gradients
             with torch.no_grad():
                 loss = float(problem.loss(found))
-                picture = problem.codec.decoder.generator(problem.space.latents(found)).clamp(-1, 1)
+                image = problem.codec.decoder.generator(problem.space.latents(found)).clamp(-1, 1)
             problem.gradients = spent
             measured = {
-                name: float(
-                    metrics.distances(name, (problem.photograph + 1) / 2, (picture + 1) / 2)
-                )
+                name: float(metrics.distances(name, (problem.image + 1) / 2, (image + 1) / 2))
                 for name in METRICS
             }
             row = {"way": way, "gradients": left.pop(0), "taken": spent, "loss": loss}
@@ -220,9 +218,9 @@ def main() -> None:
     codec = Codec.load(arguments.model, compiled=not arguments.no_compile)
     metrics, rows = Metrics(names=METRICS), []
     for path in arguments.portraits:
-        photograph = fit(Image.open(path), codec.bundle.resolution)[0]
+        image = fit(Image.open(path), codec.bundle.resolution)[0]
         for way in arguments.only:
-            found = follow(way, Problem(codec, photograph, None), arguments.gradients, metrics)
+            found = follow(way, Problem(codec, image, None), arguments.gradients, metrics)
             rows += [{"portrait": path.stem, **row} for row in found]
     (arguments.output / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     columns = ("loss", "bytes", *METRICS)

@@ -5,7 +5,7 @@
 
 Each -v is a variant: fields of SearchOptions, `quality`, and `model` (a name, or a bundle file made
 by `invcomp prepare`), separated by commas; an empty one is the default. Writes results.jsonl, a
-table and a picture (a portrait a row, a variant a column); prints the table.
+table and an image (a portrait a row, a variant a column); prints the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_variant(text: str) -> tuple[str, float | None, SearchOptions]:
 def run(
     variant: str, portraits: list[Path], metrics: Metrics, sheet: Image.Image, column: int
 ) -> list[dict[str, Any]]:
-    """One variant over all portraits; its pictures go into the sheet."""
+    """One variant over all portraits; its images go into the sheet."""
     model, quality, options = parse_variant(variant)
     codec = Codec.load(model)
     rows = []
@@ -77,7 +77,7 @@ def main() -> None:
             file.writelines(json.dumps(row) + "\n" for row in rows)
         means = [f"{mean(row[key] for row in rows):.4g}" for key in COLUMNS]
         lines.append(f"| {variant or 'default'} | {' | '.join(means)} |")
-        sheet.save(arguments.output / "pictures.jpg", quality=90)
+        sheet.save(arguments.output / "images.jpg", quality=90)
         (arguments.output / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

@@ -1,11 +1,11 @@
-"""Makes a set of small pictures to train on: open-peeps avatars (CC0), from PyPI alone.
+"""Makes a set of small images to train on: open-peeps avatars (CC0), from PyPI alone.
 
     pip install dicebear-core==10.7.0 dicebear-styles==10.6.0 resvg-py==0.5.0
     python scripts/make_avatars.py -o runs/avatars                       # 64 px, 20,000 seeds
     python scripts/make_avatars.py -o runs/avatars --count 100 --held-out 10 --resolution 32
 
 Avatar n is that of the seed "n", drawn on white in the style's own frame: head and shoulders fill
-it. Of equal pictures the first is kept. The first ones are held out, so that more seeds only add to
+it. Of equal images the first is kept. The first ones are held out, so that more seeds only add to
 what is trained on. Writes train.zip and held_out.zip (PNG files named by seed), about.json
 (licence, versions, seeds) and sheet.png, a look at them.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder")
     parser.add_argument("--count", type=int, default=20_000, help="seeds to draw")
-    parser.add_argument("--held-out", type=int, default=500, help="pictures kept from training")
+    parser.add_argument("--held-out", type=int, default=500, help="images kept from training")
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
     arguments = parser.parse_args()
     if not 0 <= arguments.held_out < arguments.count:
@@ -47,8 +47,8 @@ def main() -> None:
     started = time.perf_counter()
     definition = json.loads(files("dicebear_styles").joinpath(f"{STYLE}.json").read_text("utf-8"))
     drawn = draw(Style(definition), arguments.count, arguments.resolution)
-    pictures = dict(track(drawn, "avatars", arguments.count))
-    distinct = first_of_equal(pictures)
+    images = dict(track(drawn, "avatars", arguments.count))
+    distinct = first_of_equal(images)
     held_out, train = distinct[: arguments.held_out], distinct[arguments.held_out :]
     about = {
         "style": STYLE,
@@ -61,11 +61,11 @@ def main() -> None:
     }
     for name, seeds in (("train", train), ("held_out", held_out)):
         path = arguments.output / f"{name}.zip"
-        write_archive(path, {f"{seed:06d}.png": encode(pictures[seed]) for seed in seeds})
+        write_archive(path, {f"{seed:06d}.png": encode(images[seed]) for seed in seeds})
         about[f"sha256 of {path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     with atomic_write(arguments.output / "about.json", force=True) as temporary:
         temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
-    sheet(list(pictures.values())).save(arguments.output / "sheet.png")
+    sheet(list(images.values())).save(arguments.output / "sheet.png")
     print(
         f"{arguments.count:,} seeds, {len(distinct):,} distinct: {len(train):,} to train on, "
         f"{len(held_out):,} held out, {time.perf_counter() - started:.0f} s"
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def draw(style: Style, count: int, resolution: int) -> Iterator[tuple[int, Image.Image]]:
-    """Seed and RGB picture of every avatar, on white."""
+    """Seed and RGB image of every avatar, on white."""
     for seed in range(count):
         png = resvg_py.svg_to_bytes(
             svg_string=str(Avatar(style, {"seed": str(seed)})),
@@ -85,17 +85,17 @@ def draw(style: Style, count: int, resolution: int) -> Iterator[tuple[int, Image
         yield seed, Image.open(io.BytesIO(png)).convert("RGB")
 
 
-def first_of_equal(pictures: dict[int, Image.Image]) -> list[int]:
-    """The seeds whose picture no earlier seed gave."""
+def first_of_equal(images: dict[int, Image.Image]) -> list[int]:
+    """The seeds whose image no earlier seed gave."""
     first: dict[bytes, int] = {}
-    for seed, picture in pictures.items():
-        first.setdefault(picture.tobytes(), seed)
+    for seed, image in images.items():
+        first.setdefault(image.tobytes(), seed)
     return list(first.values())
 
 
-def encode(picture: Image.Image) -> bytes:
+def encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -106,13 +106,13 @@ def write_archive(path: Path, members: dict[str, bytes]) -> None:
             archive.writestr(ZipInfo(name), data)
 
 
-def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """The first pictures side by side."""
+def sheet(images: Sequence[Image.Image]) -> Image.Image:
+    """The first images side by side."""
     columns, rows = SHEET
-    side = pictures[0].width
+    side = images[0].width
     canvas = Image.new("RGB", (columns * side, rows * side), "white")
-    for index, picture in enumerate(pictures[: columns * rows]):
-        canvas.paste(picture, (index % columns * side, index // columns * side))
+    for index, image in enumerate(images[: columns * rows]):
+        canvas.paste(image, (index % columns * side, index // columns * side))
     return canvas
 
 

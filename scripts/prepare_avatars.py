@@ -3,8 +3,8 @@
     invcomp train runs/avatars/train.zip -o runs/avatars-64 --kimg 2000
     python scripts/prepare_avatars.py runs/avatars-64 runs/avatars
 
-The second argument is the folder that make_avatars.py filled. Priors are calibrated on pictures of
-its train.zip; the first held-out one becomes the picture that `invcomp demo` shows.
+The second argument is the folder that make_avatars.py filled. Priors are calibrated on images of
+its train.zip; the first held-out one becomes the image that `invcomp demo` shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from invcomp.generators.weights import load_generator
 from invcomp.preparation import PrepareOptions, prepare
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
-CALIBRATION = 48  # pictures that the priors are fitted on
+CALIBRATION = 48  # images that the priors are fitted on
 OPTIONS = PrepareOptions(coordinates=400, batch=8)
 
 
@@ -36,19 +36,19 @@ def main() -> None:
         ZipFile(arguments.avatars / "train.zip") as zipped,
     ):
         names = zipped.namelist()[:CALIBRATION]
-        photographs = [Path(zipped.extract(name, folder)) for name in names]
+        images = [Path(zipped.extract(name, folder)) for name in names]
         prepare(
             load_generator(arguments.run / "best.safetensors"),
             arguments.output,
             OPTIONS,
-            photographs,
+            images,
             lambda stage, done, total: print(
                 f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}", file=sys.stderr
             ),
         )
     with ZipFile(arguments.avatars / "held_out.zip") as zipped:
-        picture = zipped.read(zipped.namelist()[0])
-    arguments.output.with_name("avatar.png").write_bytes(picture)
+        image = zipped.read(zipped.namelist()[0])
+    arguments.output.with_name("avatar.png").write_bytes(image)
     print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes")
 
 

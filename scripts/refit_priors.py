@@ -25,9 +25,9 @@ from invcomp.bundle import Bundle, Original, load_bundle
 from invcomp.distilled.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
 from invcomp.preparation import (
-    CodedPhotograph,
+    CodedImage,
     PrepareOptions,
-    code_photographs,
+    code_images,
     with_priors,
     with_qualities,
 )
@@ -35,12 +35,12 @@ from invcomp.preparation import (
 MODEL, PROXY = "faces-1024", "faces-128"
 
 
-def size(bundle: Bundle, coded: list[CodedPhotograph], step_index: int) -> float:
-    """Mean bytes of payload of the photographs coded at a step, by a bundle's tables."""
+def size(bundle: Bundle, coded: list[CodedImage], step_index: int) -> float:
+    """Mean bytes of payload of the images coded at a step, by a bundle's tables."""
     lengths = [
-        bundle.tables.code_length(photograph.integers.numpy(), step_index).sum() / 8
-        for photograph in coded
-        if photograph.step_index == step_index
+        bundle.tables.code_length(image.integers.numpy(), step_index).sum() / 8
+        for image in coded
+        if image.step_index == step_index
     ]
     return float(np.mean(lengths))
 
@@ -81,7 +81,7 @@ def main() -> None:
     paths = calibration_portraits(arguments.portraits)[: arguments.first][first::parts]
     arguments.output.mkdir(parents=True, exist_ok=True)
     bundle = load_bundle(MODEL)
-    coded = code_photographs(
+    coded = code_images(
         bundle,
         paths,
         arguments.output,

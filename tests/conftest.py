@@ -81,18 +81,18 @@ def conditional_model(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three pictures that the tiny generator made, so that its codec can come near them."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three images that the tiny generator made, so that its codec can come near them."""
     from invcomp.generators.base import normal
-    from invcomp.preprocessing.frame import from_picture
+    from invcomp.preprocessing.frame import from_tensor
 
     from .tiny import tiny_bundle
 
-    generator, folder = tiny_bundle().generator, tmp_path_factory.mktemp("photographs")
-    pictures = generator(generator.spread(generator.sample(normal(3, 32, seed=7))))
+    generator, folder = tiny_bundle().generator, tmp_path_factory.mktemp("images")
+    images = generator(generator.spread(generator.sample(normal(3, 32, seed=7))))
     paths = [folder / name for name in ("a.png", "b.jpg", "c.webp")]
-    for path, picture, size in zip(paths, pictures, (64, 90, 64), strict=True):
-        from_picture(picture[None], (size, size)).save(path)
+    for path, image, size in zip(paths, images, (64, 90, 64), strict=True):
+        from_tensor(image[None], (size, size)).save(path)
     return paths
 
 

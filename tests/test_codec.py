@@ -27,7 +27,7 @@ from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
 from invcomp.inversion.search import Progress, Search, Starts
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
-from invcomp.preprocessing.frame import from_picture
+from invcomp.preprocessing.frame import from_tensor
 
 from .bitstream import version1
 from .tiny import tiny_bundle, tiny_conditional_bundle
@@ -41,85 +41,81 @@ def codec() -> Codec:
 
 
 @pytest.fixture(scope="module")
-def photograph(codec: Codec) -> Image.Image:
-    """A picture that the generator can make, so that the search can find it."""
+def image(codec: Codec) -> Image.Image:
+    """An image that the generator can make, so that the search can find it."""
     c = normal(1, 64, seed=3) * codec.decoder.coordinates.deviations
     with torch.no_grad():
-        return from_picture(codec.decoder.generator(codec.decoder.coordinates.latents(c)))
+        return from_tensor(codec.decoder.generator(codec.decoder.coordinates.latents(c)))
 
 
-def test_there_and_back(codec: Codec, photograph: Image.Image) -> None:
-    data = codec.compress(photograph, search=SearchOptions(steps=60))
+def test_there_and_back(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image, search=SearchOptions(steps=60))
     decoded = codec.decompress(data)
-    assert decoded.size == photograph.size
-    error = np.square(np.array(decoded, float) - np.array(photograph, float)).mean()
-    start = from_picture(codec.decoder.generator(codec.decoder.coordinates.mean))
-    assert error < 0.5 * np.square(np.array(start, float) - np.array(photograph, float)).mean()
+    assert decoded.size == image.size
+    error = np.square(np.array(decoded, float) - np.array(image, float)).mean()
+    start = from_tensor(codec.decoder.generator(codec.decoder.coordinates.mean))
+    assert error < 0.5 * np.square(np.array(start, float) - np.array(image, float)).mean()
 
 
-def test_figures_are_those_of_the_file(codec: Codec, photograph: Image.Image) -> None:
-    encoded = next(codec.encode([photograph], search=SHORT))
+def test_figures_are_those_of_the_file(codec: Codec, image: Image.Image) -> None:
+    encoded = next(codec.encode([image], search=SHORT))
     decoded = codec.decompress(encoded.data)
     assert np.array_equal(np.array(decoded), np.array(encoded.decoded))
-    x, y = (np.array(picture, float) / 255 for picture in (photograph, decoded))
+    x, y = (np.array(one, float) / 255 for one in (image, decoded))
     assert encoded.psnr == pytest.approx(-10 * np.log10(np.square(x - y).mean()), abs=1e-3)
     assert encoded.bits_per_pixel == pytest.approx(8 * len(encoded.data) / 64**2)
 
 
 def with_face(**changes: float) -> Codec:
-    """The tiny codec as one of faces: its pictures are none, but both networks see something."""
+    """The tiny codec as one of faces: its images are none, but both networks see something."""
     bundle = tiny_bundle()
     settings = dataclasses.replace(bundle.settings, face=Face(**changes))
     return Codec(dataclasses.replace(bundle, settings=settings), "cpu", compiled=False)
 
 
-def test_identity_is_a_part_of_what_is_searched_for(codec: Codec, photograph: Image.Image) -> None:
+def test_identity_is_a_part_of_what_is_searched_for(codec: Codec, image: Image.Image) -> None:
     """The more it weighs, the nearer the descriptors; without a face there is none."""
-    plain = next(codec.encode([photograph], quality=20, search=SHORT))
+    plain = next(codec.encode([image], quality=20, search=SHORT))
     assert plain.identity is None
     faces = [with_face(dlib=weight, mobile=0.0) for weight in (0.0, 2.0)]
-    found = [next(face.encode([photograph], quality=20, search=SHORT)) for face in faces]
+    found = [next(face.encode([image], quality=20, search=SHORT)) for face in faces]
     assert found[0].data == plain.data
     assert found[0].identity is not None
     assert found[1].identity is not None
     assert found[1].identity < 0.9 * found[0].identity
 
 
-def test_decoding_needs_no_network_that_looks_at_pictures(
-    codec: Codec, photograph: Image.Image
-) -> None:
-    data, fresh = codec.compress(photograph, search=SHORT), with_face()
-    assert fresh.decompress(data).size == photograph.size
+def test_decoding_needs_no_network_that_looks_at_images(codec: Codec, image: Image.Image) -> None:
+    data, fresh = codec.compress(image, search=SHORT), with_face()
+    assert fresh.decompress(data).size == image.size
     assert "features" not in vars(fresh.encoder)
 
 
 def test_a_finer_step_gives_more_bytes_and_less_distortion(
-    codec: Codec, photograph: Image.Image
+    codec: Codec, image: Image.Image
 ) -> None:
     options = SearchOptions(steps=60)
     coarse, fine = (
-        next(codec.encode([photograph], quality=quality, search=options)) for quality in (5, 60)
+        next(codec.encode([image], quality=quality, search=options)) for quality in (5, 60)
     )
     assert len(coarse.data) < len(fine.data)
     assert coarse.lpips > fine.lpips
 
 
-def test_a_batch_is_its_pictures_one_by_one(codec: Codec, photograph: Image.Image) -> None:
-    images = [photograph, photograph.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+def test_a_batch_is_its_images_one_by_one(codec: Codec, image: Image.Image) -> None:
+    images = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     together = list(codec.encode(images, search=SHORT, batch=2))
     for image, encoded in zip(images, together, strict=True):
         alone = next(codec.encode([image], search=SHORT))
         assert encoded.lpips == pytest.approx(alone.lpips, abs=0.1)
-    pictures = codec.decompress_batch([encoded.data for encoded in together])
-    for picture, encoded in zip(pictures, together, strict=True):
-        difference = np.array(picture, int) - np.array(encoded.decoded, int)
+    alike = codec.decompress_batch([encoded.data for encoded in together])
+    for decoded, encoded in zip(alike, together, strict=True):
+        difference = np.array(decoded, int) - np.array(encoded.decoded, int)
         assert np.abs(difference).max() <= 1
 
 
-def test_symbols_do_not_depend_on_precision_or_threads(
-    codec: Codec, photograph: Image.Image
-) -> None:
-    data = codec.compress(photograph, search=SHORT)
+def test_symbols_do_not_depend_on_precision_or_threads(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image, search=SHORT)
     expected = decode(IvcFile.unpack(data), codec.bundle.tables).integers
     threads = torch.get_num_threads()
     try:
@@ -139,19 +135,17 @@ def test_symbols_do_not_depend_on_precision_or_threads(
         torch.set_num_threads(threads)
 
 
-def test_a_file_of_version_1_decodes_to_the_same_image(
-    codec: Codec, photograph: Image.Image
-) -> None:
-    data = codec.compress(photograph, search=SHORT)
+def test_a_file_of_version_1_decodes_to_the_same_image(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image, search=SHORT)
     integers, _ = decode(IvcFile.unpack(data), codec.bundle.tables)
     old = version1.pack(integers, data[7], codec.bundle.tables, codec.decoder.fingerprint)
     assert len(IvcFile.unpack(old).payloads) == 3
     assert np.array_equal(np.array(codec.decompress(data)), np.array(codec.decompress(old)))
 
 
-def test_more_bytes_refine_the_image(codec: Codec, photograph: Image.Image) -> None:
-    data = codec.compress(photograph, search=SearchOptions(steps=60))
-    target = np.array(photograph, float)
+def test_more_bytes_refine_the_image(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image, search=SearchOptions(steps=60))
+    target = np.array(image, float)
     errors = [
         np.square(np.array(codec.decompress(data, first_bytes=size), float) - target).mean()
         for size in (10, 10 + (len(data) - 10) // 3, len(data))
@@ -159,16 +153,16 @@ def test_more_bytes_refine_the_image(codec: Codec, photograph: Image.Image) -> N
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_another_size_is_handed_back(codec: Codec, photograph: Image.Image) -> None:
-    data = codec.compress(photograph.resize((50, 50)), search=SHORT)
+def test_another_size_is_handed_back(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image.resize((50, 50)), search=SHORT)
     assert codec.decompress(data).size == (50, 50)
-    assert len(data) == len(codec.compress(photograph, search=SHORT)) + 7 or len(data) > 12
+    assert len(data) == len(codec.compress(image, search=SHORT)) + 7 or len(data) > 12
 
 
-def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> None:
+def test_progress_tells_every_step(codec: Codec, image: Image.Image) -> None:
     seen: list[Progress] = []
     options = SearchOptions(steps=5, starts=4, candidates=6, trial_steps=2)
-    codec.compress(photograph, search=options, progress=seen.append)
+    codec.compress(image, search=options, progress=seen.append)
     stages = [progress.stage for progress in seen]
     assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
     assert seen[-1].step == seen[-1].steps == 5
@@ -176,53 +170,53 @@ def test_progress_tells_every_step(codec: Codec, photograph: Image.Image) -> Non
     assert options.descent_cost(82) == 5
 
 
-def test_the_same_seed_gives_the_same_file(codec: Codec, photograph: Image.Image) -> None:
-    assert codec.compress(photograph, search=SHORT) == codec.compress(photograph, search=SHORT)
+def test_the_same_seed_gives_the_same_file(codec: Codec, image: Image.Image) -> None:
+    assert codec.compress(image, search=SHORT) == codec.compress(image, search=SHORT)
 
 
-def test_options_out_of_range(codec: Codec, photograph: Image.Image) -> None:
+def test_options_out_of_range(codec: Codec, image: Image.Image) -> None:
     for options in ({"quality": 101}, {"quality": -1}, {"step": 2.0}, {"step": 0.0},
                     {"step": 0.1, "quality": 3}, {"batch": 0}):  # fmt: skip
         with pytest.raises(OptionError):
-            codec.compress(photograph, **options)
+            codec.compress(image, **options)
     with pytest.raises(OptionError, match="not available"):
         Codec(tiny_bundle(), "tpu")
     with pytest.raises(ImageError):
         codec.compress("portrait.png")  # type: ignore[arg-type]
 
 
-def test_goals(codec: Codec, photograph: Image.Image) -> None:
-    small = photograph.resize((50, 50))
-    for image, goal, limit in (
-        (photograph, Goal(bytes=40), 40),
+def test_goals(codec: Codec, image: Image.Image) -> None:
+    small = image.resize((50, 50))
+    for given, goal, limit in (
+        (image, Goal(bytes=40), 40),
         (small, Goal(bytes=40), 40),
-        (photograph, Goal(bits_per_pixel=0.08), 40),
+        (image, Goal(bits_per_pixel=0.08), 40),
         (small, Goal(bits_per_pixel=0.08), 25),
     ):
-        encoded = next(codec.encode([image], goal=goal, search=SHORT))
+        encoded = next(codec.encode([given], goal=goal, search=SHORT))
         assert encoded.limit == limit
         assert 0.93 * limit <= len(encoded.data) <= limit
         assert encoded.fill == len(encoded.data) / limit
-        assert codec.decompress(encoded.data).size == image.size
-    near = next(codec.encode([photograph], goal=Goal(lpips=0.05), search=SHORT))
+        assert codec.decompress(encoded.data).size == given.size
+    near = next(codec.encode([image], goal=Goal(lpips=0.05), search=SHORT))
     assert near.lpips <= 0.05
     assert near.fill is None
 
 
-def test_goals_that_make_no_sense(codec: Codec, photograph: Image.Image) -> None:
+def test_goals_that_make_no_sense(codec: Codec, image: Image.Image) -> None:
     for given in ({}, {"bytes": 0}, {"lpips": -0.1}, {"bytes": 40, "lpips": 0.1},
                   {"bits_per_pixel": float("nan")}):  # fmt: skip
         with pytest.raises(OptionError, match="goal"):
             Goal(**given)
     for option in ({"quality": 50}, {"step": 0.02}):
         with pytest.raises(OptionError, match="exclude"):
-            codec.compress(photograph, goal=Goal(bytes=40), **option)
+            codec.compress(image, goal=Goal(bytes=40), **option)
     with pytest.raises(GoalError, match="takes 17"):
-        codec.compress(photograph.resize((50, 50)), goal=Goal(bytes=16))
+        codec.compress(image.resize((50, 50)), goal=Goal(bytes=16))
 
 
-def test_the_beginning_of_a_file(codec: Codec, photograph: Image.Image) -> None:
-    data = codec.compress(photograph, search=SHORT)
+def test_the_beginning_of_a_file(codec: Codec, image: Image.Image) -> None:
+    data = codec.compress(image, search=SHORT)
     end = len(data) - 4
     coarse = np.array(codec.decompress(data, first_bytes=end))
     assert np.array_equal(np.array(codec.decompress(data[:end], first_bytes=end)), coarse)
@@ -258,19 +252,19 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     return Recorded
 
 
-def test_compiling_goes_by_the_number_of_all_pictures(
-    recorded: type[Recorded], photograph: Image.Image
+def test_compiling_goes_by_the_number_of_all_images(
+    recorded: type[Recorded], image: Image.Image
 ) -> None:
     options, codec = SearchOptions(steps=2, starts=1), Codec(tiny_bundle(), "cpu")
-    enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small pictures repay it late
+    enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small images repay it late
     for total in (None, enough - 1, enough):
-        list(Codec(tiny_bundle(), "cpu").encode([photograph], search=options, total=total))
+        list(Codec(tiny_bundle(), "cpu").encode([image], search=options, total=total))
     assert recorded.compilations == [False, False, True]
 
 
 def test_what_was_compiled_before_repays_sooner(
     recorded: type[Recorded],
-    photograph: Image.Image,
+    image: Image.Image,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -278,14 +272,14 @@ def test_what_was_compiled_before_repays_sooner(
     options, bundle = SearchOptions(steps=2, starts=1), tiny_bundle()
     enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
     codec = Codec(bundle, "cpu")
-    list(codec.encode([photograph], search=options, total=enough))
+    list(codec.encode([image], search=options, total=enough))
     distortion = Distortion(
         codec.decoder.generator, codec.encoder.features, has_fast_bfloat16(codec.device), False
     )
     distortion.compiled = True  # eager, but as if it had been
     distortion.rehearse(codec.decoder.coordinates.means())
     for total in (enough - 1, enough):
-        list(Codec(bundle, "cpu").encode([photograph], search=options, total=total))
+        list(Codec(bundle, "cpu").encode([image], search=options, total=total))
     assert recorded.compilations == [False, False, True]
 
 
@@ -295,19 +289,19 @@ def test_what_was_compiled_before_repays_sooner(
 )
 def test_a_compiled_graph_gets_full_batches(
     recorded: type[Recorded],
-    photograph: Image.Image,
+    image: Image.Image,
     compiled: bool,
     images: int,
     batches: list[int],
 ) -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled)
     options = SearchOptions(steps=1, starts=1)
-    encoded = list(codec.encode([photograph] * images, search=options, batch=2))
+    encoded = list(codec.encode([image] * images, search=options, batch=2))
     assert len(encoded) == images
     assert recorded.batches == batches
 
 
-def test_large_pictures_decode_one_by_one_on_a_cpu(codec: Codec) -> None:
+def test_large_images_decode_one_by_one_on_a_cpu(codec: Codec) -> None:
     assert codec.decoder.batch_size == 64  # of 64 px
     large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
     bundle = dataclasses.replace(codec.bundle, generator=large)
@@ -315,41 +309,41 @@ def test_large_pictures_decode_one_by_one_on_a_cpu(codec: Codec) -> None:
 
 
 def test_where_memory_runs_out_half_as_many_go_on(
-    codec: Codec, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, image: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran, run = [], Search.run
 
-    def short_of_memory(self: Search, photographs: torch.Tensor, *rest: Any) -> Starts:
-        ran.append(len(photographs))
-        if len(photographs) > 1:
+    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> Starts:
+        ran.append(len(images))
+        if len(images) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
-        return run(self, photographs, *rest)
+        return run(self, images, *rest)
 
     monkeypatch.setattr(Search, "run", short_of_memory)
-    files = codec.compress_batch([photograph] * 3, search=SHORT, batch=3)
+    files = codec.compress_batch([image] * 3, search=SHORT, batch=3)
     assert ran == [3, 2, 1, 1, 1]
-    assert files == [codec.compress(photograph, search=SHORT)] * 3
+    assert files == [codec.compress(image, search=SHORT)] * 3
 
 
 def test_too_little_memory_for_one_says_what_to_do(
-    codec: Codec, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, image: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(Distortion, "features_of", full)
     with pytest.raises(OptionError, match="out of memory on cpu: give --device cpu"):
-        codec.compress(photograph, search=SHORT)
+        codec.compress(image, search=SHORT)
 
 
 def test_the_class_is_coded_and_comes_back() -> None:
     codec = Codec(tiny_conditional_bundle(), "cpu", compiled=False)
     classes = torch.tensor([2, 0])
     with torch.no_grad():
-        pictures = codec.decoder.generator(
+        tensors = codec.decoder.generator(
             codec.decoder.coordinates.latents(torch.zeros(2, 24), classes)
         )
-    images = [from_picture(picture[None]) for picture in pictures]
+    images = [from_tensor(tensor[None]) for tensor in tensors]
     files = codec.compress_batch(images, search=SearchOptions(steps=3, starts=1), batch=2)
     found = [decode(IvcFile.unpack(data), codec.bundle.tables).class_index for data in files]
     assert found == classes.tolist()
@@ -363,8 +357,8 @@ def test_the_class_is_coded_and_comes_back() -> None:
             codec.compress(images[0], search=SearchOptions(class_index=class_index))
 
 
-def test_a_file_of_another_bundle_is_refused(codec: Codec, photograph: Image.Image) -> None:
-    file = IvcFile.unpack(codec.compress(photograph, search=SHORT))
+def test_a_file_of_another_bundle_is_refused(codec: Codec, image: Image.Image) -> None:
+    file = IvcFile.unpack(codec.compress(image, search=SHORT))
     other = dataclasses.replace(file, fingerprint=b"\0\1\2\3").pack()
     with pytest.raises(MissingBundleError, match="00010203"):
         codec.decompress(other)
@@ -390,14 +384,14 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
 
 
 def test_a_given_colour_of_the_eyes(pypi: Path) -> None:
-    """`dcgan-eyes-128`: a picture of its own, as there are no eyes to test on."""
+    """`dcgan-eyes-128`: an image of its own, as there are no eyes to test on."""
     codec = Codec(load_bundle("dcgan-eyes-128"), "cpu", compiled=False)
     z, blue = normal(2, codec.decoder.generator.z_size, seed=1)[1:], torch.tensor([1])
-    picture = from_picture(codec.decoder.generator(codec.decoder.generator.sample(z, blue)))
+    image = from_tensor(codec.decoder.generator(codec.decoder.generator.sample(z, blue)))
     losses = []
     for colour in (1, 7):
         options = SearchOptions(steps=30, starts=1, class_index=colour)
-        encoded = next(codec.encode([picture], quality=60, search=options))
+        encoded = next(codec.encode([image], quality=60, search=options))
         assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).class_index == colour
         losses.append(encoded.lpips)
     assert losses[0] < losses[1]  # red eyes are not so near

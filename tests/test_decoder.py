@@ -15,7 +15,7 @@ from invcomp.decoder import Decoder
 from invcomp.errors import MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.inversion.options import SearchOptions
-from invcomp.preprocessing.frame import from_picture
+from invcomp.preprocessing.frame import from_tensor
 
 from .tiny import tiny_bundle
 
@@ -42,22 +42,22 @@ MODES: list[Mode] = [torch.no_grad, torch.inference_mode, float64, autocast]
 
 
 @pytest.fixture(scope="module")
-def photograph() -> Image.Image:
+def image() -> Image.Image:
     decoder = Decoder(tiny_bundle(), "cpu")
     c = normal(1, 64, seed=3) * decoder.coordinates.deviations
-    return from_picture(decoder.generator(decoder.coordinates.latents(c)).detach())
+    return from_tensor(decoder.generator(decoder.coordinates.latents(c)).detach())
 
 
-def test_it_decodes_what_the_codec_decodes(photograph: Image.Image) -> None:
+def test_it_decodes_what_the_codec_decodes(image: Image.Image) -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled=False)
-    data = codec.compress(photograph, search=SHORT)
+    data = codec.compress(image, search=SHORT)
     decoded = Decoder(codec.bundle, "cpu").decompress(data)
     assert np.array_equal(np.array(decoded), np.array(codec.decompress(data)))
 
 
-def test_it_refuses_files_of_other_bundles(photograph: Image.Image) -> None:
+def test_it_refuses_files_of_other_bundles(image: Image.Image) -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled=False)
-    data = bytearray(codec.compress(photograph, search=SHORT))
+    data = bytearray(codec.compress(image, search=SHORT))
     other = Decoder(tiny_bundle(), "cpu")
     other.fingerprint = b"else"
     with pytest.raises(MissingBundleError, match="656c7365"):
@@ -65,24 +65,22 @@ def test_it_refuses_files_of_other_bundles(photograph: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_callers_modes_change_nothing(
-    photograph: Image.Image, mode: Mode, tmp_path: Path
-) -> None:
+def test_the_callers_modes_change_nothing(image: Image.Image, mode: Mode, tmp_path: Path) -> None:
     """Neither a file nor what it decodes to, and a codec loaded there works afterwards."""
     tiny_bundle().save(tmp_path / "tiny.ivm")
     plain = Codec.load(tmp_path / "tiny.ivm", "cpu", compiled=False)
-    data = plain.compress(photograph, search=SHORT)
+    data = plain.compress(image, search=SHORT)
     expected = np.array(plain.decompress(data))
     with mode():
         codec = Codec.load(tmp_path / "tiny.ivm", "cpu", compiled=False)
-        assert codec.compress(photograph, search=SHORT) == data
+        assert codec.compress(image, search=SHORT) == data
         assert np.array_equal(np.array(codec.decompress(data)), expected)
-        assert codec.measure(photograph, data).lpips == plain.measure(photograph, data).lpips
-    assert codec.compress(photograph, search=SHORT) == data
+        assert codec.measure(image, data).lpips == plain.measure(image, data).lpips
+    assert codec.compress(image, search=SHORT) == data
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_callers_modes_come_back_between_files(photograph: Image.Image, mode: Mode) -> None:
+def test_the_callers_modes_come_back_between_files(image: Image.Image, mode: Mode) -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled=False)
 
     def modes() -> tuple[Any, ...]:
@@ -95,5 +93,5 @@ def test_the_callers_modes_come_back_between_files(photograph: Image.Image, mode
 
     with mode():
         before = modes()
-        for _ in codec.encode([photograph] * 2, search=SHORT, batch=1):
+        for _ in codec.encode([image] * 2, search=SHORT, batch=1):
             assert modes() == before

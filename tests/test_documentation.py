@@ -77,7 +77,7 @@ def anchors(page: Path) -> set[str]:
 def test_python_examples_run(
     page: Path,
     tiny_model: Path,
-    photographs: list[Path],
+    images: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -85,7 +85,7 @@ def test_python_examples_run(
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # to compile takes minutes and changes no result
     monkeypatch.chdir(tmp_path)
     for name in ("portrait.jpg", "portrait.png"):
-        Image.open(photographs[0]).save(name)
+        Image.open(images[0]).save(name)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for line, source in blocks(page, "python"):
         source = source.replace('"faces-1024"', repr(str(tiny_model)))

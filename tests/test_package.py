@@ -17,7 +17,7 @@ def test_importing_loads_no_torch() -> None:
     assert output.stdout == "False False\n", output.stderr
 
 
-def test_the_decoder_loads_nothing_that_looks_at_pictures() -> None:
+def test_the_decoder_loads_nothing_that_looks_at_images() -> None:
     script = "import sys, invcomp.decoder; print({'lpips', 'torchvision'} & {*sys.modules})"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert output.stdout == "set()\n", output.stderr

@@ -21,9 +21,9 @@ SEARCH = SearchOptions(steps=4, starts=1)
 
 
 @pytest.fixture
-def file(tiny_model: Path, photographs: list[Path], tmp_path: Path) -> Path:
+def file(tiny_model: Path, images: list[Path], tmp_path: Path) -> Path:
     path = tmp_path / "a.ivc"
-    with Image.open(photographs[0]) as image:
+    with Image.open(images[0]) as image:
         image.save(path, model=tiny_model, search=SEARCH)
     return path
 
@@ -38,11 +38,11 @@ def test_save_and_open(file: Path, tiny_model: Path) -> None:
 
 
 def test_saving_within_a_goal_and_where_it_matters(
-    tiny_model: Path, photographs: list[Path], tmp_path: Path
+    tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     def saved(**options: object) -> bytes:
         path = tmp_path / "a.ivc"
-        with Image.open(photographs[0]) as image:
+        with Image.open(images[0]) as image:
             image.save(path, model=tiny_model, search=SEARCH, **options)
         return path.read_bytes()
 
@@ -79,11 +79,11 @@ def test_the_size_comes_from_the_bundles_metadata(
         assert image.size == (64, 64)
 
 
-def test_the_picture_has_its_original_size_and_works_as_any_other(
-    tiny_model: Path, photographs: list[Path], tmp_path: Path
+def test_the_image_has_its_original_size_and_works_as_any_other(
+    tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     stream = io.BytesIO()
-    with Image.open(photographs[1]) as image:
+    with Image.open(images[1]) as image:
         image.save(stream, "IVC", model=tiny_model, search=SEARCH)
     stream.seek(0)
     with Image.open(stream) as image:
@@ -92,9 +92,9 @@ def test_the_picture_has_its_original_size_and_works_as_any_other(
         image.convert("L").save(tmp_path / "grey.png")
 
 
-def test_options_reach_the_codec(tiny_model: Path, photographs: list[Path]) -> None:
+def test_options_reach_the_codec(tiny_model: Path, images: list[Path]) -> None:
     sizes = []
-    with Image.open(photographs[0]) as image:
+    with Image.open(images[0]) as image:
         for options in ({"quality": 0}, {"step": 0.005}):
             stream = io.BytesIO()
             image.save(stream, "IVC", model=tiny_model, search=SEARCH, **options)
@@ -104,8 +104,8 @@ def test_options_reach_the_codec(tiny_model: Path, photographs: list[Path]) -> N
     assert sizes[0] < sizes[1]
 
 
-def test_a_failed_save_leaves_no_file(photographs: list[Path], tmp_path: Path) -> None:
-    with Image.open(photographs[0]) as image, pytest.raises(InvcompError, match="no-such-model"):
+def test_a_failed_save_leaves_no_file(images: list[Path], tmp_path: Path) -> None:
+    with Image.open(images[0]) as image, pytest.raises(InvcompError, match="no-such-model"):
         image.save(tmp_path / "a.ivc", model="no-such-model")
     assert list(tmp_path.iterdir()) == []
 

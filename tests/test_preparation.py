@@ -18,16 +18,16 @@ from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.importers.biggan import Config, from_state
 from invcomp.inversion.options import SearchOptions
 from invcomp.preparation import (
-    CodedPhotograph,
+    CodedImage,
     PrepareOptions,
-    code_photographs,
+    code_images,
     coded_beside,
     drop_coded,
     prepare,
     with_priors,
     with_qualities,
 )
-from invcomp.preprocessing.frame import from_picture
+from invcomp.preprocessing.frame import from_tensor
 from invcomp.quality import LINEAR_STEPS, fit_steps
 
 from .generators.biggan_state import LAYERS, published_state
@@ -39,17 +39,17 @@ OPTIONS = PrepareOptions(draws=120, coordinates=40, candidates=4, prior_samples=
 def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     generator = tiny_bundle().generator
     path = tmp_path / "own.ivm"
-    photographs = []
+    images = []
     for seed in range(2):
         with torch.no_grad():
-            picture = generator(generator.spread(generator.sample(normal(1, 32, seed))))
-        photographs.append(tmp_path / f"{seed}.png")
-        from_picture(picture).save(photographs[-1])
+            tensor = generator(generator.spread(generator.sample(normal(1, 32, seed))))
+        images.append(tmp_path / f"{seed}.png")
+        from_tensor(tensor).save(images[-1])
     seen = []
-    prepare(generator, path, OPTIONS, photographs, lambda *stage: seen.append(stage), "cpu")
+    prepare(generator, path, OPTIONS, images, lambda *stage: seen.append(stage), "cpu")
     assert ("metric", 120, 120) in seen
     assert seen[-1] == ("calibration", 6, 6)
-    assert sorted(tmp_path.iterdir()) == sorted([*photographs, path])  # no checkpoint stays
+    assert sorted(tmp_path.iterdir()) == sorted([*images, path])  # no checkpoint stays
     bundle = read_bundle(path)
     assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
     assert bundle.tables.slopes is not None
@@ -57,16 +57,16 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     assert bundle.settings.quality_steps == fit_steps({int(s): means[s] for s in means})
     codec = Codec(bundle, "cpu", compiled=False)
     with torch.no_grad():
-        picture = generator(generator.spread(generator.sample(normal(1, 32, seed=9))))
-    photograph = from_picture(picture)
-    encoded = next(codec.encode([photograph], step=0.03, search=SearchOptions(steps=40)))
-    coarse = codec.decompress(encoded.data, first_bytes=10)  # the mean picture
-    start = codec.encoder.features.lpips_distance(*map(_tensor, (photograph, coarse)))
+        tensor = generator(generator.spread(generator.sample(normal(1, 32, seed=9))))
+    image = from_tensor(tensor)
+    encoded = next(codec.encode([image], step=0.03, search=SearchOptions(steps=40)))
+    coarse = codec.decompress(encoded.data, first_bytes=10)  # the mean tensor
+    start = codec.encoder.features.lpips_distance(*map(_tensor, (image, coarse)))
     assert encoded.lpips < 0.8 * float(start)
 
 
 @pytest.mark.parametrize("channels", [[8, 8], [8, 8, 8]])
-def test_pictures_smaller_than_the_perceptual_network_takes(
+def test_images_smaller_than_the_perceptual_network_takes(
     channels: list[int], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -74,8 +74,8 @@ def test_pictures_smaller_than_the_perceptual_network_takes(
     options = PrepareOptions(draws=24, coordinates=8, candidates=3, prior_samples=300, batch=4)
     codec = Codec(prepare(generator, tmp_path / "small.ivm", options, device="cpu"), "cpu", False)
     with torch.no_grad():
-        picture = from_picture(generator(generator.spread(generator.sample(normal(1, 8, 3)))))
-    encoded = next(codec.encode([picture], search=SearchOptions(steps=10)))
+        image = from_tensor(generator(generator.spread(generator.sample(normal(1, 8, 3)))))
+    encoded = next(codec.encode([image], search=SearchOptions(steps=10)))
     assert codec.decompress(encoded.data).size == (generator.resolution,) * 2
     assert 0 <= encoded.lpips < 1
 
@@ -101,9 +101,9 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
         assert float(distance) < 0.2
     codec = Codec(bundle, "cpu", compiled=False)
     sample = generator.spread(generator.sample(normal(1, z_size, seed=9), torch.tensor([1])))
-    photograph = from_picture(generator(sample))
-    data = codec.compress(photograph, search=SearchOptions(steps=10, class_index=1))
-    assert bundle.settings.quality_steps == LINEAR_STEPS  # without photographs
+    image = from_tensor(generator(sample))
+    data = codec.compress(image, search=SearchOptions(steps=10, class_index=1))
+    assert bundle.settings.quality_steps == LINEAR_STEPS  # without images
     assert decode(IvcFile.unpack(data), codec.bundle.tables).class_index == 1
     assert codec.decompress(data).size == (32, 32)
 
@@ -144,16 +144,14 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
 SHORT = SearchOptions(steps=6, starts=1)
 
 
-def test_photographs_are_coded_and_measured_as_by_the_codec(
-    tmp_path: Path, photographs: list[Path]
-) -> None:
+def test_images_are_coded_and_measured_as_by_the_codec(tmp_path: Path, images: list[Path]) -> None:
     bundle, steps = tiny_bundle(), (60, 90)
-    coded = code_photographs(bundle, photographs, tmp_path, steps, device="cpu", search=SHORT)
+    coded = code_images(bundle, images, tmp_path, steps, device="cpu", search=SHORT)
     codec = Codec(bundle, "cpu", compiled=False)
-    pictures = [Image.open(path) for path in photographs]
+    opened = [Image.open(path) for path in images]
     for index in steps:
-        encoded = list(codec.encode(pictures, step=step_of(index), search=SHORT))
-        found = [photograph for photograph in coded if photograph.step_index == index]
+        encoded = list(codec.encode(opened, step=step_of(index), search=SHORT))
+        found = [one_image for one_image in coded if one_image.step_index == index]
         assert [one.lpips for one in found] == pytest.approx([one.lpips for one in encoded])
         for one, file in zip(found, encoded, strict=True):
             integers = decode(IvcFile.unpack(file.data), codec.bundle.tables).integers
@@ -163,36 +161,36 @@ def test_photographs_are_coded_and_measured_as_by_the_codec(
 def test_the_table_is_of_mean_distances(tmp_path: Path) -> None:
     bundle, integers = tiny_bundle(), torch.zeros(1)
     lpips = {60: (0.2, 0.1), 90: (0.1, 0.05)}
-    coded = [CodedPhotograph(step, integers, one) for step, both in lpips.items() for one in both]
+    coded = [CodedImage(step, integers, one) for step, both in lpips.items() for one in both]
     made = with_qualities(bundle, coded)
     assert made.fingerprint == bundle.fingerprint
     assert made.settings.made["quality"] == {
-        "photographs": 2,
+        "images": 2,
         "lpips": {"60": pytest.approx(0.15), "90": pytest.approx(0.075)},
     }
     assert made.settings.quality_steps == fit_steps({60: 0.15, 90: 0.075})
     # at index 82 LPIPS is 0.09
     assert (made.settings.default_quality, made.settings.step_index(50)) == (50, 82)
-    finer = [CodedPhotograph(one.step_index, integers, one.lpips / 2) for one in coded]
+    finer = [CodedImage(one.step_index, integers, one.lpips / 2) for one in coded]
     assert with_qualities(bundle, finer).settings.default_quality == 75  # the step stays
 
 
-def test_broken_coding_goes_on(tmp_path: Path, photographs: list[Path]) -> None:
-    bundle, steps, one = tiny_bundle(), (60, 90), photographs[:2]
+def test_broken_coding_goes_on(tmp_path: Path, images: list[Path]) -> None:
+    bundle, steps, one = tiny_bundle(), (60, 90), images[:2]
 
     def stop(stage: str, done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        code_photographs(bundle, one, tmp_path, steps, stop, "cpu", search=SHORT)
+        code_images(bundle, one, tmp_path, steps, stop, "cpu", search=SHORT)
     kept = sorted(tmp_path.glob("*.ivc"))
     assert len(kept) == 3
     # a file that no search makes shows that it is not made anew
     coarse = Codec(bundle, "cpu", False).compress(Image.open(one[0]), step=0.9, search=SHORT)
     first = next(path for path in kept if path.name.startswith(one[0].stem))
     first.write_bytes(coarse)
-    coded = code_photographs(bundle, one, tmp_path, steps, device="cpu", search=SHORT)
+    coded = code_images(bundle, one, tmp_path, steps, device="cpu", search=SHORT)
     assert len(list(tmp_path.glob("*.ivc"))) == len(coded) == 4
     integers = decode(IvcFile.unpack(coarse), bundle.tables).integers
     assert integers.tolist() in [one.integers.tolist() for one in coded]
@@ -200,13 +198,13 @@ def test_broken_coding_goes_on(tmp_path: Path, photographs: list[Path]) -> None:
     assert not tmp_path.exists()
 
 
-def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, photographs: list[Path]) -> None:
+def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, images: list[Path]) -> None:
     def stop(stage: str, done: int, total: int) -> None:
         if (stage, done) == ("calibration", 2):
             raise KeyboardInterrupt
 
     generator, output = tiny_bundle().generator, tmp_path / "own.ivm"
-    one = photographs[:1]
+    one = images[:1]
     with pytest.raises(KeyboardInterrupt):
         prepare(generator, output, OPTIONS, one, stop, "cpu")
     assert not output.exists()
@@ -217,26 +215,24 @@ def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, photographs: li
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_coded_photographs_of_something_else_are_refused(
-    tmp_path: Path, photographs: list[Path]
-) -> None:
-    one, search = photographs[:1], SearchOptions(steps=2, starts=1)
-    code_photographs(tiny_bundle(), one, tmp_path, (60,), device="cpu", search=search)
+def test_coded_images_of_something_else_are_refused(tmp_path: Path, images: list[Path]) -> None:
+    one, search = images[:1], SearchOptions(steps=2, starts=1)
+    code_images(tiny_bundle(), one, tmp_path, (60,), device="cpu", search=search)
     other = replace(tiny_bundle(), tables=with_priors(tiny_bundle(), some_coded()).tables)
     (kept,) = tmp_path.glob("*.ivc")
     good = kept.read_bytes()
     for bundle, data in ((other, good), (tiny_bundle(), good[:-1]), (tiny_bundle(), b"")):
         kept.write_bytes(data)
         with pytest.raises(BundleError, match=r"\.60\.ivc is damaged or of another .+: delete it"):
-            code_photographs(bundle, one, tmp_path, (60,), device="cpu", search=search)
+            code_images(bundle, one, tmp_path, (60,), device="cpu", search=search)
         assert kept.read_bytes() == data
     with pytest.raises(ImageError, match=r"gone\.png"):
-        code_photographs(tiny_bundle(), [tmp_path / "gone.png"], tmp_path, device="cpu")
+        code_images(tiny_bundle(), [tmp_path / "gone.png"], tmp_path, device="cpu")
 
 
-def some_coded() -> list[CodedPhotograph]:
+def some_coded() -> list[CodedImage]:
     count = tiny_bundle().coordinates.count
-    return [CodedPhotograph(60, torch.arange(count) % 3 - 1, 0.1)]
+    return [CodedImage(60, torch.arange(count) % 3 - 1, 0.1)]
 
 
 def test_options_out_of_range() -> None:

@@ -72,7 +72,7 @@ def test_out_of_reach_qualities_are_as_near_as_steps_go_and_still_rise() -> None
 @settings(deadline=None)  # scipy is imported at the first call
 @given(st.integers(0, 2**32 - 1))
 def test_noise_moves_a_table_little(seed: int) -> None:
-    """Means over few photographs do not fall strictly; 2% is some 0.7 qualities."""
+    """Means over few images do not fall strictly; 2% is some 0.7 qualities."""
     noise = np.random.default_rng(seed).uniform(0.98, 1.02, 4)
     indices = (42, 72, 102, 132)
     measured = {i: lpips_of(i - 32) * float(n) for i, n in zip(indices, noise, strict=True)}

@@ -24,7 +24,7 @@ def tiny_bundle() -> Bundle:
             parameter.copy_(drawn / max(fan, 1) ** 0.5)
         latents = generator.spread(generator.sample(normal(8, 32, seed=100)))
         contrast = generator(latents).std()
-        generator.to_image.weight /= 2 * contrast  # pictures with a deviation of 1/2
+        generator.to_image.weight /= 2 * contrast  # images with a deviation of 1/2
         generator.to_image.bias /= 2 * contrast
     deviations = torch.logspace(0, -1.5, COORDINATES)
     rows = torch.linalg.qr(normal(generator.latent_size, COORDINATES, seed=101)).Q.T
@@ -40,19 +40,19 @@ def tiny_bundle() -> Bundle:
 
 
 def tiny_conditional_generator() -> StyleGAN2:
-    """32 px and three classes, whose pictures differ."""
+    """32 px and three classes, whose images differ."""
     generator = StyleGAN2((8, 8, 8, 8), 8, 8, 2, classes=CLASSES)
     with torch.no_grad():
         for index, (name, value) in enumerate(generator.state_dict().items()):
             if not name.endswith(("bias", "w_avg", "strength")):
                 drawn = normal(1, value.numel(), seed=index).reshape(value.shape)
                 value.copy_(100 * drawn if "mapping.fc" in name else drawn)
-        pictures = generator(
+        images = generator(
             generator.spread(generator.sample(normal(9, 8, seed=100), torch.arange(9) % CLASSES))
         )
         for size in generator.synthesis.blocks:
             to_rgb = getattr(generator.synthesis, f"b{size}").torgb
-            to_rgb.weight /= 2 * pictures.std()
+            to_rgb.weight /= 2 * images.std()
     return generator.eval().requires_grad_(False)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def compare(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES", help="Pictures, or folders of them.")
+        list[Path], typer.Argument(metavar="IMAGES", help="Images, or folders of them.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The report's folder.")
@@ -58,7 +58,7 @@ def compare(
         typer.Option(
             metavar="NAME,...",
             help="Of lpips_alex, lpips_vgg, dists, ms_ssim, psnr; of portraits identity, judge.",
-            show_default="all that can measure these pictures",
+            show_default="all that can measure these images",
         ),
     ] = None,
     steps: Annotated[
@@ -81,7 +81,7 @@ def compare(
             "documentation of comparisons).",
         ),
     ] = None,
-    shown: Annotated[int, typer.Option(metavar="N", help="Pictures in the page.")] = 12,
+    shown: Annotated[int, typer.Option(metavar="N", help="Images in the page.")] = 12,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
@@ -93,7 +93,7 @@ def compare(
     Of portraits it measures identity too, by the network that the search optimises; `--judge` adds
     one that it does not.
 
-    Takes minutes for every picture. Stopped and started again, it goes on where it was.
+    Takes minutes for every image. Stopped and started again, it goes on where it was.
     """
     show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
     search = search_options(steps=steps, starts=starts, fast=fast)
@@ -194,32 +194,32 @@ def check_folder(output: Path) -> None:
 
 
 def find_subjects(images: list[Path], report: show.Report) -> list[Subject]:
-    """The pictures that can be read, each under a name of its own."""
+    """The images that can be read, each under a name of its own."""
     from ..errors import ImageError
     from ..evaluation.comparison import Subject
-    from .pictures import read_photograph, readable_suffixes
+    from .images import read_image, readable_suffixes
 
     found: dict[str, Path] = {}
     for path in find_sources(images, readable_suffixes() - {".ivc"}, report):
         try:
-            read_photograph(path)
+            read_image(path)
         except ImageError as error:
             report.failed(str(error))
             continue
         if (other := found.setdefault(path.name, path)) != path:
             report.failed(f"{path}: has the name of {other}: give each a name of its own")
-    return [Subject(name, partial(read_photograph, path)) for name, path in found.items()]
+    return [Subject(name, partial(read_image, path)) for name, path in found.items()]
 
 
 def with_fitting_metrics(plan: Plan, codec: Codec) -> Plan:
-    """The plan with every metric that the model's pictures can be measured by, having said what
+    """The plan with every metric that the model's images can be measured by, having said what
     is left out."""
     from ..evaluation.plan import metrics_for
 
     resolution, faces = codec.bundle.resolution, codec.bundle.settings.face is not None
     metrics = metrics_for(resolution, faces, plan.judge is not None)
     if left_out := [name for name in plan.metrics if name not in metrics]:
-        show.note(f"left out, as it needs larger pictures than {resolution} px: {left_out[0]}")
+        show.note(f"left out, as it needs larger images than {resolution} px: {left_out[0]}")
     return replace(plan, metrics=metrics)
 
 
@@ -270,7 +270,7 @@ def run(
     def moved(stage: str, done: float, total: int, note: str) -> None:
         meter.show(stage, done, total, f"{int(done)} of {total}  {note}")
         if done == total and stage == "codecs":
-            meter.drop(stage)  # the next picture's begins anew
+            meter.drop(stage)  # the next image's begins anew
 
     comparison = Comparison(codec, subjects, plan, output, moved)
     comparison.run()

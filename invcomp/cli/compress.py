@@ -1,4 +1,4 @@
-"""invcomp compress: photographs to .ivc files."""
+"""invcomp compress: images to .ivc files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def compress(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO", help="Photographs, or folders of them.")
+        list[Path], typer.Argument(metavar="PHOTO", help="Images, or folders of them.")
     ],
     output: Output = None,
     model: Model = DEFAULT_MODEL,
@@ -71,8 +71,8 @@ def compress(
     mask: Annotated[
         str | None,
         typer.Option(
-            metavar="PICTURE|faces-oval",
-            help="What matters more: white in a picture, or the oval of a portrait's face.",
+            metavar="IMAGE|faces-oval",
+            help="What matters more: white in an image, or the oval of a portrait's face.",
             show_default="all alike",
         ),
     ] = None,
@@ -93,7 +93,7 @@ def compress(
         typer.Option(
             "--time",
             metavar="S",
-            help="Seconds for each photograph, in place of a number of steps.",
+            help="Seconds for each image, in place of a number of steps.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +101,7 @@ def compress(
         int | None,
         typer.Option(
             metavar="N",
-            help="Photographs searched for at once. On a CPU more gain nothing.",
+            help="Images searched for at once. On a CPU more gain nothing.",
             show_default="what the GPU holds, 1 on a CPU",
         ),
     ] = None,
@@ -133,15 +133,15 @@ def compress(
     compiled: Compile = None,
     force: Force = False,
 ) -> None:
-    """Compress photographs to .ivc files of a few hundred bytes.
+    """Compress images to .ivc files of a few hundred bytes.
 
-    Of each photograph the largest centred square is taken.
+    Of each image the largest centred square is taken.
 
-    A folder stands for the pictures that lie in it.
+    A folder stands for the images that lie in it.
 
-    Without -o each file is written beside its photograph.
+    Without -o each file is written beside its image.
     """
-    from .pictures import readable_suffixes
+    from .images import readable_suffixes
 
     report = show.Report()
     sources = find_sources(photos, readable_suffixes() - {".ivc"}, report)
@@ -189,15 +189,15 @@ def aim_of(**given: Any) -> dict[str, Any]:
 
 
 def read_mask(name: str) -> Image.Image | str:
-    """The picture of a mask; a built-in one stays its name.
+    """The image of a mask; a built-in one stays its name.
 
     Raises:
         ImageError: it cannot be read.
     """
     from ..preprocessing.region import FACES_OVAL
-    from .pictures import read_photograph
+    from .images import read_image
 
-    return name if name == FACES_OVAL else read_photograph(Path(name))
+    return name if name == FACES_OVAL else read_image(Path(name))
 
 
 def search_options(**given: Any) -> SearchOptions:
@@ -256,7 +256,7 @@ class _Run:
             self._compress_batch(jobs[first : first + batch], first, len(jobs))
         if self.written > 1:
             mean = self.bytes / self.written
-            show.result(f"{self.written} photographs, {mean:.1f} bytes in the mean")
+            show.result(f"{self.written} images, {mean:.1f} bytes in the mean")
 
     def _compress_batch(self, jobs: list[Job], first: int, of: int) -> None:
         read = self._read(jobs)
@@ -266,7 +266,7 @@ class _Run:
     def _compress_read(
         self, read: list[tuple[Job, Image.Image]], first: int, count: int, of: int
     ) -> None:
-        """The pictures of one batch, of which so many were read."""
+        """The images of one batch, of which so many were read."""
         from ..errors import GoalError, ImageError
 
         names = ", ".join(job.source.name for job, _ in read)
@@ -277,7 +277,7 @@ class _Run:
             lambda fraction: self._show_overall(first + fraction * count, of, several),
         )
         encoded = self.codec.encode(
-            [photograph for _, photograph in read],
+            [image for _, image in read],
             **self.aim,
             search=self.options,
             batch=self.batch or len(read),
@@ -301,23 +301,23 @@ class _Run:
 
     def _show_overall(self, done: float, of: int, several: bool) -> None:
         if several:
-            self.meter.show("all photographs", done, of, f"{int(done)} of {of}")
+            self.meter.show("all images", done, of, f"{int(done)} of {of}")
 
     def _read(self, jobs: list[Job]) -> list[tuple[Job, Image.Image]]:
         from ..errors import ImageError
-        from .pictures import read_photograph
+        from .images import read_image
 
         read = []
         for job in jobs:
             try:
-                read.append((job, read_photograph(job.source)))
+                read.append((job, read_image(job.source)))
             except ImageError as error:
                 self.report.failed(str(error))
         return read
 
     def _write(self, job: Job, encoded: Encoded) -> None:
         from ..errors import OutputError
-        from .pictures import write_bytes
+        from .images import write_bytes
 
         try:
             write_bytes(encoded.data, job.target, self.force)

@@ -1,4 +1,4 @@
-"""invcomp decompress: .ivc files to pictures."""
+"""invcomp decompress: .ivc files to images."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def decompress(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Decompress .ivc files to pictures.
+    """Decompress .ivc files to images.
 
-    Pictures are PNG, or what the suffix of -o says.
+    Images are PNG, or what the suffix of -o says.
 
     Without -o each is written beside its file.
     """
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
-    from .pictures import picture_format
+    from .images import image_format
 
     if proxy and model:
         raise OptionError("--proxy and --model exclude each other")
@@ -66,7 +66,7 @@ def decompress(
     into_folder = len(files) > 1 or files[0].is_dir()
     jobs = plan(sources, output, into_folder, ".png", force, report)
     for job in jobs:
-        picture_format(job.target)  # refuses a suffix that means nothing
+        image_format(job.target)  # refuses a suffix that means nothing
     with show.Meter() as meter:
         for name, tasks in _read(jobs, first_bytes, model, proxy, report).items():
             try:
@@ -145,21 +145,21 @@ def _decompress_all(
 ) -> None:
     """Files of one model, a few at a time."""
     from ..errors import InvcompError
-    from .pictures import write_picture
+    from .images import write_image
 
     name = f"decompressing with {decoder.bundle.settings.name}"
     size = decoder.batch_size
     for first in range(0, len(tasks), size):
         batch = tasks[first : first + size]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
-        pictures = _decode(decoder, batch, first_bytes)
-        for task, picture in zip(batch, pictures, strict=True):
+        images = _decode(decoder, batch, first_bytes)
+        for task, image in zip(batch, images, strict=True):
             source, target = task.job.source, task.job.target
             try:
-                if isinstance(picture, InvcompError):
-                    raise picture
-                write_picture(picture, target, force)
-                show.result(f"{source} -> {target}  {picture.width} x {picture.height}{task.note}")
+                if isinstance(image, InvcompError):
+                    raise image
+                write_image(image, target, force)
+                show.result(f"{source} -> {target}  {image.width} x {image.height}{task.note}")
             except InvcompError as error:
                 report.failed(f"{source}: {error}")
     meter.drop(name)
@@ -168,7 +168,7 @@ def _decompress_all(
 def _decode(
     decoder: Decoder, tasks: list[_Task], first_bytes: int | None
 ) -> list[Image.Image | InvcompError]:
-    """Every task's picture, or why there is none."""
+    """Every task's image, or why there is none."""
     from ..errors import InvcompError
 
     try:

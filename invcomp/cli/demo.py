@@ -28,7 +28,7 @@ WITHOUT_NETWORK = "faces-128"  # a proxy of the default model, which ships whole
 SECONDS = 40.0  # of the default model's search: so the whole takes under 90 s on two slow cores
 STEPS = 60  # of the proxy's
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
-PANEL = 384  # px of one picture in the side-by-side
+PANEL = 384  # px of one image in the side-by-side
 CAPTION = 90  # px below it
 
 
@@ -61,7 +61,7 @@ class Comparison:
 
     @cached_property
     def panels(self) -> list[tuple[Image.Image, str, str, str]]:
-        """Picture, name and two lines of figures of everything in the side-by-side.
+        """Image, name and two lines of figures of everything in the side-by-side.
 
         Of the rivals that are equal in something the best is shown: at our bytes the nearest, else
         the smallest.
@@ -93,7 +93,7 @@ def _nearness(of: Encoded | Rival) -> str:
 def demo(
     photo: Annotated[
         Path | None,
-        typer.Argument(metavar="PHOTO", help="A picture; without it, one that ships."),
+        typer.Argument(metavar="PHOTO", help="An image; without it, one that ships."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
@@ -113,20 +113,20 @@ def demo(
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
-    """Compress a picture, decompress it, and compare with AVIF, WebP and JPEG.
+    """Compress an image, decompress it, and compare with AVIF, WebP and JPEG.
 
     Shown beside it: the others at as many bytes, at equal identity of the face, at equal LPIPS.
 
-    Writes the .ivc file and three pictures: original, decoded, side by side. Replaces those of an
+    Writes the .ivc file and three images: original, decoded, side by side. Replaces those of an
     earlier demo. The default model is fetched on first use (38 MB).
     """
     from ..errors import OutputError
     from ..inversion.options import SearchOptions
     from ..model_zoo.catalogue import example_of, pretrained_path
-    from .pictures import read_photograph, write_bytes, write_picture
+    from .images import read_image, write_bytes, write_image
 
     photo = photo or pretrained_path(example_of(model or DEFAULT_MODEL))
-    photograph = read_photograph(photo)
+    original = read_image(photo)
     names = ("original.png", "decoded.png", "side_by_side.png")
     if photo.resolve() in [(output / name).resolve() for name in names]:
         raise OutputError(f"{photo}: the demo would write over it, choose another folder with -o")
@@ -138,11 +138,11 @@ def demo(
             search = SearchOptions(steps=STEPS)
         else:
             search = SearchOptions(steps=steps)
-        comparison = compare(codec, photograph, photo.name, meter, search)
+        comparison = compare(codec, original, photo.name, meter, search)
     write_bytes(comparison.encoded.data, output / f"{photo.stem}.ivc", force=True)
-    write_picture(comparison.original, output / "original.png", force=True)
-    write_picture(comparison.encoded.decoded, output / "decoded.png", force=True)
-    write_picture(side_by_side(comparison.panels), output / "side_by_side.png", force=True)
+    write_image(comparison.original, output / "original.png", force=True)
+    write_image(comparison.encoded.decoded, output / "decoded.png", force=True)
+    write_image(side_by_side(comparison.panels), output / "side_by_side.png", force=True)
     _print(comparison)
     show.result(f"written to {output}: {photo.stem}.ivc, original, decoded, side_by_side (.png)")
 
@@ -163,26 +163,26 @@ def open_model(
 
 
 def compare(
-    codec: Codec, photograph: Image.Image, name: str, meter: show.Meter, search: SearchOptions
+    codec: Codec, image: Image.Image, name: str, meter: show.Meter, search: SearchOptions
 ) -> Comparison:
-    """Encodes, decodes and measures a photograph, then looks for its rivals.
+    """Encodes, decodes and measures an image, then looks for its rivals.
 
     Args:
         codec: ours.
-        photograph: to compress.
+        image: to compress.
         name: of its bar.
         meter: that has the bar.
         search: how much ours tries.
     """
-    from ..preprocessing.frame import fit, from_picture
+    from ..preprocessing.frame import fit, from_tensor
 
     progress = show.search_progress(meter, name)
-    encoded = next(codec.encode([photograph], search=search, progress=progress))
+    encoded = next(codec.encode([image], search=search, progress=progress))
     meter.drop(name)
     start = time.perf_counter()
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
-    original = from_picture(fit(photograph, codec.decoder.generator.resolution)[0])
+    original = from_tensor(fit(image, codec.decoder.generator.resolution)[0])
     return Comparison(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
 
 
@@ -225,17 +225,17 @@ def find_rivals(
 
 
 def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image:
-    """Square pictures in a row, each over its name and figures.
+    """Square images in a row, each over its name and figures.
 
     Args:
-        panels: picture, name and two lines of figures of each.
+        panels: image, name and two lines of figures of each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL + CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, (picture, *lines) in enumerate(panels):
-        sheet.paste(picture.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (index * PANEL, 0))
+    for index, (image, *lines) in enumerate(panels):
+        sheet.paste(image.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (index * PANEL, 0))
         middle = (index + 0.5) * PANEL
         for text, size, below in zip(lines, (24, 20, 16), (20, 46, 70), strict=True):
             font = ImageFont.load_default(size)

@@ -21,10 +21,10 @@ def distill(
         Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The proxy's bundle.")
     ],
     resolution: Annotated[
-        int, typer.Option(metavar="PX", help="Of the proxy's pictures: a power of two.")
+        int, typer.Option(metavar="PX", help="Of the proxy's images: a power of two.")
     ] = 128,
     pairs: Annotated[
-        int, typer.Option(metavar="N", help="Pictures of the model that the proxy learns from.")
+        int, typer.Option(metavar="N", help="Images of the model that the proxy learns from.")
     ] = 8000,
     steps: Annotated[
         int | None,
@@ -50,7 +50,7 @@ def distill(
 ) -> None:
     """Train a small proxy of a model: files stay the model's, decoded by either.
 
-    The proxy makes small pictures without the model's weights.
+    The proxy makes small images without the model's weights.
 
     Takes an hour or two on a CPU. Stopped and started again, it goes on where it was.
     """

@@ -159,7 +159,7 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("format version", str(entry["version"])),
         ("bundle", f"{bundle['fingerprint']}  {bundle['name'] or 'not on this machine'}"),
         ("step", f"{entry['step']:.5f} (index {entry['step_index']})"),
-        ("picture", size + (", stored in the file" if entry["original_size_stored"] else "")),
+        ("image", size + (", stored in the file" if entry["original_size_stored"] else "")),
         ("checksum", entry["checksum"]),
     ]
     if entry["coordinates"] is None:

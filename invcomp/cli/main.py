@@ -69,7 +69,7 @@ app.command(
         "invcomp decompress portrait.ivc",
         "invcomp decompress portrait.ivc -o coarse.jpg --bytes 60",
         "invcomp decompress portrait.ivc -o coarse.jpg --bytes 100",
-        "invcomp decompress compressed/ -o pictures/",
+        "invcomp decompress compressed/ -o images/",
         "invcomp decompress compressed/ -o previews/ --proxy",
     )
 )(decompress)
@@ -96,7 +96,7 @@ app.command(
 app.command(
     epilog=examples(
         "invcomp distill mine.ivm -o mine-small.ivm",
-        "invcomp decompress picture.ivc --model mine-small.ivm",
+        "invcomp decompress image.ivc --model mine-small.ivm",
     )
 )(distill)
 app.command(
@@ -130,7 +130,7 @@ def invcomp(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Pictures of one domain in a few hundred bytes: a generator is the dictionary."""
+    """Images of one domain in a few hundred bytes: a generator is the dictionary."""
 
 
 def run() -> None:

@@ -33,7 +33,7 @@ def prepare(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Photographs of the domain, in the generator's frame: priors are fitted to them, "
+            help="Images of the domain, in the generator's frame: priors are fitted to them, "
             "and measured what --quality of `compress` needs.",
         ),
     ] = None,
@@ -72,7 +72,7 @@ def prepare(
         ),
     ] = False,
     pairs: Annotated[
-        int, typer.Option(metavar="N", help="Generated pictures that --encoder learns from.")
+        int, typer.Option(metavar="N", help="Generated images that --encoder learns from.")
     ] = 8000,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
     device: Device = "auto",
@@ -97,7 +97,7 @@ def prepare(
     from ..perception.identity import Face
     from ..preparation import (
         PrepareOptions,
-        code_photographs,
+        code_images,
         coded_beside,
         drop_work,
         make_bundle,
@@ -116,7 +116,7 @@ def prepare(
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
     if keep and not encoder and photos is None:
         raise OptionError("--keep leaves nothing to do without --encoder or --photos")
-    photographs = _photographs(photos)
+    images = _images(photos)
     with show.Meter() as meter:
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -126,15 +126,13 @@ def prepare(
         if keep:
             bundle = load_bundle(generator, fetched)
             bundle = replace(bundle, aids=SearchAids()) if encoder else bundle
-            if photographs:
+            if images:
                 folder, steps = coded_beside(output), options.calibration_steps
-                coded = code_photographs(
-                    bundle, photographs, folder, steps, progress, device, compiled
-                )
+                coded = code_images(bundle, images, folder, steps, progress, device, compiled)
                 bundle = with_qualities(bundle, coded)
         else:
             opened = open_generator(generator, fetched)
-            bundle = make_bundle(opened, output, options, photographs, progress, device, compiled)
+            bundle = make_bundle(opened, output, options, images, progress, device, compiled)
         folder = output.with_name(output.name + ".pairs")
         if encoder:
             from ..training.distillation import train_aids
@@ -151,11 +149,11 @@ def prepare(
     )
 
 
-def _photographs(folder: Path | None) -> list[Path]:
-    """Every picture in the folder; each must be readable before hours of work begin."""
+def _images(folder: Path | None) -> list[Path]:
+    """Every image in the folder; each must be readable before hours of work begin."""
     from ..errors import ImageError
+    from .images import read_image, readable_suffixes
     from .jobs import find_sources
-    from .pictures import read_photograph, readable_suffixes
 
     if folder is None:
         return []
@@ -163,7 +161,7 @@ def _photographs(folder: Path | None) -> list[Path]:
     paths = find_sources([folder], readable_suffixes(), report)
     for path in paths:
         try:
-            read_photograph(path)
+            read_image(path)
         except ImageError as error:
             report.failed(str(error))
     report.finish()

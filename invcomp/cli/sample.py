@@ -1,4 +1,4 @@
-"""invcomp sample: pictures that a generator makes of nothing."""
+"""invcomp sample: images that a generator makes of nothing."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def sample(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The grid to write.")
     ] = Path("samples.png"),
-    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many pictures.")] = 64,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many images.")] = 64,
     truncation: Annotated[
         float,
         typer.Option(metavar="T", min=0, help="Below 1: nearer to the mean, cleaner, more alike."),
     ] = 1.0,
     size: Annotated[
-        int | None, typer.Option(metavar="PX", min=1, help="Side of each picture in the grid.")
+        int | None, typer.Option(metavar="PX", min=1, help="Side of each image in the grid.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the pictures.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the images.")] = 0,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -47,16 +47,16 @@ def sample(
     from ..bundle import open_generator
     from ..device import choose_device
     from ..generators.sampling import grid, samples
-    from .pictures import picture_format, write_picture
+    from .images import image_format, write_image
 
-    picture_format(output)  # refuses a suffix that means nothing
+    image_format(output)  # refuses a suffix that means nothing
 
     with show.Meter() as meter:
         generator = open_generator(model, download_progress(meter, model)).to(choose_device(device))
-        pictures = []
+        images = []
         for batch in samples(generator, count, seed, truncation, size, class_index):
-            pictures.append(batch)
-            done = sum(map(len, pictures))
+            images.append(batch)
+            done = sum(map(len, images))
             meter.show("samples", done, count, f"{done} of {count}")
-    write_picture(grid(pictures), output, force)
+    write_image(grid(images), output, force)
     show.result(f"{output}: {count} samples")

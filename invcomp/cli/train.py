@@ -1,4 +1,4 @@
-"""invcomp train: pictures of one kind to a generator."""
+"""invcomp train: images of one kind to a generator."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ SHOWN_BAD_FILES = 10
 
 
 def train(
-    pictures: Annotated[
-        Path, typer.Argument(metavar="PICTURES", help="A folder, a .zip, or a .txt list of files.")
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="A folder, a .zip, or a .txt list of files.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The run's directory.")
     ],
     resolution: Annotated[
-        int | None, typer.Option(metavar="R", help="Of the pictures: a power of two. Default 64.")
+        int | None, typer.Option(metavar="R", help="Of the images: a power of two. Default 64.")
     ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="compact|stylegan2", help="Size of the networks.")
     ] = None,
     tick: Annotated[
-        int | None, typer.Option(metavar="N", help="Pictures between two lines of metrics.")
+        int | None, typer.Option(metavar="N", help="Images between two lines of metrics.")
     ] = None,
     kimg: Annotated[
-        float | None, typer.Option(metavar="K", help="Thousand pictures to train on in all.")
+        float | None, typer.Option(metavar="K", help="Thousand images to train on in all.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures a step.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="LR", help="Adam's.")] = None,
     loss: Annotated[
         str | None, typer.Option(metavar="nonsaturating|rpgan", help="Adversarial loss.")
@@ -51,7 +51,7 @@ def train(
         float | None, typer.Option(metavar="W", help="Weight of path-length regularisation.")
     ] = None,
     style_mixing: Annotated[
-        float | None, typer.Option(metavar="P", help="Part of the pictures made of two styles.")
+        float | None, typer.Option(metavar="P", help="Part of the images made of two styles.")
     ] = None,
     ema_kimg: Annotated[
         float | None, typer.Option(metavar="K", help="Half-life of the averaged generator.")
@@ -63,22 +63,22 @@ def train(
         float | None, typer.Option(metavar="P", help="Its probability: fixed, or ada's first.")
     ] = None,
     mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Show pictures mirrored too.")
+        bool | None, typer.Option("--mirror/--no-mirror", help="Show images mirrored too.")
     ] = None,
     group: Annotated[
-        int | None, typer.Option(metavar="N", help="Pictures of minibatch deviation; 1: none.")
+        int | None, typer.Option(metavar="N", help="Images of minibatch deviation; 1: none.")
     ] = None,
     noise: Annotated[
         str | None, typer.Option(metavar="random|const|none", help="The generator's noise.")
     ] = None,
     held_out: Annotated[
-        int | None, typer.Option(metavar="N", help="Pictures kept for KID, at most a tenth.")
+        int | None, typer.Option(metavar="N", help="Images kept for KID, at most a tenth.")
     ] = None,
     kid_samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Generated pictures that KID looks at.")
+        int | None, typer.Option(metavar="N", help="Generated images that KID looks at.")
     ] = None,
     snapshot: Annotated[
-        int | None, typer.Option(metavar="N", help="Pictures between two snapshots with KID.")
+        int | None, typer.Option(metavar="N", help="Images between two snapshots with KID.")
     ] = None,
     bfloat16: Annotated[
         bool | None,
@@ -93,7 +93,7 @@ def train(
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
-    """Train a generator on pictures of one kind.
+    """Train a generator on images of one kind.
 
     The run's directory gets snapshots, sample grids, metrics and what --resume needs. Then: invcomp
     prepare DIR -o mine.ivm
@@ -101,20 +101,20 @@ def train(
     given: dict[str, Any] = {
         name: value
         for name, value in locals().items()
-        if name not in ("pictures", "output", "resume", "device", "compiled") and value is not None
+        if name not in ("images", "output", "resume", "device", "compiled") and value is not None
     }
     show.needs("train", "accelerate", "tensorboardX")
     from ..training.data import open_dataset
     from ..training.options import TrainOptions
 
-    options = TrainOptions(**given)  # refused before the pictures are read
+    options = TrainOptions(**given)  # refused before the images are read
     with show.Meter() as meter:
         dataset = open_dataset(
-            pictures,
+            images,
             options.resolution,
-            progress=lambda done, total: meter.show("pictures", done, total, f"{done} of {total}"),
+            progress=lambda done, total: meter.show("images", done, total, f"{done} of {total}"),
         )
-        meter.drop("pictures")
+        meter.drop("images")
         from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
         from ..training.run import RunDirectory
@@ -123,7 +123,7 @@ def train(
         if compiled is None:  # on CPUs it takes minutes and wins nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
         trainer = Trainer(
-            dataset, RunDirectory(output), options, str(pictures), resume, accelerator, compiled
+            dataset, RunDirectory(output), options, str(images), resume, accelerator, compiled
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
@@ -149,7 +149,7 @@ def _say_what_there_is(dataset: Dataset, trainer: Trainer) -> None:
     held_out = len(trainer.held_out) if trainer.held_out else 0
     sizes = (parameters_of(network) / 1e6 for network in (trainer.generator, trainer.discriminator))
     show.note(
-        "{} pictures to train on, {} held out; generator {:.1f} M parameters, discriminator "
+        "{} images to train on, {} held out; generator {:.1f} M parameters, discriminator "
         "{:.1f} M; {}".format(len(trainer.data), held_out, *sizes, trainer.device)
     )
 
@@ -172,4 +172,4 @@ def _outcome(trainer: Trainer, output: Path) -> str:
     kid = ""
     if trainer.held_out:
         kid = f", best KID {trainer.best_kid:.4f} ({trainer.kid_features} features)"
-    return f"{output}: {trainer.images / 1000:.0f} thousand pictures seen{kid}"
+    return f"{output}: {trainer.images / 1000:.0f} thousand images seen{kid}"

@@ -1,8 +1,8 @@
-"""The warm start: a small network that sees a photograph and says where to begin.
+"""The warm start: a small network that sees an image and says where to begin.
 
 Squared error in perceptual coordinates is perceptual distance to first order, so it is trained on
-generated pictures and their coordinates alone, without the generator in the loop. It looks at the
-picture through the AlexNet of LPIPS, which is at hand: its own weights are what stands behind that.
+generated images and their coordinates alone, without the generator in the loop. It looks at the
+image through the AlexNet of LPIPS, which is at hand: its own weights are what stands behind that.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..generators.base import reduce_picture
+from ..generators.base import reduce_images
 
 if TYPE_CHECKING:  # which imports lpips: a decoder that reads a bundle has no use for that
     from ..perception.features import PerceptualFeatures
 
-SEEN = 128  # px of the picture that it looks at
+SEEN = 128  # px of the image that it looks at
 PLACES = 7  # features are brought to 7 x 7 places
 LEADING = 400  # coordinates that are predicted at most
 
 
 class InversionEncoder(nn.Module):
-    """Photographs to the leading perceptual coordinates.
+    """Images to the leading perceptual coordinates.
 
     Args:
         count: coordinates that are predicted.
@@ -67,17 +67,17 @@ class InversionEncoder(nn.Module):
 
 
 @torch.no_grad()
-def see(features: PerceptualFeatures, pictures: Tensor) -> Tensor:
-    """Pictures [N, 3, H, W] in [-1, 1] as the encoder sees them: [N, C, 7, 7].
+def see(features: PerceptualFeatures, images: Tensor) -> Tensor:
+    """Images [N, 3, H, W] in [-1, 1] as the encoder sees them: [N, C, 7, 7].
 
-    The first layers are wider than 7 x 7: 4 x 4 pixels of a 28-px picture, and 2 x 2 places of the
+    The first layers are wider than 7 x 7: 4 x 4 pixels of a 28-px image, and 2 x 2 places of the
     first convolution, stand side by side as channels; the second convolution is averaged.
     """
-    pictures = reduce_picture(pictures, SEEN)
-    if pictures.shape[-1] < SEEN:
-        pictures = F.interpolate(pictures, size=(SEEN, SEEN), mode="nearest")
-    first, second, *rest = features.layers(pictures)
-    pixels = F.pixel_unshuffle(F.adaptive_avg_pool2d(pictures, 4 * PLACES), 4)
+    images = reduce_images(images, SEEN)
+    if images.shape[-1] < SEEN:
+        images = F.interpolate(images, size=(SEEN, SEEN), mode="nearest")
+    first, second, *rest = features.layers(images)
+    pixels = F.pixel_unshuffle(F.adaptive_avg_pool2d(images, 4 * PLACES), 4)
     first = F.pixel_unshuffle(F.adaptive_avg_pool2d(first, 2 * PLACES), 2)
     second = F.adaptive_avg_pool2d(second, PLACES)
     return torch.cat([pixels, first, second, *rest], 1).float()

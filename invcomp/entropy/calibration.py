@@ -1,4 +1,4 @@
-"""Fits the prior of the coordinates to what real photographs were coded as."""
+"""Fits the prior of the coordinates to what real images were coded as."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ REACH = 48  # sixteenths of an octave that a scale may lie under or over its sta
 def provisional_scales(deviations: Tensor) -> Tensor:
     """Scale indices of Laplace densities with 1.5 times the prior's deviations, int16 [K].
 
-    Real photographs lie further out than prior samples; 1.5 only serves to code the first of them.
+    Real images lie further out than prior samples; 1.5 only serves to code the first of them.
     """
     return (16 * (1.5 * deviations / 2**0.5).log2()).round().to(torch.int16)
 
 
 @dataclass(frozen=True)
 class FittedPrior:
-    """What codes a domain's photographs in the fewest bits.
+    """What codes a domain's images in the fewest bits.
 
     Attributes:
         scales: scale indices at step index 0, int16 [K].
@@ -45,16 +45,16 @@ class FittedPrior:
 
 
 def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
-    """The scales, their slopes and the shape that code these photographs in the fewest bits.
+    """The scales, their slopes and the shape that code these images in the fewest bits.
 
     A finer step lets coordinates go further out, as bits weigh less in its search: that is what
-    the slopes are for. They are fitted where photographs were coded at different steps.
+    the slopes are for. They are fitted where images were coded at different steps.
 
     A coordinate's scale is fitted on a window of its neighbours in the order of weight, a quarter
-    of its index to either side: few photographs suffice, and no coordinate is fitted to one.
+    of its index to either side: few images suffice, and no coordinate is fitted to one.
 
     Args:
-        coded: photographs of the domain as they were coded.
+        coded: images of the domain as they were coded.
         start: scale indices to look around, int16 [K].
     """
     steps = {step_index for step_index, _ in coded}
@@ -77,10 +77,10 @@ def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
 
 
 def _bits(coded: Sequence[Coded], start: Tensor, shape: PriorShape, tried: Tensor) -> Tensor:
-    """Bits of every coordinate over all photographs for every offset and slope, [A, K].
+    """Bits of every coordinate over all images for every offset and slope, [A, K].
 
     Args:
-        coded: the photographs.
+        coded: the images.
         start: scale indices at step index 0 without an offset, by slope, [A, K].
         shape: of the prior.
         tried: offsets and slopes, [A, 2].

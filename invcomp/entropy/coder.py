@@ -5,6 +5,7 @@ A payload knows nothing of the file that it lies in.
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,10 +108,10 @@ def _decode_integers(
         if not (symbols == escape).any():
             return _values(symbols)
     values = np.zeros(len(weights), dtype=np.int32)
-    for index in range(len(weights)):
-        symbol = again.decode(family, weights[index : index + 1])
+    for at in range(len(weights)):
+        symbol = again.decode(family, weights[at : at + 1])
         is_escape = symbol[0] == escape
-        values[index] = _decode_escape(again, largest) if is_escape else _values(symbol)[0]
+        values[at] = _decode_escape(again, largest) if is_escape else _values(symbol)[0]
     return values
 
 
@@ -129,8 +130,7 @@ def decode_beginning(
     """
     values = np.zeros(len(rows), dtype=np.int32)
     ends = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
-    family, weights = stream.model.Categorical(perfect=False), _weights(rows, tables)
-    class_index = 0
+    weights, class_index = _weights(rows, tables), 0
 
     def settled(read: Callable[[Any], int]) -> int:
         low, high = map(read, ends)
@@ -144,9 +144,9 @@ def decode_beginning(
             class_index = settled(lambda end: int(end.decode(uniform)))
         for index in range(len(rows)):
             row = weights[index : index + 1]
-            symbol = settled(lambda end, row=row: int(end.decode(family, row)[0]))
+            symbol = settled(partial(_decode_symbol, row))
             if symbol < 2 * tables.largest + 1:
-                values[index] = _values(np.array([symbol]))[0]
+                values[index] = int(_values(np.array([symbol]))[0])
             elif escapes_last:  # its code is yet to come
                 break
             else:
@@ -154,6 +154,10 @@ def decode_beginning(
     except (_Unsettled, AssertionError, BitstreamError):  # as in decode_payload
         pass
     return class_index, values
+
+
+def _decode_symbol(row: NDArray[np.float64], decoder: Any) -> int:
+    return int(decoder.decode(stream.model.Categorical(perfect=False), row)[0])
 
 
 class _Unsettled(Exception):

@@ -1,7 +1,7 @@
 """The prior of quantised coordinates as a density: bits with a gradient, and the tables made of it.
 
 Each coordinate k follows a mixture of two Laplace densities, scale b_k and `tail_ratio` b_k: the
-second carries what real photographs have and prior samples lack.
+second carries what real images have and prior samples lack.
 """
 
 from __future__ import annotations

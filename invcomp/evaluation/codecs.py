@@ -1,6 +1,6 @@
 """Conventional codecs through Pillow and its plug-ins, each at its best, at reduced sizes too.
 
-At a few hundred bytes a codec does best on a small version of the picture, so every codec is tried
+At a few hundred bytes a codec does best on a small version of the image, so every codec is tried
 at several sizes, scaled down and back up by Lanczos, and at the quality that just reaches a target.
 """
 
@@ -20,7 +20,7 @@ from PIL import Image, features
 from torch import Tensor
 
 SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
-SMALL_SIZES = (16, 24, 32, 48, 64)  # for small pictures, too
+SMALL_SIZES = (16, 24, 32, 48, 64)  # for small images, too
 SMALL = 256
 MAX_QUALITY = 100
 LEAST_QUALITY = {
@@ -60,8 +60,8 @@ class CodecResult:
         bytes: size of the whole file.
         size: longer side in pixels at which it was encoded.
         quality: Pillow's quality setting, 0 to 100; of JPEG 2000 the PSNR in dB that it aims at.
-        value: the metric of the decoded picture.
-        decoded: the picture, scaled back up to the original's size.
+        value: the metric of the decoded image.
+        decoded: the image, scaled back up to the original's size.
     """
 
     codec: str
@@ -72,12 +72,12 @@ class CodecResult:
     decoded: Image.Image
 
     def as_json(self) -> dict[str, str | int | float]:
-        """Everything but the picture."""
+        """Everything but the image."""
         return {name: value for name, value in vars(self).items() if name != "decoded"}
 
 
 def sizes_for(side: int) -> list[int]:
-    """Sizes to try for a picture whose longer side is so many pixels, its own the last."""
+    """Sizes to try for an image whose longer side is so many pixels, its own the last."""
     sizes = SIZES if side > SMALL else (*SMALL_SIZES, *SIZES)
     return [*(size for size in sizes if size < side), side]
 
@@ -110,11 +110,11 @@ def smallest_reaching(
     codecs: Sequence[str] | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> list[CodecResult]:
-    """The smallest file of each codec whose decoded picture has a metric of `target` or less.
+    """The smallest file of each codec whose decoded image has a metric of `target` or less.
 
     Args:
         image: the original.
-        metric: distance of a decoded picture [1, 3, H, W] in [0, 1], of the original's size.
+        metric: distance of a decoded image [1, 3, H, W] in [0, 1], of the original's size.
         target: the largest distance allowed.
         codecs: names; by default all that are available.
         sizes: longer sides in pixels to try; for those above the original's, its own is.
@@ -218,7 +218,7 @@ def _search(
 
 
 class Reduced:
-    """One picture for one codec at one size; every quality is encoded once at most.
+    """One image for one codec at one size; every quality is encoded once at most.
 
     Args:
         codec: one of ALL_CODECS, which is available.
@@ -229,11 +229,11 @@ class Reduced:
     def __init__(self, codec: str, image: Image.Image, size: int) -> None:
         self.codec, self.size = codec, size
         self.original_size = image.size
-        picture = image.convert("RGB")
-        picture.info.clear()  # no metadata in the file
+        rgb = image.convert("RGB")
+        rgb.info.clear()  # no metadata in the file
         scale = size / max(image.size)
         width, height = (max(1, round(side * scale)) for side in image.size)
-        self.reduced = picture.resize((width, height), Image.Resampling.LANCZOS)
+        self.reduced = rgb.resize((width, height), Image.Resampling.LANCZOS)
         self.encode = cache(self._encode)
 
     def _encode(self, quality: int) -> bytes:
@@ -247,14 +247,14 @@ class Reduced:
         return len(self.encode(quality))
 
     def decode(self, quality: int) -> Image.Image:
-        """The picture of that file, scaled back up to the original's size."""
+        """The image of that file, scaled back up to the original's size."""
         return decode(self.encode(quality), self.original_size)
 
 
 def decode(data: bytes, size: tuple[int, int]) -> Image.Image:
-    """The RGB picture of a conventional file, scaled to `size` (width, height) by Lanczos."""
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    """The RGB image of a conventional file, scaled to `size` (width, height) by Lanczos."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 class _Trial(Reduced):

@@ -1,4 +1,4 @@
-"""Codes a set of pictures by our codec and by conventional ones, and measures every file."""
+"""Codes a set of images by our codec and by conventional ones, and measures every file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..errors import OptionError
 from ..files import atomic_write
 from ..inversion.search import Progress
 from ..perception.kid import Kid, features_here
-from ..preprocessing.frame import fit, from_picture
+from ..preprocessing.frame import fit, from_tensor
 from ..quality import FINEST
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
 from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for
-from .results import Key, Measured, MeasuredSet, Results, Setting, picture_key
+from .results import Key, Measured, MeasuredSet, Results, Setting, image_key
 
-MOST_PSNR = 100.0  # dB: what equal pictures count as, whose PSNR is infinite
+MOST_PSNR = 100.0  # dB: what equal images count as, whose PSNR is infinite
 SUFFIXES = {OURS: "ivc", "jpeg": "jpg", "jp2": "j2k"}  # where a codec's name is not its suffix
-LEAST_OF_SET = 2  # pictures that KID needs
+LEAST_OF_SET = 2  # images that KID needs
 
 # what is being done, how much of it is done, of how much, and a note
 Moved = Callable[[str, float, int, str], None]
@@ -36,11 +36,11 @@ Moved = Callable[[str, float, int, str], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """One picture to code.
+    """One image to code.
 
     Attributes:
         name: of its own; a folder of the report has it.
-        load: reads the picture; it is called several times, so that not all are held.
+        load: reads the image; it is called several times, so that not all are held.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Subject:
 class Comparison:
     """A comparison in a folder: its files, and a line for each in results.jsonl.
 
-    All codecs get the same pictures: the largest centred squares, resized to the model's frame.
+    All codecs get the same images: the largest centred squares, resized to the model's frame.
 
     Args:
         codec: ours.
-        subjects: the pictures, each of a name of its own.
+        subjects: the images, each of a name of its own.
         plan: what is tried.
         folder: where files and results are kept; what it has already is not made anew.
         moved: hears of the progress.
 
     Raises:
-        OptionError: a metric that cannot measure pictures of this size.
+        OptionError: a metric that cannot measure images of this size.
         MissingBundleError: a metric needs VGG16, which is not on this machine.
         OutputError: the folder holds a comparison that was made otherwise.
     """
@@ -81,7 +81,7 @@ class Comparison:
         fitting = metrics_for(self.resolution, face is not None, plan.judge is not None)
         if unfit := set(plan.metrics) - set(fitting):
             raise OptionError(
-                f"{', '.join(sorted(unfit))} cannot measure pictures of {self.resolution} px by "
+                f"{', '.join(sorted(unfit))} cannot measure images of {self.resolution} px by "
                 f"this model: ms_ssim needs {MS_SSIM_LEAST} px, identity a model of faces, judge "
                 "a judge as well"
             )
@@ -91,7 +91,7 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the figures, besides the picture and the codec's setting."""
+        """What decides the figures, besides the image and the codec's setting."""
         return {**self._own, **self._common}
 
     @property
@@ -135,7 +135,7 @@ class Comparison:
         """Makes and measures whatever is not there yet.
 
         Raises:
-            ImageError: a picture cannot be read any more.
+            ImageError: an image cannot be read any more.
             OutputError: a file cannot be written.
         """
         self._code_ours()
@@ -156,25 +156,25 @@ class Comparison:
         return [*ours, *self.rivals]
 
     def frame(self, subject: Subject) -> Image.Image:
-        """A picture as all codecs get it: RGB, square, of the model's resolution."""
-        return from_picture(fit(subject.load(), self.resolution)[0])
+        """An image as all codecs get it: RGB, square, of the model's resolution."""
+        return from_tensor(fit(subject.load(), self.resolution)[0])
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """A digest of the pixels of every picture, by name."""
+        """A digest of the pixels of every image, by name."""
         return {
             subject.name: hashlib.sha256(self.frame(subject).tobytes()).hexdigest()[:16]
             for subject in self.subjects
         }
 
     def path(self, name: str, codec: str, size: int, quality: float) -> Path:
-        """Where a picture's file lies."""
+        """Where an image's file lies."""
         suffix = SUFFIXES.get(codec, codec)
         return self.folder / "files" / name / f"{codec}-{size}-{quality:g}.{suffix}"
 
     def measured(self, subject: Subject, setting: Setting) -> Measured | None:
         """The measurement of one file, where both are there."""
-        key = picture_key(subject.name, self.digests[subject.name])
+        key = image_key(subject.name, self.digests[subject.name])
         found = self.results.file((key, *setting))
         if found is None or found.made != self._made_of(setting):
             return None
@@ -189,7 +189,7 @@ class Comparison:
         return [measured for measured in found if measured is not None]
 
     def points(self) -> list[Point]:
-        """The means at every setting, KID among them where there are enough pictures."""
+        """The means at every setting, KID among them where there are enough images."""
         found = [self.results.set(self._set_key(setting)) for setting in self.all_settings]
         kids = {(k.codec, k.size, k.quality): k.kid for k in found if k is not None}
         return mean_points(self.files(), kids)
@@ -202,10 +202,10 @@ class Comparison:
             return decode(data, whole)
         return self._whole(self.codec.decompress(data))
 
-    def _whole(self, picture: Image.Image) -> Image.Image:
-        """Our picture at the resolution that is compared at: a proxy's own is smaller."""
+    def _whole(self, image: Image.Image) -> Image.Image:
+        """Our image at the resolution that is compared at: a proxy's own is smaller."""
         whole = (self.resolution, self.resolution)
-        return picture if picture.size == whole else picture.resize(whole, Image.Resampling.LANCZOS)
+        return image if image.size == whole else image.resize(whole, Image.Resampling.LANCZOS)
 
     def _code_ours(self) -> None:
         missing = [
@@ -253,14 +253,14 @@ class Comparison:
 
     def _code_others(self) -> None:
         for done, subject in enumerate(self.subjects):
-            self.moved("pictures", done, len(self.subjects), subject.name)
+            self.moved("images", done, len(self.subjects), subject.name)
             missing = [s for s in self.rivals if self.measured(subject, s) is None]
             if missing:
                 self._code_one_by(subject, missing)
-        self.moved("pictures", len(self.subjects), len(self.subjects), "")
+        self.moved("images", len(self.subjects), len(self.subjects), "")
 
     def _code_one_by(self, subject: Subject, settings: list[Setting]) -> None:
-        """One picture by conventional codecs at these settings."""
+        """One image by conventional codecs at these settings."""
         frame = self.frame(subject)
         reference = self.metrics.of(tensor_of(frame))
         for done, (codec, size, quality) in enumerate(settings):

@@ -1,4 +1,4 @@
-"""Rate-distortion curves over a set of pictures: what is tried, its means, and the hull of them."""
+"""Rate-distortion curves over a set of images: what is tried, its means, and the hull of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MORE_IS_BETTER = frozenset({"ms_ssim", "psnr", "judge"})
 
 @dataclass(frozen=True)
 class Point:
-    """Means over all pictures of one codec at one setting.
+    """Means over all images of one codec at one setting.
 
     Attributes:
         codec: "invcomp", or one of COMPARED.
@@ -60,7 +60,7 @@ class Point:
 
 
 def sizes_of(resolution: int, shares: Sequence[float] = SHARES) -> list[int]:
-    """The sides in pixels at which a picture of `resolution` px is encoded, the largest first."""
+    """The sides in pixels at which an image of `resolution` px is encoded, the largest first."""
     sizes = {max(round(resolution * share), min(LEAST_SIZE, resolution)) for share in shares}
     return sorted(sizes, reverse=True)
 
@@ -69,7 +69,7 @@ def mean_points(files: Iterable[Measured], kids: dict[Setting, float]) -> list[P
     """The mean of every setting.
 
     Args:
-        files: of the same pictures at every setting.
+        files: of the same images at every setting.
         kids: by codec, size and quality.
     """
     groups: dict[Setting, list[Measured]] = defaultdict(list)
@@ -94,7 +94,7 @@ def loss(point: Point, metric: str) -> float:
 def hull(points: Iterable[Point], metric: str) -> list[Point]:
     """The best of one codec's points: the lower convex hull of distortion over bytes.
 
-    What lies between two neighbours can be had in the mean, by coding part of the pictures at one
+    What lies between two neighbours can be had in the mean, by coding part of the images at one
     and part at the other; whatever lies above is no point that anybody would choose.
 
     Returns:

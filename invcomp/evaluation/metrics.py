@@ -1,4 +1,4 @@
-"""How far a decoded picture is from its original, by metrics that people know."""
+"""How far a decoded image is from its original, by metrics that people know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from ..errors import OptionError
-from ..generators.base import reduce_picture
+from ..generators.base import reduce_images
 from ..perception.dists import Dists
 from ..perception.features import RESOLUTION, at_least, seen_size
 from ..perception.identity import Face, Identity
@@ -25,14 +25,14 @@ from .judge import Judge, Seen
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # of any image
 OF_FACES = ("identity", "judge")  # of portraits alone
 NEED_VGG = frozenset({"lpips_vgg", "dists"})
-MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need a picture of this size
+MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need an image of this size
 
 
 class Metrics:
-    """Metrics between pictures [N, 3, H, W] in [0, 1]; networks are loaded once.
+    """Metrics between images [N, 3, H, W] in [0, 1]; networks are loaded once.
 
     - `lpips_alex`, `lpips_vgg` (Zhang et al., 2018, version 0.1) and `dists` (Ding et al., 2020):
-      0 is equal. On the area average at 256 px, smaller pictures as they are, those under 32 px
+      0 is equal. On the area average at 256 px, smaller images as they are, those under 32 px
       enlarged.
     - `ms_ssim` (Wang et al., 2003; 1 is equal) and `psnr` in dB, at full size.
     - `identity`: distance of dlib's face descriptors (King, 2017; 0.6 is its limit for one person).
@@ -66,18 +66,18 @@ class Metrics:
     def distances(self, name: str, original: Tensor, decoded: Tensor) -> Tensor:
         """One metric of every pair of two batches [N, 3, H, W]: [N], on the CPU."""
         metric = self._metrics[name]
-        pair = (metric.seen(picture.to(self.device)) for picture in (original, decoded))
+        pair = (metric.seen(image.to(self.device)) for image in (original, decoded))
         return metric.distance(*pair).cpu()
 
     def of(self, original: Tensor) -> Reference:
-        """An original [1, 3, H, W] that many pictures are measured against."""
+        """An original [1, 3, H, W] that many images are measured against."""
         return Reference(self._metrics, original.to(self.device))
 
     def measure(self, original: Tensor, decoded: Tensor) -> dict[str, float]:
         """All metrics of one pair [1, 3, H, W].
 
         Raises:
-            OptionError: `ms_ssim` of a picture under 176 px.
+            OptionError: `ms_ssim` of an image under 176 px.
         """
         return self.of(original).measure(decoded)
 
@@ -92,10 +92,10 @@ class Reference:
 
     @torch.inference_mode()
     def measure(self, decoded: Tensor) -> dict[str, float]:
-        """All metrics of a decoded picture [1, 3, H, W] of the original's size.
+        """All metrics of a decoded image [1, 3, H, W] of the original's size.
 
         Raises:
-            OptionError: `ms_ssim` of a picture under 176 px.
+            OptionError: `ms_ssim` of an image under 176 px.
         """
         decoded = decoded.to(self._device)
         return {
@@ -109,7 +109,7 @@ class _Metric:
     """A metric in two parts, so that what it sees of an original can be kept.
 
     Attributes:
-        seen: of pictures [N, 3, H, W] in [0, 1].
+        seen: of images [N, 3, H, W] in [0, 1].
         distance: [N], of what is seen of two batches.
     """
 
@@ -136,7 +136,7 @@ def _identity(face: Face, device: torch.device) -> _Metric:
     network = Identity(face, RESOLUTION).to(device)
 
     def seen(images: Tensor) -> Tensor:
-        return network.dlib_descriptors(at_least(reduce_picture(images, RESOLUTION) * 2 - 1))
+        return network.dlib_descriptors(at_least(reduce_images(images, RESOLUTION) * 2 - 1))
 
     return _Metric(seen, lambda x, y: torch.linalg.vector_norm(x - y, dim=1))
 
@@ -148,8 +148,8 @@ def _cosine(original: Seen, decoded: Seen) -> Tensor:
 def _lpips(network: Any) -> _Metric:  # its package has no types
     """What `lpips.LPIPS.forward` does, taken apart."""
 
-    def seen(picture: Tensor) -> list[Tensor]:
-        layers = network.net(network.scaling_layer(seen_size(picture) * 2 - 1))
+    def seen(image: Tensor) -> list[Tensor]:
+        layers = network.net(network.scaling_layer(seen_size(image) * 2 - 1))
         return [lpips.normalize_tensor(layer) for layer in layers]
 
     def distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
@@ -160,8 +160,8 @@ def _lpips(network: Any) -> _Metric:  # its package has no types
     return _Metric(seen, distance)
 
 
-def _as_it_is(picture: Tensor) -> Tensor:
-    return picture
+def _as_it_is(image: Tensor) -> Tensor:
+    return image
 
 
 def _psnr(x: Tensor, y: Tensor) -> Tensor:
@@ -170,16 +170,16 @@ def _psnr(x: Tensor, y: Tensor) -> Tensor:
 
 def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     if min(x.shape[-2:]) < MS_SSIM_LEAST:
-        raise OptionError(f"MS-SSIM needs pictures of at least {MS_SSIM_LEAST} px")
+        raise OptionError(f"MS-SSIM needs images of at least {MS_SSIM_LEAST} px")
     value: Tensor = ms_ssim(x, y, data_range=1.0, size_average=False)
     return value
 
 
-def bytes_of(picture: Image.Image) -> Tensor:
-    """An RGB picture as uint8 [1, 3, H, W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+def bytes_of(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 [1, 3, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
 
-def tensor_of(picture: Image.Image) -> Tensor:
-    """An RGB picture as a tensor [1, 3, H, W] in [0, 1]."""
-    return bytes_of(picture).float() / 255
+def tensor_of(image: Image.Image) -> Tensor:
+    """An RGB image as a tensor [1, 3, H, W] in [0, 1]."""
+    return bytes_of(image).float() / 255

@@ -1,4 +1,4 @@
-"""One self-contained page of a comparison: pictures under a slider, curves, tables; no network.
+"""One self-contained page of a comparison: images under a slider, curves, tables; no network.
 
 The page's own policy (Content-Security-Policy) lets it load nothing and run no script but its own.
 """
@@ -20,11 +20,11 @@ from .report import Report, write_text
 from .results import Measured
 
 NAME = "index.html"
-PREVIEW = 512  # px: pictures are reduced to this in the page
+PREVIEW = 512  # px: images are reduced to this in the page
 LOSSLESS = 128  # px: up to this they are kept as they are
-SHOWN = 12  # pictures in the page, by default
+SHOWN = 12  # images in the page, by default
 
-Original = Callable[[str], Image.Image]  # a picture by its name
+Original = Callable[[str], Image.Image]  # an image by its name
 Decoded = Callable[[str, str, int, float], Image.Image]  # by name, codec, size, quality
 
 
@@ -36,26 +36,24 @@ def write_page(
     Args:
         report: what was found.
         folder: where the page goes.
-        original: gives a picture as all codecs got it.
+        original: gives an image as all codecs got it.
         decoded: gives what a file decodes to, of the same size.
-        shown: pictures in the page, from the first.
+        shown: images in the page, from the first.
 
     Raises:
         OutputError: it cannot be written.
     """
-    pictures = [
-        _picture(report, name, original, decoded) for name in report.images[: max(shown, 0)]
-    ]
-    write_text(render(report, pictures), folder / NAME)
+    images = [_image(report, name, original, decoded) for name in report.images[: max(shown, 0)]]
+    write_text(render(report, images), folder / NAME)
     return folder / NAME
 
 
-def render(report: Report, pictures: list[dict[str, Any]]) -> str:
+def render(report: Report, images: list[dict[str, Any]]) -> str:
     """The page.
 
     Args:
         report: what was found.
-        pictures: as `_picture` gives them.
+        images: as `_image` gives them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -75,7 +73,7 @@ def render(report: Report, pictures: list[dict[str, Any]]) -> str:
         more_is_better=[METRIC_NAMES[m] for m in report.metrics if m in MORE_IS_BETTER],
         bd_rates={(rate.codec, rate.metric): rate for rate in report.bd_rates},
         plots={metric: _plots(report, metric) for metric in report.metrics},
-        data={"pictures": pictures},
+        data={"images": images},
         style=style,
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
@@ -96,8 +94,8 @@ def _plots(report: Report, metric: str) -> dict[str, str]:
     }
 
 
-def _picture(report: Report, name: str, original: Original, decoded: Decoded) -> dict[str, Any]:
-    """One picture and its files, as the page's script takes them.
+def _image(report: Report, name: str, original: Original, decoded: Decoded) -> dict[str, Any]:
+    """One image and its files, as the page's script takes them.
 
     Of ours all files are shown, of the others those on the hull by the first metric.
     """
@@ -118,7 +116,7 @@ def _picture(report: Report, name: str, original: Original, decoded: Decoded) ->
                 "codec": NAMES[file.codec],
                 "label": _label(file),
                 "figures": _figures(file),
-                "picture": preview(decoded(name, file.codec, file.size, file.quality)),
+                "image": preview(decoded(name, file.codec, file.size, file.quality)),
             }
             for file in files
         ],
@@ -133,15 +131,15 @@ def _figures(file: Measured) -> str:
     return "; ".join(f"{METRIC_NAMES[name]}: {value:.4g}" for name, value in file.values.items())
 
 
-def preview(picture: Image.Image) -> str:
-    """A picture as an address of WebP, reduced to PREVIEW px; small ones as they are."""
-    picture = picture.copy()
-    picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+def preview(image: Image.Image) -> str:
+    """An image as an address of WebP, reduced to PREVIEW px; small ones as they are."""
+    image = image.copy()
+    image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    if max(picture.size) <= LOSSLESS:
-        picture.save(buffer, "WEBP", lossless=True)
+    if max(image.size) <= LOSSLESS:
+        image.save(buffer, "WEBP", lossless=True)
     else:
-        picture.save(buffer, "WEBP", quality=90)
+        image.save(buffer, "WEBP", quality=90)
     return data_address(buffer.getvalue(), "image/webp")
 
 

@@ -69,10 +69,10 @@ class Plan:
 
 
 def metrics_for(resolution: int, faces: bool = False, judged: bool = False) -> tuple[str, ...]:
-    """The metrics that pictures of so many pixels can be measured by.
+    """The metrics that images of so many pixels can be measured by.
 
     Args:
-        resolution: of the pictures.
+        resolution: of the images.
         faces: whether the model says where a face is.
         judged: whether there is a judge of identity.
     """

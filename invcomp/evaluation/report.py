@@ -26,10 +26,10 @@ class Report:
 
     Attributes:
         settings: of the whole, as `Comparison.settings`.
-        resolution: of the pictures that were compared.
-        files: every file, of the same pictures at every setting.
+        resolution: of the images that were compared.
+        files: every file, of the same images at every setting.
         points: the means at every setting, ours first.
-        kid_features: the network that KID's features are of; None: too few pictures.
+        kid_features: the network that KID's features are of; None: too few images.
     """
 
     settings: dict[str, Any]
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def images(self) -> list[str]:
-        """Names of the pictures."""
+        """Names of the images."""
         return list(dict.fromkeys(file.image for file in self.files))
 
     @property

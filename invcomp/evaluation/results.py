@@ -14,15 +14,15 @@ NAME = "results.jsonl"
 FORMAT = "invcomp comparison 2"
 
 Setting: TypeAlias = tuple[str, int, float]  # codec, size, quality
-Key: TypeAlias = tuple[str, str, int, float]  # of one picture or one set
+Key: TypeAlias = tuple[str, str, int, float]  # of one image or one set
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One file of one picture.
+    """One file of one image.
 
     Attributes:
-        image: the picture's name.
+        image: the image's name.
         digest: of its pixels in the model's frame.
         codec: "invcomp", or one of `codecs.ALL_CODECS`.
         size: side in pixels at which it was encoded.
@@ -45,13 +45,13 @@ class Measured:
 
     @property
     def key(self) -> Key:
-        """What there can be one of: other pixels under an old name are another picture."""
-        return picture_key(self.image, self.digest), self.codec, self.size, self.quality
+        """What there can be one of: other pixels under an old name are another image."""
+        return image_key(self.image, self.digest), self.codec, self.size, self.quality
 
 
 @dataclass(frozen=True)
 class MeasuredSet:
-    """KID of all pictures, coded by one codec at one setting.
+    """KID of all images, coded by one codec at one setting.
 
     Attributes:
         digest: of the set and, where it is ours, of what made it.
@@ -73,8 +73,8 @@ class MeasuredSet:
         return f"{self.digest} {self.features}", self.codec, self.size, self.quality
 
 
-def picture_key(image: str, digest: str) -> str:
-    """What a picture goes by, of its name and its pixels."""
+def image_key(image: str, digest: str) -> str:
+    """What an image goes by, of its name and its pixels."""
     return f"{digest} {image}"
 
 

@@ -1,4 +1,4 @@
-"""The one interface of all generators: ordered latent layers in, a picture in [-1, 1] out."""
+"""The one interface of all generators: ordered latent layers in, an image in [-1, 1] out."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class LatentLayer:
 
 
 class Generator(nn.Module, ABC):
-    """A generator network G: flat latents [N, D] to pictures [N, 3, R, R] in [-1, 1].
+    """A generator network G: flat latents [N, D] to images [N, 3, R, R] in [-1, 1].
 
     A flat latent is the latents of all layers, in order, side by side; D is `latent_size`.
 
     Attributes:
-        resolution: height and width R of a picture in pixels.
+        resolution: height and width R of an image in pixels.
         z_size: length of the prior's Gaussian vector z.
         layers: the places that take a latent, in order.
         shared_size: where every layer takes its own copy of one vector (StyleGAN's w), the
@@ -73,14 +73,14 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, latents: Tensor) -> Tensor:
-        """Pictures of flat latents: [N, D] to [N, 3, R, R] in about [-1, 1], not clamped."""
+        """Images of flat latents: [N, D] to [N, 3, R, R] in about [-1, 1], not clamped."""
 
     def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
-        """The picture of `forward`, averaged over blocks down to `resolution` px.
+        """The image of `forward`, averaged over blocks down to `resolution` px.
 
-        A generator that can make the small picture for less than the whole overrides this.
+        A generator that can make the small image for less than the whole overrides this.
         """
-        return reduce_picture(self.forward(latents), resolution)
+        return reduce_images(self.forward(latents), resolution)
 
     def trunk_layers(self, resolution: int) -> int:
         """How many latent layers `trunk` uses at a resolution; 0: it cannot stop there."""
@@ -105,11 +105,11 @@ class Generator(nn.Module, ABC):
         """The constructor's arguments as JSON values: what a bundle needs beside the weights."""
 
 
-def reduce_picture(picture: Tensor, resolution: int) -> Tensor:
+def reduce_images(image: Tensor, resolution: int) -> Tensor:
     """Area average of [N, C, H, W] to `resolution` px; one as small as that is left unchanged."""
-    if picture.shape[-1] <= resolution:
-        return picture
-    return F.adaptive_avg_pool2d(picture, resolution)
+    if image.shape[-1] <= resolution:
+        return image
+    return F.adaptive_avg_pool2d(image, resolution)
 
 
 def sample_of(generator: Generator, z: Tensor, classes: Tensor | None) -> Tensor:

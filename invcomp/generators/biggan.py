@@ -208,5 +208,5 @@ class BigGAN(Generator):
             if index == self.attention_before:
                 x = self.attention(x)
             x = block(x, vector)
-        picture: Tensor = self.conv_to_rgb(F.relu(self.bn(x)))
-        return picture.tanh()
+        image: Tensor = self.conv_to_rgb(F.relu(self.bn(x)))
+        return image.tanh()

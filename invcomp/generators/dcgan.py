@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import OptionError
 from .base import Generator, LatentLayer
 
-LARGEST = 8192  # px: pictures beyond it are a mistake, or an attack on memory
+LARGEST = 8192  # px: images beyond it are a mistake, or an attack on memory
 
 
 class DCGAN(Generator):
@@ -22,7 +22,7 @@ class DCGAN(Generator):
     The first makes `kernel` pixels of one, the others double the size.
 
     Args:
-        channels: of z, with the classes, and of each layer's output but the picture's.
+        channels: of z, with the classes, and of each layer's output but the image's.
         kernel: of every convolution; the first has no padding, the others pad to double the size.
         bias: whether convolutions have biases.
         classes: of a conditional one, whose z is followed by the class, one-hot; 0: none.
@@ -40,7 +40,7 @@ class DCGAN(Generator):
         self.classes, self.z_size = classes, channels[0] - classes
         self.resolution = kernel * 2 ** (len(channels) - 1)
         if self.resolution > LARGEST:
-            raise OptionError(f"{len(channels)} layers make pictures of {self.resolution} px")
+            raise OptionError(f"{len(channels)} layers make images of {self.resolution} px")
         self.layers = (LatentLayer("z", (channels[0],)),)
         stack: list[nn.Module] = []
         for index, (inputs, outputs) in enumerate(pairwise([*channels, 3])):

@@ -1,9 +1,9 @@
-"""A small generator of a MobileStyleGAN's own layers: perceptual coordinates to a small picture.
+"""A small generator of a MobileStyleGAN's own layers: perceptual coordinates to a small image.
 
 The first blocks of that generator are kept. What makes them large is their styles, 512 numbers for
 every layer: here all styles come from one short vector, which is a linear map of the coordinates.
-One convolution draws the picture from the last block kept, as every layer of such a generator has
-the picture so far in it.
+One convolution draws the image from the last block kept, as every layer of such a generator has
+the image so far in it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ RANK = 96  # 2.9 M parameters at 128 px with 650 coordinates
 
 
 class MobileProxy(Generator):
-    """Coordinates to a picture, through the first blocks of a MobileStyleGAN.
+    """Coordinates to an image, through the first blocks of a MobileStyleGAN.
 
     Args:
         coordinates: K, how many there are.
         rank: length of the vector that all styles come from.
-        channels: of the 4-px map and of every block kept, up to the picture's resolution.
+        channels: of the 4-px map and of every block kept, up to the image's resolution.
 
     Raises:
         OptionError: sizes that cannot be.
@@ -72,7 +72,7 @@ class MobileProxy(Generator):
             mean: flat latent where all coordinates are zero, [D].
             basis: from coordinates to flat latents, [K, D].
             deviations: prior deviation of every coordinate, [K].
-            resolution: of the pictures: a power of two from 8 to half the generator's.
+            resolution: of the images: a power of two from 8 to half the generator's.
         """
         channels = generator.channels[: resolution.bit_length() - 2]
         proxy = cls(len(basis), min(RANK, len(basis)), channels)
@@ -124,7 +124,7 @@ class MobileProxy(Generator):
         return z * self.deviations
 
     def features(self, latents: Tensor) -> Tensor:
-        """[N, K] to what the picture is drawn from, [N, channels[-1], R, R]."""
+        """[N, K] to what the image is drawn from, [N, channels[-1], R, R]."""
         style = self.squeeze(latents / self.deviations)  # [N, rank]
         x = F.leaky_relu(self.first(style).unflatten(1, (-1, 4, 4)), 0.2)
         x = x.contiguous(memory_format=torch.channels_last)  # a quarter faster on CPUs

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Generator, LatentLayer, check_depth, reduce_picture
+from .base import Generator, LatentLayer, check_depth, reduce_images
 
 
 class Mapping(nn.Module):
@@ -71,7 +71,7 @@ class MobileStyleGAN(Generator):
     Args:
         style: length of z, w and every style.
         channels: output channels of the first convolution (4 px) and of each block after it; the
-            last block works at half the picture's resolution.
+            last block works at half the image's resolution.
         mapping_depth: layers of the mapping network.
     """
 
@@ -114,14 +114,14 @@ class MobileStyleGAN(Generator):
     def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
         """See `Generator.forward_reduced`.
 
-        The Haar low band is twice the 2x2 block average of the picture, so three of the twelve
+        The Haar low band is twice the 2x2 block average of the image, so three of the twelve
         image channels and no transform are enough.
         """
         if resolution > self.resolution // 2:
             return super().forward_reduced(latents, resolution)
         features = self._features(latents)
         low = F.conv2d(features, self.to_image.weight[:3], self.to_image.bias[:3])  # type: ignore[index]
-        return reduce_picture(low / 2, resolution)
+        return reduce_images(low / 2, resolution)
 
     def trunk(self, latents: Tensor, resolution: int) -> Tensor:
         """See `Generator.trunk`."""

@@ -1,4 +1,4 @@
-"""A small generator that stands for a large one: perceptual coordinates to a small picture.
+"""A small generator that stands for a large one: perceptual coordinates to a small image.
 
 Trained on pairs that the large generator made (training/students.py). Its one latent layer is
 the coordinates themselves, so a file made for the large generator decodes with either: one file,
@@ -40,11 +40,11 @@ class Block(nn.Module):
 
 
 class Proxy(Generator):
-    """Coordinates to a picture: a 4-px map, then modulated blocks, each twice as large.
+    """Coordinates to an image: a 4-px map, then modulated blocks, each twice as large.
 
     Args:
         coordinates: K, how many there are.
-        channels: of every resolution from 4 px up to half the picture's.
+        channels: of every resolution from 4 px up to half the image's.
         classes: of a class-conditional generator, 0: none. The class follows the coordinates as a
             one-hot vector.
     """

@@ -37,7 +37,7 @@ def register(kind: str, generator: type[Generator]) -> None:
     """Makes a generator of one's own known, so that files of its kind can be written and read.
 
     The class must build the same network of the same `options()`, under `torch.device("meta")`
-    too; whatever its pictures depend on must be in its state dict.
+    too; whatever its images depend on must be in its state dict.
 
     Args:
         kind: what files call it: letters, digits, ".", "_" and "-".

@@ -1,4 +1,4 @@
-"""Pictures of a generator's own prior, and how to look at many."""
+"""Images of a generator's own prior, and how to look at many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .base import Generator, check_class, draw_classes, normal, reduce_picture, sample_of
+from .base import Generator, check_class, draw_classes, normal, reduce_images, sample_of
 
 CHUNK_PIXELS = 1 << 22  # generated at once
 MEAN_SAMPLES = 10_000
@@ -24,7 +24,7 @@ def samples(
     size: int | None = None,
     class_index: int | None = None,
 ) -> Iterator[Tensor]:
-    """Pictures of seeded z, in batches [n, 3, R, R] in about [-1, 1].
+    """Images of seeded z, in batches [n, 3, R, R] in about [-1, 1].
 
     Args:
         generator: whose they are.
@@ -46,8 +46,8 @@ def samples(
     if truncation != 1:
         latents = _means(generator, classes).lerp(latents, truncation)
     for part in latents.split(chunk):
-        pictures = generator(generator.spread(part))
-        yield reduce_picture(pictures, size) if size else pictures
+        images = generator(generator.spread(part))
+        yield reduce_images(images, size) if size else images
 
 
 def _classes(generator: Generator, count: int, seed: int, class_index: int | None) -> Tensor | None:
@@ -67,18 +67,18 @@ def _means(generator: Generator, classes: Tensor | None) -> Tensor:
     return torch.stack(means)[places]
 
 
-def to_uint8(pictures: Tensor) -> Tensor:
+def to_uint8(images: Tensor) -> Tensor:
     """[-1, 1] to 0..255, rounded and clamped."""
-    return (pictures.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def grid(batches: Sequence[Tensor], columns: int | None = None) -> Image.Image:
-    """Batches of pictures [n, 3, R, R] in [-1, 1] as one picture, `columns` in a row."""
+    """Batches of images [n, 3, R, R] in [-1, 1] as one image, `columns` in a row."""
     pixels = to_uint8(torch.cat(list(batches))).permute(0, 2, 3, 1).cpu().numpy()
     count, height, width, _ = pixels.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     sheet = np.full((-(-count // columns) * height, columns * width, 3), 255, np.uint8)
-    for index, picture in enumerate(pixels):
+    for index, image in enumerate(pixels):
         top, left = index // columns * height, index % columns * width
-        sheet[top : top + height, left : left + width] = picture
+        sheet[top : top + height, left : left + width] = image
     return Image.fromarray(sheet)

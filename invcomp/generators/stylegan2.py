@@ -157,7 +157,7 @@ class SynthesisLayer(ModulatedConv):
 
 
 class ToRGB(ModulatedConv):
-    """Modulated 1x1 convolution to the picture, without demodulation."""
+    """Modulated 1x1 convolution to the image, without demodulation."""
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, inputs, R, R] and [N, w_size] to [N, 3, R, R]."""
@@ -167,7 +167,7 @@ class ToRGB(ModulatedConv):
 
 
 class SynthesisBlock(nn.Module):
-    """All of one resolution; the picture is summed over resolutions (skip outputs, section 4)."""
+    """All of one resolution; the image is summed over resolutions (skip outputs, section 4)."""
 
     def __init__(
         self,
@@ -187,19 +187,19 @@ class SynthesisBlock(nn.Module):
         self.inputs = inputs
 
     def forward(
-        self, x: Tensor | None, picture: Tensor | None, ws: Sequence[Tensor], noise: Noise
+        self, x: Tensor | None, image: Tensor | None, ws: Sequence[Tensor], noise: Noise
     ) -> tuple[Tensor, Tensor]:
-        """Features and picture of half the size (None at 4 px) to those of this size."""
-        if x is None or picture is None:
+        """Features and image of half the size (None at 4 px) to those of this size."""
+        if x is None or image is None:
             x = self.const.expand(len(ws[0]), -1, -1, -1)
             x = self.conv1(x, ws[0], noise)
             return x, self.torgb(x, ws[1]).float()
         x = self.conv1(self.conv0(x, ws[0], noise), ws[1], noise)
-        return x, upsample(picture) + self.torgb(x, ws[2]).float()
+        return x, upsample(image) + self.torgb(x, ws[2]).float()
 
 
 class SynthesisNetwork(nn.Module):
-    """w of every layer to the picture."""
+    """w of every layer to the image."""
 
     def __init__(self, w_size: int, channels: Sequence[int], clamp: float | None = None) -> None:
         super().__init__()
@@ -210,20 +210,20 @@ class SynthesisNetwork(nn.Module):
             setattr(self, f"b{resolution}", block)
 
     def forward(self, ws: Tensor, noise: Noise, resolution: int) -> tuple[Tensor, Tensor]:
-        """[N, layers, w_size] to features and picture of all blocks up to `resolution`.
+        """[N, layers, w_size] to features and image of all blocks up to `resolution`.
 
         [N, C, R, R] and [N, 3, R, R].
         """
-        x = picture = None
+        x = image = None
         each = ws.unbind(1)
         for index, size in enumerate(self.blocks):
             first = max(2 * index - 1, 0)  # to-RGB shares its w with the next block's conv0
-            x, picture = getattr(self, f"b{size}")(x, picture, each[first : first + 3], noise)
+            x, image = getattr(self, f"b{size}")(x, image, each[first : first + 3], noise)
             if size == resolution:
                 break
         assert isinstance(x, Tensor)
-        assert isinstance(picture, Tensor)
-        return x, picture
+        assert isinstance(image, Tensor)
+        return x, image
 
 
 class StyleGAN2(Generator):
@@ -280,14 +280,14 @@ class StyleGAN2(Generator):
 
     def forward(self, latents: Tensor) -> Tensor:
         """See `Generator.forward`; with the constant noise."""
-        return self.pictures(latents.unflatten(1, (len(self.layers), self.w_size)))
+        return self.images(latents.unflatten(1, (len(self.layers), self.w_size)))
 
-    def pictures(self, ws: Tensor, noise: Noise = "const") -> Tensor:
-        """Pictures [N, 3, R, R] of w of every layer, [N, layers, w_size]."""
+    def images(self, ws: Tensor, noise: Noise = "const") -> Tensor:
+        """Images [N, 3, R, R] of w of every layer, [N, layers, w_size]."""
         return self.synthesis(ws, noise, self.resolution)[1]  # type: ignore[no-any-return]
 
     def trunk(self, latents: Tensor, resolution: int) -> Tensor:
-        """See `Generator.trunk`: features and picture of the block, side by side."""
+        """See `Generator.trunk`: features and image of the block, side by side."""
         ws = latents.unflatten(1, (len(self.layers), self.w_size))
         return torch.cat(self.synthesis(ws, "const", resolution), 1)
 

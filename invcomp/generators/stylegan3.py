@@ -1,7 +1,7 @@
 """StyleGAN3 (Karras et al. 2021, arXiv:2106.12423), configurations T and R. Inference only.
 
 Signals are band-limited everywhere: Fourier features in, and each nonlinearity between a low-pass
-filter up and one down, so that details move with the picture instead of sticking to pixels. Names
+filter up and one down, so that details move with the image instead of sticking to pixels. Names
 and shapes of parameters are those of NVIDIA's repository; filters are computed from the paper's
 design (section 3.2 and appendix C), not read.
 """
@@ -48,15 +48,15 @@ class Design:
     Attributes:
         layers: L0 .. L(layers - 1), beside the input and to-RGB.
         critical: last layers that are critically sampled.
-        first_cutoff, first_stopband: of the first layer, in cycles a picture.
+        first_cutoff, first_stopband: of the first layer, in cycles an image.
         last_stopband_rel: of the last layer, as a multiple of its cutoff.
-        margin: pixels beyond the picture's border.
+        margin: pixels beyond the image's border.
         channel_base, channel_max: channels are base / 2 / cutoff, at most max.
         kernel: of the convolutions, 3 (T) or 1 (R).
         filter_size: taps of a filter for each factor of up- or downsampling.
         upsampling: of the nonlinearity.
         radial: radially symmetric downsampling filters (R).
-        output_scale: on the picture.
+        output_scale: on the image.
         clamp: what activations are cut at, as in training; None: nothing is cut.
     """
 
@@ -157,8 +157,8 @@ class SynthesisInput(nn.Module):
         waves = torch.einsum("pk,nck->npc", places, freqs) + phases[:, None]
         features = (waves * (2 * math.pi)).sin() * amplitudes[:, None]  # [N, size^2, channels]
         features = features @ (self.weight / math.sqrt(len(self.weight))).t()
-        picture: Tensor = features.transpose(1, 2).unflatten(2, (self.size, self.size))
-        return picture
+        image: Tensor = features.transpose(1, 2).unflatten(2, (self.size, self.size))
+        return image
 
 
 class SynthesisLayer(nn.Module):
@@ -224,7 +224,7 @@ class SynthesisLayer(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """w of every layer to the picture."""
+    """w of every layer to the image."""
 
     def __init__(self, w_size: int, resolution: int, design: Design) -> None:
         super().__init__()
@@ -245,15 +245,15 @@ class SynthesisNetwork(nn.Module):
         x = self.input(first)
         for name, w in zip(self.names, others, strict=True):
             x = getattr(self, name)(x, w)
-        picture: Tensor = x.float() * self.output_scale
-        return picture
+        image: Tensor = x.float() * self.output_scale
+        return image
 
 
 class StyleGAN3(Generator):
     """StyleGAN3 of any size.
 
     Args:
-        resolution: of the picture, a power of two.
+        resolution: of the image, a power of two.
         z_size: length of z.
         w_size: length of w.
         mapping_depth: layers of the mapping network.

@@ -164,7 +164,7 @@ def build(network: Network) -> Generator:
     """
     colours = network.attribute("", "img_channels", 3)
     if colours != 3:
-        raise BundleError(f"{colours!r:.40} channels: pictures have 3")
+        raise BundleError(f"{colours!r:.40} channels: images have 3")
     if "synthesis.b4.const" in network.tensors:
         made: Generator = _stylegan2(network)
     elif "synthesis.input.freqs" in network.tensors:
@@ -259,7 +259,7 @@ def _stylegan2(network: Network) -> StyleGAN2:
     if not all(skips) or any(f"{block}.skip" in network.modules for block in blocks):
         raise BundleError("another architecture than skip outputs")
     if (colours := len(tensors[f"{blocks[-1]}.torgb.weight"])) != 3:
-        raise BundleError(f"{colours} channels: pictures have 3")
+        raise BundleError(f"{colours} channels: images have 3")
     for name in [name for name in tensors if name.endswith(".resample_filter")]:
         if not is_resampling_filter(tensors.pop(name), 1):
             raise BundleError("another resampling filter than [1, 3, 3, 1]")

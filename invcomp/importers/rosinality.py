@@ -31,7 +31,7 @@ def read_rosinality(path: Path) -> StyleGAN2:
     """The generator of a checkpoint, read as data: the averaged one, `g_ema`, where there is one.
 
     A state dict alone is read as well. A file without noise (older ones had none, and drew it anew
-    for every picture) gets one draw of it.
+    for every image) gets one draw of it.
 
     Raises:
         BundleError: not such a checkpoint, damaged, or a network that is not quite StyleGAN2.

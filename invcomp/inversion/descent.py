@@ -133,7 +133,7 @@ class Schedule:
 
 
 class Descent:
-    """The variables of one or several photographs, their optimiser, and what the last step saw.
+    """The variables of one or several images, their optimiser, and what the last step saw.
 
     Args:
         space: where it moves.
@@ -169,7 +169,7 @@ class Descent:
         self.taken, self.loss, self.bits = 0, math.inf, 0.0
 
     def aim(self, step_indices: list[int]) -> None:
-        """Sets the quantiser's step of each photograph; the coordinates stay where they are."""
+        """Sets the quantiser's step of each image; the coordinates stay where they are."""
         self.step_indices = step_indices
         self.delta = self.variables.new_tensor([[step_of(index)] for index in step_indices])
         self.active = self.space.active(max(step_indices))

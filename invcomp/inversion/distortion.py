@@ -1,4 +1,4 @@
-"""The distortion of latents against a photograph, with its gradient.
+"""The distortion of latents against an image, with its gradient.
 
 LPIPS + beta * MSE, which are squared distances of features, and a part for structure, which is not.
 """
@@ -24,13 +24,13 @@ from ..perception.features import RESOLUTION, PerceptualFeatures
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
 WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor
-CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own picture
+CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own image
 
 logger = logging.getLogger(__name__)
 
 
 class Distortion:
-    """Squared distance of features between the pictures of latents and a target.
+    """Squared distance of features between the images of latents and a target.
 
     Args:
         generator: G.
@@ -38,7 +38,7 @@ class Distortion:
         mixed: bfloat16 autocast.
         compiled: through torch.compile; the first call of a shape then takes a minute. What was
             compiled is kept on disk for the next process.
-        shortcut: what makes the pictures, in place of the whole generator.
+        shortcut: what makes the images, in place of the whole generator.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Distortion:
             identity = self.features.identity is not None
             _remember(_mark(self.generator, self.mixed, self.shortcut is not None, identity))
 
-    def target(self, pictures: Tensor) -> Tensor:
-        """Features of photographs [N, 3, H, W] in [-1, 1], computed once a search."""
+    def target(self, images: Tensor) -> Tensor:
+        """Features of images [N, 3, H, W] in [-1, 1], computed once a search."""
         with torch.no_grad():
-            return self.features(pictures)  # type: ignore[no-any-return]
+            return self.features(images)  # type: ignore[no-any-return]
 
     def features_of(self, latents: Tensor) -> Tensor:
-        """Features [N, F] in float32 of the pictures of latents [N, D]."""
+        """Features [N, F] in float32 of the images of latents [N, D]."""
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=self.mixed):
             return self._features(latents)
 
@@ -100,15 +100,15 @@ class Distortion:
 
     def _eager(self, latents: Tensor) -> Tensor:
         if self.shortcut is not None:
-            picture = self.shortcut.picture(self.generator, latents)
+            image = self.shortcut.image(self.generator, latents)
         else:
-            picture = self.generator.forward_reduced(latents, self.resolution)
-        found: Tensor = self.features(picture).float()
+            image = self.generator.forward_reduced(latents, self.resolution)
+        found: Tensor = self.features(image).float()
         return found
 
 
 class Target:
-    """Photographs to be reached, seen through the generator or through its short cut.
+    """Images to be reached, seen through the generator or through its short cut.
 
     A short cut is wrong by something that changes slowly from step to step: every few steps the
     generator itself is looked at, and what the two differ by is taken off the short cut's target
@@ -116,7 +116,7 @@ class Target:
     cut's descent comes to rest near the generator's own.
 
     Args:
-        features: of the photographs, [N, F].
+        features: of the images, [N, F].
         distortion: of the generator itself.
         quick: of the short cut, if there is one.
         weights: of each feature, [1, F], where some places matter more; None: all are alike.
@@ -154,13 +154,13 @@ class Target:
         if not self.structure:
             return loss
         x, y = (distortion.features.pixels(f, distortion.resolution) for f in (found, features))
-        if self.weights is not None:  # where less matters, more of the photograph is put
+        if self.weights is not None:  # where less matters, more of the image is put
             places = distortion.features.pixels(self.weights, distortion.resolution)
             x = y + (x - y) * places / places.max()
         return loss + self.structure * (1 - similarity(x, y))
 
     def screen(self, latents: Tensor) -> Tensor:
-        """Distortion of each of latents [M, D] against the only photograph, without gradient: [M].
+        """Distortion of each of latents [M, D] against the only image, without gradient: [M].
 
         One at a time, in the graph of the steps; through the short cut, if there is one.
         """
@@ -171,15 +171,15 @@ class Target:
 
 
 def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """MS-SSIM (Wang et al. 2003) of pictures [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
+    """MS-SSIM (Wang et al. 2003) of images [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
 
     As the package pytorch-msssim has it, but that no factor is less than FLOOR: a power of 0 has no
-    gradient, and opposite pictures would end a search with it.
+    gradient, and opposite images would end a search with it.
     """
     product = torch.ones(len(one), one.shape[1], device=one.device)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
-            one, other = (F.avg_pool2d(picture, 2) for picture in (one, other))
+            one, other = (F.avg_pool2d(image, 2) for image in (one, other))
         luminance, contrast = _ssim_parts(one, other)
         is_last = scale == len(SCALE_WEIGHTS) - 1  # where luminance counts too
         found = (luminance * contrast if is_last else contrast).mean((2, 3))
@@ -197,7 +197,7 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     moments = F.conv2d(moments, window, groups=moments.shape[1])
     moments = F.conv2d(moments, window.transpose(2, 3), groups=moments.shape[1])
     x_mean, y_mean, xx, yy, xy = moments.split(channels, 1)
-    # Wang's constants, (0.01, 0.03) of the range, which is 2; means are of pictures in [0, 2]
+    # Wang's constants, (0.01, 0.03) of the range, which is 2; means are of images in [0, 2]
     first, second = 0.02**2, 0.06**2
     covariance, variances = xy - x_mean * y_mean, xx - x_mean**2 + yy - y_mean**2
     x_mean, y_mean = x_mean + 1, y_mean + 1

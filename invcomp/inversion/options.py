@@ -25,7 +25,7 @@ class SearchOptions:
     Attributes:
         steps: gradient steps from the chosen start to the file; fewer where the loss is flat
             before. None: as `steps_at` has it.
-        seconds: for each photograph, in place of a number of steps: the best in that time.
+        seconds: for each image, in place of a number of steps: the best in that time.
         fast: half as many steps, and most of them through the bundle's short cut, if it has one:
             two to three times faster, and not quite as near (docs/benchmarks.md). A limit of time
             takes the short cut, too.
@@ -44,7 +44,7 @@ class SearchOptions:
         rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
         structure: weight in the distortion of what MS-SSIM lacks to 1. It holds
             outlines, light and colour, which LPIPS alone gives away (docs/experiments.md). Only of
-            pictures of 256 px and more; 0: none.
+            images of 256 px and more; 0: none.
         seed: of the noise that stands in for rounding.
         class_index: of a class-conditional generator; None: the means of the eight likeliest
             classes are followed in place of other starts, and the one that is chosen has the class.
@@ -96,7 +96,7 @@ class SearchOptions:
         return self.learning_rate or (FAST_LEARNING_RATE if self.hurried else LEARNING_RATE)
 
     def starts_cost(self, classes: int = 1, warm: bool = False, quick: bool = False) -> float:
-        """Of finding the start of one photograph, in steps of the generator.
+        """Of finding the start of one image, in steps of the generator.
 
         Args:
             classes, warm: as of `followed`.
@@ -135,8 +135,8 @@ class Goal:
     """What a file shall be, in place of a quality or a step: just one of these.
 
     Attributes:
-        bytes: of the whole file, at most; of them 93% are used where the picture can use them.
-        bits_per_pixel: the same as bits of the file over pixels of the decoded picture.
+        bytes: of the whole file, at most; of them 93% are used where the image can use them.
+        bits_per_pixel: the same as bits of the file over pixels of the decoded image.
         lpips: LPIPS-Alex at most, as `Encoded` has it, with as few bytes as the search finds.
     """
 

@@ -18,7 +18,7 @@ FILL = 0.93  # of the bytes that a file may take shall be used
 
 
 class Place(NamedTuple):
-    """Where a search stands with one photograph.
+    """Where a search stands with one image.
 
     Attributes:
         coordinates: before they are rounded, [K].
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantiser:
-    """Makes the files of one photograph.
+    """Makes the files of one image.
 
     Attributes:
         tables: the bundle's.
@@ -80,7 +80,7 @@ class Quantiser:
         coarser and finer steps, trimmed.
 
         Args:
-            place: of the photograph.
+            place: of the image.
             step_index: that the search adapted to.
             limit: in bytes, `least` or more.
         """

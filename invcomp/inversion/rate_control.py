@@ -1,6 +1,6 @@
 """Rate control: the steps of a search move until every file meets its goal.
 
-It is one search, not one for each step that is tried. As it descends, the step of every photograph
+It is one search, not one for each step that is tried. As it descends, the step of every image
 goes where the file would meet the goal if the search ended there. At its end a few straight-through
 steps from the latents that were found make up for what is still missing.
 """
@@ -25,7 +25,7 @@ from .search import Progress, ProgressCallback, Search
 
 OVER = 1.02  # the search aims at so much of the limit: what is too much is trimmed off its end
 BYTE_MOVES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # fractions at which the step moves
-LPIPS_MOVES = (0.4, 0.6, 0.8)  # fewer, as each makes a picture
+LPIPS_MOVES = (0.4, 0.6, 0.8)  # fewer, as each makes an image
 FAR, NEAR = 16, 5  # step indices that a move goes at most: in the free phase, and after it
 SLOPE = 0.015  # by which the logarithm of LPIPS falls from one step index to the next, roughly
 ROUNDS = 3  # of settling, at most
@@ -34,7 +34,7 @@ TRIMS = 3  # trims tried on the smallest file that reaches an LPIPS
 SETTLING_RATE = 0.1  # of the learning rate
 BYTE_SHARE, LPIPS_SHARE = 0.15, 0.35  # of the search's own cost that settling takes at most
 
-LpipsOf = Callable[[int, bytes], float]  # of the photograph of this number, and this file
+LpipsOf = Callable[[int, bytes], float]  # of the image of this number, and this file
 
 
 class RateControl:
@@ -62,15 +62,15 @@ class RateControl:
 
     def within_bytes(
         self,
-        photographs: Tensor,
+        images: Tensor,
         quantisers: Sequence[Quantiser],
         limits: Sequence[int],
         places: int = 1,
     ) -> list[bytes]:
-        """Files of at most so many bytes, and of 93% of them where the picture can use them.
+        """Files of at most so many bytes, and of 93% of them where the image can use them.
 
         Args:
-            photographs: [N, 3, H, W] in [-1, 1], in the generator's frame.
+            images: [N, 3, H, W] in [-1, 1], in the generator's frame.
             quantisers: one for each.
             limits: one for each, in bytes of the whole file.
             places: as of `Search.run`.
@@ -82,16 +82,16 @@ class RateControl:
         for quantiser, limit in zip(quantisers, limits, strict=True):
             if limit < quantiser.least:
                 raise GoalError(
-                    f"{limit} bytes are too few: the smallest file of this picture takes "
+                    f"{limit} bytes are too few: the smallest file of this image takes "
                     f"{quantiser.least}"
                 )
 
         def wanted(row: int, place: Place, index: int) -> int:
             return quantisers[row].index_for(place, OVER * limits[row])
 
-        descent = self._descend(photographs, places, BYTE_MOVES, wanted, BYTE_SHARE)
+        descent = self._descend(images, places, BYTE_MOVES, wanted, BYTE_SHARE)
         for count in range(ROUNDS):
-            current = _places(descent, len(photographs))
+            current = _places(descent, len(images))
             indices = list(descent.step_indices)
             for row, place in enumerate(current):
                 size = len(quantisers[row].file(place, indices[row]))
@@ -104,7 +104,7 @@ class RateControl:
             quantiser.filling(place, index, limit)
             for quantiser, place, index, limit in zip(
                 quantisers,
-                _places(descent, len(photographs)),
+                _places(descent, len(images)),
                 descent.step_indices,  # copies that fill the places come last
                 limits,
                 strict=False,
@@ -113,7 +113,7 @@ class RateControl:
 
     def within_lpips(
         self,
-        photographs: Tensor,
+        images: Tensor,
         quantisers: Sequence[Quantiser],
         limit: float,
         lpips_of: LpipsOf,
@@ -131,10 +131,10 @@ class RateControl:
             found = lpips_of(row, quantisers[row].file(place, index))
             return index + round(math.log(max(found, 1e-6) / limit) / SLOPE)
 
-        descent = self._descend(photographs, places, LPIPS_MOVES, wanted, LPIPS_SHARE)
+        descent = self._descend(images, places, LPIPS_MOVES, wanted, LPIPS_SHARE)
         for count in range(PROBES):
             indices = list(descent.step_indices)
-            for row, place in enumerate(_places(descent, len(photographs))):
+            for row, place in enumerate(_places(descent, len(images))):
                 if trials[row].over:
                     continue
                 data = quantisers[row].file(place, indices[row])
@@ -151,7 +151,7 @@ class RateControl:
 
     def _descend(
         self,
-        photographs: Tensor,
+        images: Tensor,
         places: int,
         moves: Sequence[float],
         wanted: Callable[[int, Place, int], int],
@@ -160,25 +160,25 @@ class RateControl:
         """The search, its steps moved at the given fractions of it.
 
         Args:
-            photographs, places: as of `Search.run`.
+            images, places: as of `Search.run`.
             moves: ascending.
-            wanted: the step index that a photograph at a place should have, of its number, the
+            wanted: the step index that an image at a place should have, of its number, the
                 place and the present index.
             share: of the search's cost that is needed afterwards.
         """
         options, left = self.options, list(moves)
         if options.seconds is not None:
-            self.search.rehearse(options, max(places, len(photographs)))
-            self.deadline = time.monotonic() + options.seconds * len(photographs)
+            self.search.rehearse(options, max(places, len(images)))
+            self.deadline = time.monotonic() + options.seconds * len(images)
             options = replace(options, seconds=options.seconds / (1 + share))
         for descent, schedule in self.search.descend(
-            photographs, self.step_index, options, self._scaled(share), places, self.region
+            images, self.step_index, options, self._scaled(share), places, self.region
         ):
             due = [move for move in left if move <= schedule.fraction < 1]
             if due:
                 left = left[len(due) :]
                 reach = FAR if schedule.mode == "free" else NEAR
-                self._move(descent, len(photographs), wanted, reach)
+                self._move(descent, len(images), wanted, reach)
                 schedule.loss_changes()
         return descent
 
@@ -241,7 +241,7 @@ class _Trial:
 
 @dataclass
 class _Trials:
-    """The steps tried for one photograph, and which is next: bisection of the step index."""
+    """The steps tried for one image, and which is next: bisection of the step index."""
 
     limit: float
     passed: list[_Trial] = field(default_factory=list)
@@ -297,7 +297,7 @@ def _smallest(trials: _Trials, quantiser: Quantiser, lpips_of: Callable[[bytes],
 
 
 def _places(descent: Descent, count: int) -> list[Place]:
-    """Where the first so many photographs stand."""
+    """Where the first so many images stand."""
     found = descent.coordinates().detach()
     found = F.pad(found, (0, descent.space.coordinates.count - found.shape[1]))
     coordinates, classes = found.cpu().double().numpy(), descent.classes.tolist()

@@ -1,4 +1,4 @@
-"""The search: gradient descent from a photograph to quantised perceptual coordinates.
+"""The search: gradient descent from an image to quantised perceptual coordinates.
 
 Partly whitened variables v, Adam, in three phases: free, additive uniform noise in place of
 rounding, straight-through rounding. The loss is LPIPS + beta * MSE + structure + lambda * bits with
@@ -76,7 +76,7 @@ class Starts:
 
 
 class Search:
-    """Finds the integers of photographs for one bundle.
+    """Finds the integers of images for one bundle.
 
     Args:
         distortion: of latents against targets.
@@ -109,21 +109,21 @@ class Search:
 
     def run(
         self,
-        photographs: Tensor,
+        images: Tensor,
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
         places: int = 1,
         region: Tensor | None = None,
     ) -> Starts:
-        """Quantised coordinates and classes of photographs.
+        """Quantised coordinates and classes of images.
 
         Args:
-            photographs: [N, 3, H, W] in [-1, 1], in the generator's frame.
+            images: [N, 3, H, W] in [-1, 1], in the generator's frame.
             step_index: of the quantiser's step, 2^(-index/16).
             options: how much to try.
             progress: called after every step.
-            places: of the descent's graph; where there are fewer photographs, copies fill it.
+            places: of the descent's graph; where there are fewer images, copies fill it.
             region: how much each place matters, [1, 1, R, R]; None: all alike.
 
         Returns:
@@ -132,14 +132,14 @@ class Search:
         Raises:
             OptionError: as `start`.
         """
-        steps = self.descend(photographs, step_index, options, progress, places, region)
+        steps = self.descend(images, step_index, options, progress, places, region)
         for descent, _ in steps:
             last = descent
-        return Starts(last.integers(), last.classes)[: len(photographs)]
+        return Starts(last.integers(), last.classes)[: len(images)]
 
     def descend(
         self,
-        photographs: Tensor,
+        images: Tensor,
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
@@ -147,14 +147,14 @@ class Search:
         region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
         """The descent of `run` after each of its steps; whoever watches may change its aim."""
-        copies = max(places - len(photographs), 0)
-        self.rehearse(options, len(photographs) + copies)
-        work = _Work(self, options, len(photographs), step_index, progress)
-        start = self.start(photographs, step_index, options, work, region)
+        copies = max(places - len(images), 0)
+        self.rehearse(options, len(images) + copies)
+        work = _Work(self, options, len(images), step_index, progress)
+        start = self.start(images, step_index, options, work, region)
         start = Starts.join([start, *[start[-1:]] * copies])
-        features = self.distortion.target(photographs)
+        features = self.distortion.target(images)
         features = torch.cat([features, *[features[-1:]] * copies])
-        target = self._target(features, photographs, options, region)
+        target = self._target(features, images, options, region)
         descent = Descent(
             self.space,
             target,
@@ -181,22 +181,22 @@ class Search:
                 if distortion is not None:
                     distortion.rehearse(latents)
 
-    def guess(self, photographs: Tensor) -> Tensor:
-        """What the encoder says: coordinates [N, K] of photographs [N, 3, H, W] in [-1, 1]."""
+    def guess(self, images: Tensor) -> Tensor:
+        """What the encoder says: coordinates [N, K] of images [N, 3, H, W] in [-1, 1]."""
         assert self.encoder is not None
         with torch.no_grad():
-            found = self.encoder(see(self.distortion.features, photographs))
+            found = self.encoder(see(self.distortion.features, images))
         return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
 
     def start(
         self,
-        photographs: Tensor,
+        images: Tensor,
         step_index: int,
         options: SearchOptions,
         work: _Work | None = None,
         region: Tensor | None = None,
     ) -> Starts:
-        """The best start of each photograph [N, 3, H, W]: screening, then successive halving.
+        """The best start of each image [N, 3, H, W]: screening, then successive halving.
 
         Raises:
             OptionError: there are fewer candidates than starts ask for, or no such class.
@@ -208,25 +208,22 @@ class Search:
             raise OptionError(
                 f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
             )
-        work = work or _Work(self, options, len(photographs), step_index, None)
+        work = work or _Work(self, options, len(images), step_index, None)
         return Starts.join(
-            [
-                self._start_of_one(one[None], step_index, options, work, region)
-                for one in photographs
-            ]
+            [self._start_of_one(one[None], step_index, options, work, region) for one in images]
         )
 
     def _target(
         self,
         features: Tensor,
-        photographs: Tensor,
+        images: Tensor,
         options: SearchOptions,
         region: Tensor | None,
     ) -> Target:
-        """The features of photographs as what is to be reached, in the region that matters."""
+        """The features of images as what is to be reached, in the region that matters."""
         weights = None
         if region is not None:
-            weights = self.distortion.features.weights(photographs, region)
+            weights = self.distortion.features.weights(images, region)
         quick = self.quick_for(options)
         return Target(features, self.distortion, quick, weights, options.structure)
 
@@ -252,7 +249,7 @@ class Search:
 
     def _start_of_one(
         self,
-        photograph: Tensor,
+        image: Tensor,
         step_index: int,
         options: SearchOptions,
         work: _Work,
@@ -260,12 +257,12 @@ class Search:
     ) -> Starts:
         first = self._means(options)
         if self.warm(options):
-            first = Starts(self.guess(photograph), first.classes)
+            first = Starts(self.guess(image), first.classes)
         followed = options.followed(self.classes, self.warm(options))
         if followed == 1 and len(first) == 1:
             return first
-        features = self.distortion.target(photograph)
-        target = self._target(features, photograph, options, region)
+        features = self.distortion.target(image)
+        target = self._target(features, image, options, region)
         if len(first) > 1:  # means alone: from candidates the class is found less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
@@ -276,7 +273,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
-                self._target(features, photograph, options, region),
+                self._target(features, image, options, region),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],
                 step_index,
@@ -333,18 +330,18 @@ class _Work:
         self,
         search: Search,
         options: SearchOptions,
-        photographs: int,
+        images: int,
         step_index: int,
         progress: ProgressCallback | None,
     ) -> None:
-        self.options, self.photographs, self.progress = options, photographs, progress
-        self.seconds = None if options.seconds is None else options.seconds * photographs
+        self.options, self.images, self.progress = options, images, progress
+        self.seconds = None if options.seconds is None else options.seconds * images
         self.started, self.done, self.tries = time.monotonic(), 0.0, 0
         quick = search.quick_for(options) is not None
         self.quick = 1 / QUICKER if quick else 1.0
         cost = options.starts_cost(search.classes, search.warm(options), quick)
-        self.starts = photographs * cost
-        self.descent = photographs * options.descent_cost(step_index, quick)
+        self.starts = images * cost
+        self.descent = images * options.descent_cost(step_index, quick)
 
     def seconds_left(self) -> float | None:
         """For the descent, where there is a limit: a tenth of a second at least."""

@@ -25,7 +25,7 @@ class KnownModel:
         licence: one line; NOTICE says more.
         weights: where its weights come from; None: they ship with the rest in pretrained/.
         read: makes the generator of the fetched file.
-        example: the picture of pretrained/ that shows it.
+        example: the image of pretrained/ that shows it.
         aided_by: whose search aids it takes, if any ship: of a proxy its original's.
     """
 
@@ -144,7 +144,7 @@ def known_model(name: str) -> KnownModel:
 
 
 def example_of(name: str) -> str:
-    """The picture of pretrained/ that shows a model; for others than known ones, the portrait."""
+    """The image of pretrained/ that shows a model; for others than known ones, the portrait."""
     return (KNOWN_MODELS.get(name) or KNOWN_MODELS["faces-1024"]).example
 
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from .lpips_network import load_trunk
 
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))  # VGG16's convolutions
-CHANNELS = (3, 64, 128, 256, 512, 512)  # of the picture itself and of each stage
+CHANNELS = (3, 64, 128, 256, 512, 512)  # of the image itself and of each stage
 STABILITY = 1e-6
 
 
 class Dists(nn.Module):
-    """The distance by structure and texture: 0 for equal pictures, about 1 at most.
+    """The distance by structure and texture: 0 for equal images, about 1 at most.
 
     Raises:
         MissingBundleError: the VGG trunk is not on this machine.
@@ -49,11 +49,11 @@ class Dists(nn.Module):
         self.register_buffer("beta", (weights["beta"] / total).detach())
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Distances [N] of two batches of pictures [N, 3, H, W] in [0, 1]."""
+        """Distances [N] of two batches of images [N, 3, H, W] in [0, 1]."""
         return self.distance(self.maps(first), self.maps(second))
 
     def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-        """Distances [N] of two batches of pictures by their `maps`."""
+        """Distances [N] of two batches of images by their `maps`."""
         similarity = torch.zeros(len(first[0]), device=first[0].device)
         alphas, betas = (torch.split(w, list(CHANNELS), dim=1) for w in (self.alpha, self.beta))
         for x, y, alpha, beta in zip(first, second, alphas, betas, strict=True):
@@ -68,9 +68,9 @@ class Dists(nn.Module):
             similarity = similarity + (alpha * texture + beta * structure).sum((1, 2, 3))
         return 1 - similarity
 
-    def maps(self, picture: Tensor) -> list[Tensor]:
-        """The pictures [N, 3, H, W] in [0, 1] and the last feature map of each stage of VGG16."""
-        maps, x = [picture], (picture - self.mean) / self.deviation
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """The images [N, 3, H, W] in [0, 1] and the last feature map of each stage of VGG16."""
+        maps, x = [image], (image - self.mean) / self.deviation
         for stage, convolutions in enumerate(STAGES):
             if stage:
                 x = self._pool(x)

@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..generators.base import reduce_picture
+from ..generators.base import reduce_images
 from .identity import DESCRIPTOR_SIZE, Face, Identity
 from .lpips_network import load_lpips
 
-RESOLUTION = 256  # LPIPS is taken on the picture reduced to this; a smaller picture stays as it is
+RESOLUTION = 256  # LPIPS is taken on the image reduced to this; a smaller image stays as it is
 LEAST = 32  # but for one under this, which is enlarged: AlexNet's strides would leave nothing of it
 
 
 class PerceptualFeatures(nn.Module):
-    """f with |f(x) - f(y)|^2 = LPIPS-Alex(x, y) + beta * MSE(x, y) + identity, per picture.
+    """f with |f(x) - f(y)|^2 = LPIPS-Alex(x, y) + beta * MSE(x, y) + identity, per image.
 
     The unit-normalised AlexNet features are scaled by the root of LPIPS's linear weight over the
     number of places, pixels by the root of beta over the number of values (design of the LPIPS
@@ -29,8 +29,8 @@ class PerceptualFeatures(nn.Module):
 
     Args:
         beta: weight of the squared error of pixels in [-1, 1].
-        enlarged: side that AlexNet sees smaller pictures at; 0: their own. A proxy's coordinates
-            were measured on its original's pictures, and a face of 128 px is small to AlexNet.
+        enlarged: side that AlexNet sees smaller images at; 0: their own. A proxy's coordinates
+            were measured on its original's images, and a face of 128 px is small to AlexNet.
         face: where the face is, for the part that says who it is; None: there is no such part.
     """
 
@@ -40,17 +40,17 @@ class PerceptualFeatures(nn.Module):
         self.identity = None if face is None else Identity(face, RESOLUTION)
         self.lpips: Any = load_lpips("alex")  # its package has no types
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] to features [N, F]."""
-        pictures = reduce_picture(pictures, RESOLUTION)
-        layers = self.layers(self._seen(pictures))
-        parts = [pictures.flatten(1) * self._pixel_weight(pictures[0].numel())]
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [-1, 1] to features [N, F]."""
+        images = reduce_images(images, RESOLUTION)
+        layers = self.layers(self._seen(images))
+        parts = [images.flatten(1) * self._pixel_weight(images[0].numel())]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
             places = layer.shape[2] * layer.shape[3]
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
         if self.identity is not None:
-            parts.append(self.identity(at_least(pictures)))
+            parts.append(self.identity(at_least(images)))
         return torch.cat(parts, 1)
 
     def pixels(self, features: Tensor, resolution: int) -> Tensor:
@@ -58,7 +58,7 @@ class PerceptualFeatures(nn.Module):
 
         Args:
             features: [N, F], or their weights [1, F].
-            resolution: of the pictures, 256 at most.
+            resolution: of the images, 256 at most.
         """
         count = 3 * resolution**2
         pixels = features[:, :count] / self._pixel_weight(count)
@@ -68,19 +68,19 @@ class PerceptualFeatures(nn.Module):
         return float((self.beta / count) ** 0.5)
 
     @torch.no_grad()
-    def weights(self, pictures: Tensor, region: Tensor) -> Tensor:
-        """What each feature of pictures of this size weighs in a region.
+    def weights(self, images: Tensor, region: Tensor) -> Tensor:
+        """What each feature of images of this size weighs in a region.
 
         Args:
-            pictures: [N, 3, H, W], of which only the size counts.
+            images: [N, 3, H, W], of which only the size counts.
             region: weights of places, [1, 1, h, w].
 
         Returns:
             [1, F]: for pixels and for every layer the weights of the places, with a mean of one.
         """
-        pictures = reduce_picture(pictures[:1], RESOLUTION)
+        images = reduce_images(images[:1], RESOLUTION)
         parts = []
-        for part in (pictures, *self.layers(self._seen(pictures))):
+        for part in (images, *self.layers(self._seen(images))):
             height, width = part.shape[2:]
             places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
             parts.append((places / places.mean()).expand_as(part).flatten(1))
@@ -88,45 +88,45 @@ class PerceptualFeatures(nn.Module):
             parts.append(torch.ones(1, DESCRIPTOR_SIZE, device=parts[0].device))
         return torch.cat(parts, 1)
 
-    def _seen(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[-1] >= self.enlarged:
-            return seen_size(pictures)
-        return at_least(pictures, self.enlarged)
+    def _seen(self, images: Tensor) -> Tensor:
+        if images.shape[-1] >= self.enlarged:
+            return seen_size(images)
+        return at_least(images, self.enlarged)
 
     @torch.inference_mode()
     def identity_distance(self, one: Tensor, other: Tensor) -> Tensor:
-        """Distance of dlib's descriptors of pictures [N, 3, H, W] in [-1, 1]: [N].
+        """Distance of dlib's descriptors of images [N, 3, H, W] in [-1, 1]: [N].
 
         0.6 is dlib's own limit for one person. The bundle has to say where the face is.
         """
         assert self.identity is not None
         found = (
-            self.identity.dlib_descriptors(at_least(reduce_picture(pictures, RESOLUTION)))
-            for pictures in (one, other)
+            self.identity.dlib_descriptors(at_least(reduce_images(images, RESOLUTION)))
+            for images in (one, other)
         )
         distance: Tensor = torch.linalg.vector_norm(torch.sub(*found), dim=1)
         return distance
 
-    def layers(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """AlexNet's five layers of pictures [N, 3, H, W] in [-1, 1], each [N, C, h, w]."""
-        return tuple(self.lpips.net(self.lpips.scaling_layer(pictures)))
+    def layers(self, images: Tensor) -> tuple[Tensor, ...]:
+        """AlexNet's five layers of images [N, 3, H, W] in [-1, 1], each [N, C, h, w]."""
+        return tuple(self.lpips.net(self.lpips.scaling_layer(images)))
 
     @torch.inference_mode()
     def lpips_distance(self, one: Tensor, other: Tensor) -> Tensor:
-        """LPIPS-Alex of pictures [N, 3, H, W] in [-1, 1] at 256 px, without the pixel term: [N]."""
-        pair = (seen_size(picture) for picture in (one, other))
+        """LPIPS-Alex of images [N, 3, H, W] in [-1, 1] at 256 px, without the pixel term: [N]."""
+        pair = (seen_size(image) for image in (one, other))
         return self.lpips(*pair).flatten()  # type: ignore[no-any-return]
 
 
-def at_least(pictures: Tensor, side: int = RESOLUTION) -> Tensor:
-    """Pictures [N, 3, H, W], those of fewer pixels a side enlarged to so many."""
-    if pictures.shape[-1] >= side:
-        return pictures
-    return F.interpolate(pictures, size=(side, side), mode="bicubic")
+def at_least(images: Tensor, side: int = RESOLUTION) -> Tensor:
+    """Images [N, 3, H, W], those of fewer pixels a side enlarged to so many."""
+    if images.shape[-1] >= side:
+        return images
+    return F.interpolate(images, size=(side, side), mode="bicubic")
 
 
-def seen_size(pictures: Tensor) -> Tensor:
-    """Pictures [N, 3, H, W] at the size that perceptual networks look at: 32 to 256 px."""
-    if pictures.shape[-1] < LEAST:
-        return F.interpolate(pictures, size=(LEAST, LEAST), mode="nearest")
-    return reduce_picture(pictures, RESOLUTION)
+def seen_size(images: Tensor) -> Tensor:
+    """Images [N, 3, H, W] at the size that perceptual networks look at: 32 to 256 px."""
+    if images.shape[-1] < LEAST:
+        return F.interpolate(images, size=(LEAST, LEAST), mode="nearest")
+    return reduce_images(images, RESOLUTION)

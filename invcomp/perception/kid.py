@@ -1,4 +1,4 @@
-"""Kernel distance between sets of pictures (KID, Binkowski et al. 2018, arXiv:1801.01401).
+"""Kernel distance between sets of images (KID, Binkowski et al. 2018, arXiv:1801.01401).
 
 The estimator is torchmetrics'. Its usual features are those of an Inception network, whose weights
 torch-fidelity fetches from GitHub; where that cannot be had, the features are those of the AlexNet
@@ -18,19 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ..generators.base import reduce_picture
+from ..generators.base import reduce_images
 from .features import RESOLUTION
 from .lpips_network import load_lpips
 
 SUBSETS = 50
 SUBSET_SIZE = 500
-LEAST = 64  # pixels: smaller pictures are enlarged, AlexNet's strides leave nothing of them
+LEAST = 64  # pixels: smaller images are enlarged, AlexNet's strides leave nothing of them
 
 
 class AlexNetFeatures(nn.Module):
-    """Mean and deviation over the picture of the five feature maps of LPIPS's AlexNet, [N, 2304].
+    """Mean and deviation over the image of the five feature maps of LPIPS's AlexNet, [N, 2304].
 
-    Larger pictures are seen at 256 px, as LPIPS is: at 1024 px AlexNet sees texture only.
+    Larger images are seen at 256 px, as LPIPS is: at 1024 px AlexNet sees texture only.
     Feature vectors have unit length at each place, as in LPIPS, and the whole is scaled so that
     |x|^2 / d = 1: what the kernel (x.y / d + 1)^3 expects. `num_features` is read by torchmetrics.
     """
@@ -42,9 +42,9 @@ class AlexNetFeatures(nn.Module):
         super().__init__()
         self.network = load_lpips("alex")
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W], uint8."""
-        x = reduce_picture(pictures.float() / 127.5 - 1, RESOLUTION)
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W], uint8."""
+        x = reduce_images(images.float() / 127.5 - 1, RESOLUTION)
         if x.shape[-1] < LEAST:
             x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
         network: Any = self.network
@@ -55,15 +55,15 @@ class AlexNetFeatures(nn.Module):
 
 
 def _deviation(x: Tensor) -> Tensor:
-    """Deviation over the picture: [N, C, H, W] to [N, C]."""
+    """Deviation over the image: [N, C, H, W] to [N, C]."""
     return x.var([2, 3], unbiased=False).sqrt()
 
 
 class Kid:
-    """KID of generated pictures against one set of real ones, whose features are taken once.
+    """KID of generated images against one set of real ones, whose features are taken once.
 
     Args:
-        real: batches of pictures [N, 3, H, W], uint8.
+        real: batches of images [N, 3, H, W], uint8.
         device: where the network runs.
 
     Attributes:
@@ -90,7 +90,7 @@ class Kid:
 
     @torch.no_grad()
     def __call__(self, fake: Iterable[Tensor]) -> float:
-        """KID of batches of generated pictures, uint8; at least two pictures on each side."""
+        """KID of batches of generated images, uint8; at least two images on each side."""
         self._metric.reset()
         count = 0
         for batch in fake:

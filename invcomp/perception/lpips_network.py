@@ -47,7 +47,7 @@ def load_lpips(network: Network = "alex", device: torch.device | str = "cpu") ->
         device: where it shall run.
 
     Returns:
-        A `lpips.LPIPS`: called with two batches of pictures [N, 3, H, W] in [-1, 1], it gives
+        A `lpips.LPIPS`: called with two batches of images [N, 3, H, W] in [-1, 1], it gives
         their distances [N, 1, 1, 1].
 
     Raises:

@@ -1,4 +1,4 @@
-"""How a photograph is fitted to the generator's frame, and a picture handed back."""
+"""How an image is fitted to the generator's frame, and an image handed back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 
 def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
-    """A photograph in the generator's frame: its largest centred square, resized to the frame.
+    """An image in the generator's frame: its largest centred square, resized to the frame.
 
     Args:
         image: a PIL image (EXIF orientation is applied, transparency becomes white), uint8
@@ -26,30 +26,30 @@ def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
         [1, 3, R, R] in [-1, 1], and the square's own size (width, height) where it is not R.
 
     Raises:
-        ImageError: not a picture of that kind, or one that cannot be read to its end.
+        ImageError: not a square of that kind, or one that cannot be read to its end.
     """
-    picture = to_pil(image)
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    picture = picture.crop((left, top, left + side, top + side))
+    square = to_pil(image)
+    side = min(square.size)
+    left, top = (square.width - side) // 2, (square.height - side) // 2
+    square = square.crop((left, top, left + side, top + side))
     if side != resolution:
-        picture = picture.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return to_picture(picture), None if side == resolution else (side, side)
+        square = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return to_tensor(square), None if side == resolution else (side, side)
 
 
 def to_pil(image: Any) -> Image.Image:
     """An upright RGB PIL image of anything that `fit` takes.
 
     Raises:
-        ImageError: not a picture of that kind, or one that cannot be read to its end, or so large
+        ImageError: not a upright of that kind, or one that cannot be read to its end, or so large
             that its file could not be decompressed.
     """
     if isinstance(image, Image.Image):
-        picture = _upright_rgb(image)
+        upright = _upright_rgb(image)
     else:
-        picture = Image.fromarray(_array_of(image))
-    _check_size((min(picture.size),) * 2)
-    return picture
+        upright = Image.fromarray(_array_of(image))
+    _check_size((min(upright.size),) * 2)
+    return upright
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -63,22 +63,22 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
             image = Image.alpha_composite(white, image)
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the picture cannot be read: {error}") from error
+        raise ImageError(f"the image cannot be read: {error}") from error
 
 
 def _array_of(image: Any) -> Any:
     """An array as it is, or a tensor [3, H, W] or [1, 3, H, W], to uint8 [H, W, 3]."""
     if isinstance(image, Tensor):
-        return _from_tensor(image)
+        return _array_of_tensor(image)
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise ImageError(f"{kind} is no picture: PIL image, array or tensor is needed")
+        raise ImageError(f"{kind} is no image: PIL image, array or tensor is needed")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"array {image.shape} of {image.dtype}: uint8 [H, W, 3] is needed")
     return image
 
 
-def _from_tensor(tensor: Tensor) -> Any:
+def _array_of_tensor(tensor: Tensor) -> Any:
     tensor = tensor.detach().cpu()
     if tensor.ndim == 4 and len(tensor) == 1:
         tensor = tensor[0]
@@ -91,13 +91,13 @@ def _from_tensor(tensor: Tensor) -> Any:
     return tensor.permute(1, 2, 0).contiguous().numpy()
 
 
-def to_picture(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> Tensor:
     """An RGB PIL image as a tensor [1, 3, H, W] in [-1, 1]."""
     array = np.array(image, dtype=np.float32)
     return torch.from_numpy(array).permute(2, 0, 1)[None] / 127.5 - 1
 
 
-def from_picture(picture: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
+def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
     """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
 
     Raises:
@@ -105,7 +105,7 @@ def from_picture(picture: Tensor, size: tuple[int, int] | None = None) -> Image.
     """
     if size:
         _check_size(size)
-    values = ((picture[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    values = ((tensor[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
     return image.resize(size, Image.Resampling.LANCZOS) if size else image
 

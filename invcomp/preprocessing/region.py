@@ -1,4 +1,4 @@
-"""The part of a picture that matters: a mask to weights of the search's distortion."""
+"""The part of an image that matters: a mask to weights of the search's distortion."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def region(mask: Any, resolution: int) -> Tensor:
     """Weights of the places of a frame.
 
     Args:
-        mask: a picture, as `Codec.compress` takes one, of which white matters; its largest centred
-            square is taken, as of a photograph. Or "faces-oval": where the face is in FFHQ's frame.
+        mask: an image, as `Codec.compress` takes one, of which white matters; its largest centred
+            square is taken, as of an image. Or "faces-oval": where the face is in FFHQ's frame.
         resolution: of the frame in pixels.
 
     Returns:
         [1, 1, R, R], 0.1 to 1.
 
     Raises:
-        ImageError: not a picture of that kind.
+        ImageError: not an image of that kind.
     """
     if isinstance(mask, str) and mask == FACES_OVAL:
         white = _oval(resolution)
     else:
-        picture, _ = fit(mask, resolution)
-        white = (picture.mean(1, keepdim=True) + 1) / 2
+        image, _ = fit(mask, resolution)
+        white = (image.mean(1, keepdim=True) + 1) / 2
     return ELSEWHERE + (1 - ELSEWHERE) * white
 
 

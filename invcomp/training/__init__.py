@@ -1,1 +1,1 @@
-"""Training a generator on one's own pictures."""
+"""Training a generator on one's own images."""

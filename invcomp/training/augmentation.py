@@ -1,9 +1,9 @@
 """Adaptive augmentation: flips, colour, translation, cutout, each with probability p.
 
-The same operations for real and generated pictures, differentiable, so that the generator does not
+The same operations for real and generated images, differentiable, so that the generator does not
 learn them (Karras et al. 2020, arXiv:2006.06676, sections 2 and 3; the operations and their ranges
 are those of DiffAugment, Zhao et al. 2020, arXiv:2006.10738). Written here because kornia's take
-three times as long for a batch of small pictures: docs/experiments.md.
+three times as long for a batch of small images: docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RANDOMS = 13  # uniform numbers that one picture's augmentation takes
-SHIFT = 1 / 8  # largest translation, of the picture's size
-HOLE = 1 / 2  # size of the cut-out square, of the picture's size
+RANDOMS = 13  # uniform numbers that one image's augmentation takes
+SHIFT = 1 / 8  # largest translation, of the image's size
+HOLE = 1 / 2  # size of the cut-out square, of the image's size
 
 
-def augment(pictures: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
-    """Augmented pictures.
+def augment(images: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
+    """Augmented images.
 
     Args:
-        pictures: [N, 3, R, R] in [-1, 1].
+        images: [N, 3, R, R] in [-1, 1].
         p: probability of each operation, a scalar tensor (so that a change does not recompile).
         randoms: uniform in [0, 1), [N, RANDOMS]; the caller draws them, so that a run can be
             repeated and shared between processes.
     """
     u = [column[:, None, None, None] for column in randoms.unbind(1)]
-    x = torch.where(u[0] < p / 2, pictures.flip(3), pictures)
+    x = torch.where(u[0] < p / 2, images.flip(3), images)
     x = x + (u[1] < p) * (u[2] - 0.5)  # brightness
     mean = x.mean(1, keepdim=True)
     x = torch.where(u[3] < p, mean + (x - mean) * (2 * u[4]), x)  # saturation
@@ -42,7 +42,7 @@ def augment(pictures: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, shift: Tensor, axis: int) -> Tensor:
-    """Every picture moved by its own number of pixels [N] along an axis, zeros moved in."""
+    """Every image moved by its own number of pixels [N] along an axis, zeros moved in."""
     size = x.shape[axis]
     source = torch.arange(size, device=x.device)[None] - shift[:, None]  # [N, size]
     inside = (source >= 0) & (source < size)
@@ -61,12 +61,12 @@ def _hole(size: int, part: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 @dataclass
 class AdaptiveProbability:
-    """The ADA controller: p follows how sure the discriminator is of real pictures.
+    """The ADA controller: p follows how sure the discriminator is of real images.
 
     Attributes:
         p: the probability now, 0 to 1.
         target: mean sign of real logits that is held (0.6 in the paper, section 3.1).
-        kimg: thousand pictures in which p can go from 0 to 1 (500 in the paper).
+        kimg: thousand images in which p can go from 0 to 1 (500 in the paper).
     """
 
     p: float = 0.0
@@ -74,6 +74,6 @@ class AdaptiveProbability:
     kimg: float = 500.0
 
     def adapt(self, sign: float, images: int) -> None:
-        """Moves p by what so many pictures of this mean sign of their logits call for."""
+        """Moves p by what so many images of this mean sign of their logits call for."""
         change = images / (self.kimg * 1000)
         self.p = min(max(self.p + (change if sign > self.target else -change), 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""Pictures to train on: a folder, an archive or a list, fitted once into a memory-mapped cache."""
+"""Images to train on: a folder, an archive or a list, fitted once into a memory-mapped cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from ..errors import DatasetError, ImageError, OptionError
 from ..files import atomic_write
 from ..model_zoo.download import cache_directory
-from ..preprocessing.frame import fit, from_picture
+from ..preprocessing.frame import fit, from_tensor
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
@@ -40,18 +40,18 @@ SHUFFLE, SPLIT = 0, 1  # independent streams of one seed
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures of one size in a memory-mapped file, or a part of them.
+    """Images of one size in a memory-mapped file, or a part of them.
 
     Their order is that of the files' hashes: neither renaming nor moving changes what a seed draws.
 
     Attributes:
-        pictures: uint8 [M, R, R, 3], all that the file holds.
+        images: uint8 [M, R, R, 3], all that the file holds.
         rows: [N], which of those are this dataset's.
         names: of the N files, relative to the folder, in the archive, or as the list has them.
         bad: name of each file that could not be used, and why.
     """
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     rows: NDArray[np.int64]
     names: list[str]
     bad: list[tuple[str, str]]
@@ -61,27 +61,27 @@ class Dataset:
 
     @property
     def resolution(self) -> int:
-        """R, the side of a picture in pixels."""
-        return int(self.pictures.shape[1])
+        """R, the side of an image in pixels."""
+        return int(self.images.shape[1])
 
     def batch(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Tensor:
-        """The pictures at `indices`, uint8 [n, 3, R, R] in channels-last memory.
+        """The images at `indices`, uint8 [n, 3, R, R] in channels-last memory.
 
         Raises:
             IndexError: an index that is not below `len(self)`.
         """
         rows = self.rows[np.asarray(indices, np.int64)]
-        return torch.from_numpy(np.asarray(self.pictures[rows])).permute(0, 3, 1, 2)
+        return torch.from_numpy(np.asarray(self.images[rows])).permute(0, 3, 1, 2)
 
     def split(self, held_out: int, seed: int) -> tuple[Dataset, Dataset]:
-        """What to train on, and `held_out` pictures drawn by `seed` (>= 0) that are kept from it.
+        """What to train on, and `held_out` images drawn by `seed` (>= 0) that are kept from it.
 
         Raises:
             OptionError: fewer than 2 would be left to train on.
         """
         if not 0 <= held_out <= len(self) - 2:
             raise OptionError(
-                f"{held_out} of {len(self)} pictures held out: at least 2 must be left to train on"
+                f"{held_out} of {len(self)} images held out: at least 2 must be left to train on"
             )
         order = _permutation(len(self), seed, 0, SPLIT)
         return self._only(np.sort(order[held_out:])), self._only(np.sort(order[:held_out]))
@@ -90,10 +90,10 @@ class Dataset:
         return replace(self, rows=self.rows[indices], names=[self.names[i] for i in indices])
 
     def shuffled(self, seed: int, start: int, count: int) -> NDArray[np.int64]:
-        """A piece of the endless stream of epochs, each a new order of all pictures.
+        """A piece of the endless stream of epochs, each a new order of all images.
 
-        The stream depends on nothing but `seed` (>= 0) and the number of pictures: a training that
-        has seen `start` pictures goes on with what it would have seen.
+        The stream depends on nothing but `seed` (>= 0) and the number of images: a training that
+        has seen `start` images goes on with what it would have seen.
 
         Returns:
             [count], indices for `batch`: positions `start` to `start + count` of the stream.
@@ -118,11 +118,11 @@ def _permutation(count: int, seed: int, epoch: int, stream: int) -> NDArray[np.i
 def open_dataset(
     source: Path, resolution: int, cache: Path | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """Opens pictures of any format that Pillow reads, of any size, as squares of one size.
+    """Opens images of any format that Pillow reads, of any size, as squares of one size.
 
-    Each is fitted as `compress` fits a photograph (`frame.fit`). The squares are kept in a cache
+    Each is fitted as `compress` fits an image (`frame.fit`). The squares are kept in a cache
     that is found by the files' content: after moving or renaming it is used again. Files that are
-    no pictures, damaged or too large are left out and named in `Dataset.bad`.
+    no images, damaged or too large are left out and named in `Dataset.bad`.
 
     Args:
         source: a folder (with those in it; hidden files and links to folders are passed over), a
@@ -134,7 +134,7 @@ def open_dataset(
 
     Raises:
         OptionError: a resolution that is no power of two or below 8.
-        DatasetError: no such source, it cannot be read, or fewer than 2 usable pictures in it.
+        DatasetError: no such source, it cannot be read, or fewer than 2 usable images in it.
         OutputError: the cache cannot be written.
     """
     if resolution < 8 or resolution & (resolution - 1):
@@ -161,10 +161,10 @@ def open_dataset(
         first = f" ({bad[0][0]}: {bad[0][1]})" if bad else ""
         raise DatasetError(
             f"{source}: {len(names)} usable and {len(bad)} unusable files{first}: "
-            "at least 2 pictures are needed"
+            "at least 2 images are needed"
         )
-    pictures = np.load(path, mmap_mode="r")
-    return Dataset(pictures, np.arange(len(names)), names, sorted(bad))
+    images = np.load(path, mmap_mode="r")
+    return Dataset(images, np.arange(len(names)), names, sorted(bad))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _find(source: Path, stack: ExitStack) -> list[_File]:
             return [_File(name, partial(_read_file, source.parent / name)) for name in names]
     except (OSError, ValueError, NotImplementedError, BadZipFile) as error:
         raise DatasetError(f"{source}: cannot be read: {_reason(error)}") from error
-    raise DatasetError(f"{source}: no folder, and neither a .zip nor a .txt list of pictures")
+    raise DatasetError(f"{source}: no folder, and neither a .zip nor a .txt list of images")
 
 
 def _in_folder(folder: Path) -> list[_File]:
@@ -272,14 +272,14 @@ def _digest(file: _File) -> str | ImageError:
 
 
 def _square(file: _File, resolution: int) -> NDArray[np.uint8] | ImageError:
-    """The picture as uint8 [R, R, 3], or why it is none."""
+    """The image as uint8 [R, R, 3], or why it is none."""
     try:
         data = file.read()
     except ImageError as error:  # not to be remembered of this content
         raise DatasetError(f"{file.name}: cannot be read any more: {error}") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(from_picture(fit(image, resolution)[0]))
+            return np.asarray(from_tensor(fit(image, resolution)[0]))
     except Exception as error:  # on damaged files Pillow's plug-ins raise all sorts
         return ImageError(_reason(error))
 
@@ -296,12 +296,12 @@ def _read_cache(path: Path, resolution: int) -> dict[str, str] | None:
     """Why which contents (SHA-256) are not in the cache's file; None if there is no whole cache."""
     try:
         about = json.loads(path.with_suffix(".json").read_text())
-        pictures = np.load(path, mmap_mode="r")
+        images = np.load(path, mmap_mode="r")
         reasons: dict[str, str] = about["bad"]
-        expected = (about["pictures"], resolution, resolution, 3)
+        expected = (about["images"], resolution, resolution, 3)
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
-    return reasons if pictures.shape == expected and pictures.dtype == np.uint8 else None
+    return reasons if images.shape == expected and images.dtype == np.uint8 else None
 
 
 def _make_cache(
@@ -331,7 +331,7 @@ def _make_cache(
         "version": CACHE_VERSION,
         "content": path.stem,
         "resolution": resolution,
-        "pictures": count,
+        "images": count,
         "bad": reasons,
     }
     with atomic_write(path.with_suffix(".json"), force=True) as temporary:

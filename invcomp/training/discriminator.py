@@ -62,7 +62,7 @@ class DiscriminatorBlock(nn.Module):
         self.first = first
 
     def forward(self, x: Tensor) -> Tensor:
-        """Picture [N, 3, R, R] or features [N, inputs, R, R] to [N, outputs, R/2, R/2]."""
+        """Image [N, 3, R, R] or features [N, inputs, R, R] to [N, outputs, R/2, R/2]."""
         if self.first:
             x = self.fromrgb(x)
         shortcut = self.skip(x, math.sqrt(0.5))
@@ -88,7 +88,7 @@ class Epilogue(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures to logits: above zero means that a picture is taken for a real one.
+    """Images to logits: above zero means that an image is taken for a real one.
 
     Args:
         channels: of every resolution from 4 px up, as the generator's.
@@ -105,17 +105,17 @@ class Discriminator(nn.Module):
             setattr(self, f"b{resolution}", DiscriminatorBlock(inputs, outputs, first))
         self.b4 = Epilogue(channels[0], group)
 
-    def forward(self, pictures: Tensor, batches: int = 1) -> Tensor:
+    def forward(self, images: Tensor, batches: int = 1) -> Tensor:
         """Logits of one batch, or of several of equal size in one pass, which is faster.
 
         Args:
-            pictures: [N, 3, R, R] in [-1, 1], each batch a multiple of the group.
+            images: [N, 3, R, R] in [-1, 1], each batch a multiple of the group.
             batches: how many there are, one after the other: deviations are taken in each.
 
         Returns:
             [N].
         """
-        x = pictures
+        x = images
         for resolution in self.resolutions:
             x = getattr(self, f"b{resolution}")(x)
         return self.b4(x, batches).float()  # type: ignore[no-any-return]

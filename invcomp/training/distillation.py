@@ -24,7 +24,7 @@ from ..distilled.encoder import LEADING, InversionEncoder, see
 from ..distilled.surrogate import Shortcut
 from ..errors import BundleError, OptionError
 from ..files import atomic_write
-from ..generators.base import reduce_picture
+from ..generators.base import reduce_images
 from ..perception.features import RESOLUTION, PerceptualFeatures
 from .pairs import Pairs, Progress, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without
@@ -75,7 +75,7 @@ class Place:
         checkpoint: file that a stopped training goes on from, and a finished one is read from,
             until whoever keeps the student deletes it.
         progress: called with stage, done and total.
-        compiled: whether lessons of pictures go through torch.compile.
+        compiled: whether lessons of images go through torch.compile.
     """
 
     checkpoint: Path
@@ -232,7 +232,7 @@ def train_encoder(
     The loss is the squared error of coordinates: LPIPS + beta * MSE to first order.
 
     Raises:
-        OptionError: the model has classes, which a photograph does not show.
+        OptionError: the model has classes, which an image does not show.
     """
     if len(bundle.coordinates.mean) > 1:
         raise OptionError("an encoder is for models without classes")
@@ -292,30 +292,30 @@ def train_shortcut(
     coordinates = bundle.coordinates.to(device)
     basis = coordinates.basis()
 
-    def picture(found: Tensor, classes: Tensor) -> Tensor:
+    def image(found: Tensor, classes: Tensor) -> Tensor:
         with torch.no_grad():
             latents = coordinates.means(classes) + found @ basis
-        return shortcut.picture(generator, latents)
+        return shortcut.image(generator, latents)
 
-    lesson = PictureLessons(bundle, pairs, picture, device, place.compiled)
+    lesson = ImageLessons(bundle, pairs, image, device, place.compiled)
     fit("short cut", shortcut, lesson.loss, lesson.learned, options, place)
     return shortcut, lesson.distortion()
 
 
-class PictureLessons:
-    """Lessons of a student that makes pictures: distortion and absolute error of pixels."""
+class ImageLessons:
+    """Lessons of a student that makes images: distortion and absolute error of pixels."""
 
     def __init__(
         self,
         bundle: Bundle,
         pairs: Pairs,
-        picture: Callable[[Tensor, Tensor], Tensor],
+        image: Callable[[Tensor, Tensor], Tensor],
         device: torch.device,
         compiled: bool,
     ) -> None:
         settings = bundle.settings
         self.features = PerceptualFeatures(settings.beta, face=settings.face).to(device)
-        self.pairs, self.picture, self.device = pairs, picture, device
+        self.pairs, self.image, self.device = pairs, image, device
         self.learned, self.mixed = _learned_from(pairs), has_fast_bfloat16(device)
         self._mean = torch.compile(self._lesson, dynamic=False) if compiled else self._lesson
 
@@ -326,8 +326,8 @@ class PictureLessons:
             return self._mean(*batch)
 
     def _lesson(self, coordinates: Tensor, classes: Tensor, real: Tensor) -> Tensor:
-        made = self.picture(coordinates, classes)
-        real = reduce_picture(real, made.shape[-1])
+        made = self.image(coordinates, classes)
+        real = reduce_images(real, made.shape[-1])
         with torch.no_grad():
             target = self.features(real).float()
         difference: Tensor = self.features(made).float() - target
@@ -335,8 +335,8 @@ class PictureLessons:
 
     def _both(self, indices: Indices) -> tuple[Tensor, Tensor]:
         coordinates, classes, real = (part.to(self.device) for part in self.pairs.batch(indices))
-        made = self.picture(coordinates, classes)
-        return made, reduce_picture(real, made.shape[-1])
+        made = self.image(coordinates, classes)
+        return made, reduce_images(real, made.shape[-1])
 
     @torch.no_grad()
     def distortion(self) -> float:

@@ -31,8 +31,8 @@ from .discriminator import Discriminator
 from .losses import discriminator_loss, generator_loss, gradient_penalty, path_lengths
 from .options import TrainOptions
 
-CHUNK = 64  # pictures that are generated at once outside training
-GRID = 64  # pictures of a sample grid
+CHUNK = 64  # images that are generated at once outside training
+GRID = 64  # images of a sample grid
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Trainer:
     """One training, from its first step or from a run directory's state.
 
     Args:
-        dataset: pictures of the options' resolution.
+        dataset: images of the options' resolution.
         directory: where everything is written.
         options: how to train.
         source: what config.json names as the data.
@@ -142,7 +142,7 @@ class Trainer:
         return torch.where(torch.arange(layers, device=z.device)[None, :, None] < cut, w, other)
 
     def _generate(self, z: Tensor) -> Tensor:
-        return self.generator.pictures(self._ws(z), self.options.noise)
+        return self.generator.images(self._ws(z), self.options.noise)
 
     def _discriminator_loss(
         self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor
@@ -191,11 +191,11 @@ class Trainer:
         randoms = self._randoms()
         total = torch.zeros([], device=self.device)
         with self._autocast():
-            for kind, pictures in enumerate((real, fake)):
+            for kind, images in enumerate((real, fake)):
                 if kind == 1 and self.options.loss != "rpgan":
                     break
-                pictures = augment(pictures.detach().requires_grad_(), p, randoms[kind])
-                total = total + gradient_penalty(self.discriminator(pictures), pictures)
+                images = augment(images.detach().requires_grad_(), p, randoms[kind])
+                total = total + gradient_penalty(self.discriminator(images), images)
         weight = self.options.penalty_weight / 2 * self.options.penalty_every
         self._update(self.optimiser_d, self.discriminator, total * weight)
         return total.detach()
@@ -205,8 +205,8 @@ class Trainer:
         z = z[: max(len(z) // 2, 1)]  # half a batch is enough (StyleGAN2, appendix B)
         with self._autocast():
             ws = self._ws(z).contiguous()
-            pictures = self.generator.pictures(ws, self.options.noise)
-            lengths = path_lengths(pictures, ws, torch.randn_like(pictures))
+            images = self.generator.images(ws, self.options.noise)
+            lengths = path_lengths(images, ws, torch.randn_like(images))
         mean: Tensor = self.accelerator.reduce(lengths.detach().mean(), "mean")
         self.path_mean = self.path_mean.lerp(mean, 0.01)
         penalty = (lengths - self.path_mean).square().mean()
@@ -263,8 +263,8 @@ class Trainer:
         """[n, 3, R, R] in [-1, 1]."""
         indices = self.data.shuffled(self.options.seed, self.images, self.options.batch)
         mirrored = torch.rand(self.options.batch, generator=self.random) < 0.5
-        pictures = self.data.batch(indices[self.rank :: self.processes]).to(self.device)
-        real = pictures.float() / 127.5 - 1
+        images = self.data.batch(indices[self.rank :: self.processes]).to(self.device)
+        real = images.float() / 127.5 - 1
         if self.options.mirror:
             real = torch.where(self._mine(mirrored)[:, None, None, None], real.flip(3), real)
         return real.contiguous(memory_format=torch.channels_last)
@@ -277,7 +277,7 @@ class Trainer:
     # The run -------------------------------------------------------------------------------------
 
     def run(self, progress: Callable[[Tick], None] = lambda tick: None) -> None:
-        """Trains to the options' last picture; everything is in the run directory.
+        """Trains to the options' last image; everything is in the run directory.
 
         Args:
             progress: called at every tick, in the main process.
@@ -322,11 +322,11 @@ class Trainer:
     def _saturated(self, values: dict[str, Any]) -> str | None:
         if values["sign"] > 0.95 and self.images > 20_000:
             advice = (
-                "raise --gamma, or get more pictures"
+                "raise --gamma, or get more images"
                 if self.ada.p > 0.8
                 else "raise --gamma, or let --augmentation ada work on"
             )
-            return f"the discriminator is sure of {values['sign']:.0%} of real pictures: {advice}"
+            return f"the discriminator is sure of {values['sign']:.0%} of real images: {advice}"
         return None
 
     def _snapshot(self, values: dict[str, Any]) -> str | None:
@@ -354,7 +354,7 @@ class Trainer:
         self.averaged.mapping.w_avg.copy_(self.averaged.sample(z).mean(0))
 
     def kid(self) -> float:
-        """KID of the averaged generator against the held-out pictures."""
+        """KID of the averaged generator against the held-out images."""
         assert self.held_out is not None
         if self._kid is None:
             self._kid = Kid(_batches(self.held_out), self.device)
@@ -364,13 +364,13 @@ class Trainer:
         return self._kid(map(to_uint8, fake))
 
     def _collapsed(self, shown: Tensor) -> str | None:
-        """Whether samples differ from each other less than a quarter as much as real pictures."""
+        """Whether samples differ from each other less than a quarter as much as real images."""
         count = min(GRID, len(self.data))
         real = self.data.batch(np.arange(count)).float() / 127.5 - 1
         ours, theirs = (float(x.float().var(0).mean()) for x in (shown, real))
         if ours < theirs / 4:
             return (
-                f"the samples look alike (variance {ours:.3f}, real pictures {theirs:.3f}): "
+                f"the samples look alike (variance {ours:.3f}, real images {theirs:.3f}): "
                 "raise --gamma two- to fourfold, or try --loss rpgan"
             )
         return None
@@ -446,9 +446,7 @@ def accelerator_for(device: str) -> Accelerator:
 
 def _check(dataset: Dataset, options: TrainOptions, processes: int) -> None:
     if dataset.resolution != options.resolution:
-        raise OptionError(
-            f"pictures of {dataset.resolution} px, options of {options.resolution} px"
-        )
+        raise OptionError(f"images of {dataset.resolution} px, options of {options.resolution} px")
     if options.batch % processes:
         raise OptionError(f"batch {options.batch} cannot be shared by {processes} processes")
     group = min(options.group, options.batch)
@@ -459,7 +457,7 @@ def _check(dataset: Dataset, options: TrainOptions, processes: int) -> None:
 
 
 def _batches(dataset: Dataset) -> Iterator[Tensor]:
-    """All pictures in order, [n, 3, R, R] uint8."""
+    """All images in order, [n, 3, R, R] uint8."""
     for first in range(0, len(dataset), CHUNK):
         yield dataset.batch(np.arange(first, min(first + CHUNK, len(dataset))))
 

@@ -27,10 +27,10 @@ class TrainOptions:
     Where a default differs from StyleGAN2-ADA's (arXiv:2006.06676) the attribute says why.
 
     Attributes:
-        resolution: of the pictures, a power of two, 8 to 1024.
+        resolution: of the images, a power of two, 8 to 1024.
         preset: "compact" (3.3 M parameters at 64 px) or "stylegan2" (the paper's widths).
-        kimg: thousand pictures of training in all.
-        batch: pictures a step, over all processes.
+        kimg: thousand images of training in all.
+        batch: images a step, over all processes.
         learning_rate: Adam's, of both networks.
         loss: "nonsaturating" with R1, or "rpgan" (relativistic) with R1 and R2.
         gamma: weight of the gradient penalty; None: 0.0002 resolution^2 / batch, or 1 for "rpgan".
@@ -38,19 +38,19 @@ class TrainOptions:
         path_length: weight of path-length regularisation; 0 (off): it costs a sixth of the time,
             and perceptual coordinates make up for uneven latents.
         path_length_every: steps between two of them.
-        style_mixing: part of the pictures made from two w; 0 for the reason above.
+        style_mixing: part of the images made from two w; 0 for the reason above.
         ema_kimg: half-life of the averaged generator; None: batch * 10 / 32.
-        ema_ramp: the half-life is at most this part of the pictures seen; None: no ramp.
+        ema_ramp: the half-life is at most this part of the images seen; None: no ramp.
         augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none".
         augmentation_p: probability of each augmentation, at the start for "ada".
         ada_target: mean sign of real logits that "ada" holds.
-        mirror: whether every picture is also shown mirrored.
-        group: pictures of minibatch deviation; 1: without.
+        mirror: whether every image is also shown mirrored.
+        group: images of minibatch deviation; 1: without.
         noise: of the generator in training: "random", "const" or "none".
-        held_out: pictures kept from training, for KID; at most a tenth of all.
-        kid_samples: generated pictures that KID looks at.
-        tick: pictures between two lines of metrics.
-        snapshot: pictures between two snapshots with samples and KID.
+        held_out: images kept from training, for KID; at most a tenth of all.
+        kid_samples: generated images that KID looks at.
+        tick: images between two lines of metrics.
+        snapshot: images between two snapshots with samples and KID.
         bfloat16: autocast of the convolutions; None: where the device is fast at it.
         seed: of everything drawn.
     """
@@ -112,7 +112,7 @@ class TrainOptions:
     def channels(self) -> list[int]:
         """Channels of every resolution from 4 px up, of both networks.
 
-        "compact" is thin where pictures are large and wide where they are small: parameters cost
+        "compact" is thin where images are large and wide where they are small: parameters cost
         four times less there.
         """
         halvings = range((self.resolution // 4).bit_length() - 1, -1, -1)
@@ -131,6 +131,6 @@ class TrainOptions:
         return 2 if self.preset == "compact" else 8
 
     def ema_half_life(self, seen: int) -> float:
-        """Half-life of the averaged generator in pictures, when so many were seen."""
+        """Half-life of the averaged generator in images, when so many were seen."""
         half_life = 1000 * (self.batch * 10 / 32 if self.ema_kimg is None else self.ema_kimg)
         return half_life if self.ema_ramp is None else min(half_life, seen * self.ema_ramp)

@@ -1,4 +1,4 @@
-"""Coordinates and the pictures that a generator makes of them: what students learn from."""
+"""Coordinates and the images that a generator makes of them: what students learn from."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from ..preparation import PrepareOptions
 Progress = Callable[[str, int, int], None]
 LEAST_SPREAD = 0.3  # of a coordinate's deviation, where layers may differ
 PRIOR_SAMPLES = 50_000
-SAVE_EVERY = 200  # pictures between two notes of how many there are
+SAVE_EVERY = 200  # images between two notes of how many there are
 CHUNK_PIXELS = 1 << 21  # generated at once
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures and their coordinates, in memory-mapped files.
+    """Images and their coordinates, in memory-mapped files.
 
     Attributes:
         coordinates: float32 [N, K].
         classes: int64 [N], zero where there are none.
-        pictures: uint8 [N, 3, R, R].
+        images: uint8 [N, 3, R, R].
     """
 
     coordinates: NDArray[np.float32]
     classes: NDArray[np.int64]
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.coordinates)
 
     def batch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Coordinates [n, K], classes [n], pictures [n, 3, R, R] in [-1, 1]."""
-        pictures = torch.from_numpy(self.pictures[indices]).float() / 127.5 - 1
+        """Coordinates [n, K], classes [n], images [n, 3, R, R] in [-1, 1]."""
+        images = torch.from_numpy(self.images[indices]).float() / 127.5 - 1
         coordinates = torch.from_numpy(self.coordinates[indices])
-        return coordinates, torch.from_numpy(self.classes[indices]), pictures
+        return coordinates, torch.from_numpy(self.classes[indices]), images
 
 
 def make_pairs(
@@ -62,27 +62,27 @@ def make_pairs(
     seed: int = 3,
     progress: Progress = lambda stage, done, total: None,
 ) -> Pairs:
-    """Draws latents from the prior and makes their pictures; stopped, it goes on where it was.
+    """Draws latents from the prior and makes their images; stopped, it goes on where it was.
 
     Args:
         bundle: whose generator and coordinates.
         folder: of the files.
         count: N.
-        resolution: of the pictures; at most the generator's.
+        resolution: of the images; at most the generator's.
         device: where it runs.
         compiled: through torch.compile.
         seed: of what is drawn.
         progress: called with stage, done and total.
 
     Raises:
-        OptionError: no pair, or too large pictures.
+        OptionError: no pair, or too large images.
         BundleError: the folder has other pairs.
         OutputError: it cannot be written.
     """
     largest = bundle.generator.resolution
     if count < 1 or resolution > largest:
         raise OptionError(f"{count} pairs of {resolution} px: 1 at least, of {largest} px at most")
-    made_for = {"fingerprint": bundle.fingerprint.hex(), "pictures": [count, resolution, seed]}
+    made_for = {"fingerprint": bundle.fingerprint.hex(), "images": [count, resolution, seed]}
     files = _Files(folder, made_for, (count, 3, resolution, resolution))
     if files.done < count:
         where = choose_device(device)
@@ -93,7 +93,7 @@ def make_pairs(
 
 
 class _Files:
-    """The folder: about.json says what the arrays are for and how many pictures are done."""
+    """The folder: about.json says what the arrays are for and how many images are done."""
 
     def __init__(self, folder: Path, made_for: dict[str, Any], shape: tuple[int, ...]) -> None:
         self.folder, self.made_for, self.shape, self.done = folder, made_for, shape, 0
@@ -110,7 +110,7 @@ class _Files:
             self.folder.mkdir(parents=True, exist_ok=True)
             np.save(self.folder / "coordinates.npy", coordinates.cpu().numpy())
             np.save(self.folder / "classes.npy", classes.cpu().numpy())
-            path = self.folder / "pictures.npy"
+            path = self.folder / "images.npy"
             np.lib.format.open_memmap(path, "w+", np.uint8, self.shape).flush()
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from error
@@ -120,11 +120,11 @@ class _Files:
         return Pairs(
             np.load(self.folder / "coordinates.npy"),
             np.load(self.folder / "classes.npy"),
-            np.load(self.folder / "pictures.npy", mmap_mode=mode),  # type: ignore[arg-type]
+            np.load(self.folder / "images.npy", mmap_mode=mode),  # type: ignore[arg-type]
         )
 
     def reached(self, done: int) -> None:
-        """Notes how many pictures there are."""
+        """Notes how many images there are."""
         self.done = done
         self.about.write_text(json.dumps({**self.made_for, "done": done}))
 
@@ -161,11 +161,11 @@ def _make(
     pairs, resolution = files.pairs("r+"), files.shape[-1]
     basis = coordinates.basis()
 
-    def pictures_of(latents: Tensor) -> Tensor:
+    def images_of(latents: Tensor) -> Tensor:
         return generator.forward_reduced(latents, resolution)
 
     if compiled:
-        pictures_of = torch.compile(pictures_of, dynamic=False)
+        images_of = torch.compile(images_of, dynamic=False)
     chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, len(pairs)))
     for first in range(files.done, len(pairs), chunk):
         progress("pairs", first, len(pairs))
@@ -175,9 +175,9 @@ def _make(
         missing = chunk - len(part)  # the last ones: of the size that was compiled for
         latents = torch.cat([latents, latents[-1:].expand(missing, -1)])
         with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-            pictures = pictures_of(latents)[: len(part)]
-        pairs.pictures[first : first + len(part)] = to_uint8(pictures).cpu().numpy()
+            images = images_of(latents)[: len(part)]
+        pairs.images[first : first + len(part)] = to_uint8(images).cpu().numpy()
         if first // SAVE_EVERY != (first + chunk) // SAVE_EVERY or first + chunk >= len(pairs):
-            pairs.pictures.flush()  # type: ignore[attr-defined]
+            pairs.images.flush()  # type: ignore[attr-defined]
             files.reached(min(first + chunk, len(pairs)))
     progress("pairs", len(pairs), len(pairs))

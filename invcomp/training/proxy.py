@@ -19,19 +19,19 @@ from ..bundle import Bundle, Original
 from ..device import choose_device
 from ..distilled.aids import SearchAids
 from ..errors import OptionError
-from ..generators.base import Generator, reduce_picture
+from ..generators.base import Generator, reduce_images
 from ..generators.mobile_proxy import MobileProxy
 from ..generators.mobile_stylegan import MobileStyleGAN
 from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
 from ..latents.coordinates import Coordinates
 from ..perception.features import RESOLUTION
-from .distillation import FitOptions, PictureLessons, Place, fit
+from .distillation import FitOptions, ImageLessons, Place, fit
 from .pairs import Pairs, Progress, make_pairs
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
 FROM_NOTHING = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
-DRAWN = 128  # pairs that the first drawing of a picture is fitted to
+DRAWN = 128  # pairs that the first drawing of an image is fitted to
 RIDGE = 1e-4  # of that fit
 
 
@@ -51,7 +51,7 @@ def distill(
     Args:
         bundle: whose proxy.
         output: the proxy's file, .ivm; its stem is its name.
-        resolution: of its pictures.
+        resolution: of its images.
         count: pairs to learn from.
         steps: of the training; None: the default.
         work: folder of pairs and checkpoints, which is kept; None: one beside the output, until
@@ -107,10 +107,10 @@ def train_proxy(
         options = replace(options, steps=steps)
     proxy.to(device)
 
-    def picture(found: Tensor, classes: Tensor) -> Tensor:
+    def image(found: Tensor, classes: Tensor) -> Tensor:
         return proxy(coordinates.latents(found, classes))  # type: ignore[no-any-return]
 
-    lessons = PictureLessons(bundle, pairs, picture, device, place.compiled)
+    lessons = ImageLessons(bundle, pairs, image, device, place.compiled)
     fit("proxy", proxy, lessons.loss, lessons.learned, options, place)
     round_to_half(proxy)
     settings = replace(
@@ -150,13 +150,13 @@ def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, Fit
 
 @torch.no_grad()
 def draw_by_least_squares(proxy: MobileProxy, pairs: Pairs) -> None:
-    """The layer that draws the picture, as the best linear map of single places for some pairs."""
+    """The layer that draws the image, as the best linear map of single places for some pairs."""
     size = proxy.channels[-1] + 1
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, 3, dtype=torch.float64)
     for first in range(0, min(DRAWN, len(pairs)), 8):
         coordinates, _, real = pairs.batch(np.arange(first, min(first + 8, len(pairs))))
-        wanted = _places(reduce_picture(real, proxy.resolution))
+        wanted = _places(reduce_images(real, proxy.resolution))
         features = _places(proxy.features(coordinates))
         features = torch.cat([features, torch.ones(len(features), 1)], 1)
         squares += (features.T @ features).double()

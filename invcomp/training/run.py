@@ -2,7 +2,7 @@
 
 config.json      every option and the versions it ran with
 metrics.jsonl    a line a tick; events.* the same for TensorBoard; losses.png drawn from it
-samples/         grids of the averaged generator, by pictures seen
+samples/         grids of the averaged generator, by images seen
 snapshots/       averaged generators (safetensors)
 best.safetensors the snapshot of the lowest KID
 state.safetensors all that a resumed run needs
@@ -109,7 +109,7 @@ class RunDirectory:
         return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
 
     def forget_after(self, images: int) -> None:
-        """Drops metrics of pictures that the state has not seen: they will come again."""
+        """Drops metrics of images that the state has not seen: they will come again."""
         kept = [line for line in self.metrics() if line["images"] <= images]
         with atomic_write(self.metrics_path, force=True) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -155,7 +155,7 @@ class RunDirectory:
             axes[1].plot(*zip(*points, strict=True), "o-", label=f"KID ({features} features)")
         if measured and min(line["kid"] for line in measured) > 0:
             axes[1].set_yscale("log")
-        axes[1].set_xlabel("thousand pictures seen")
+        axes[1].set_xlabel("thousand images seen")
         for axis in axes:
             axis.legend()
         with atomic_write(self.path / "losses.png", force=True) as temporary:

@@ -55,8 +55,8 @@ def compress(invcomp: Invcomp, tiny_model: Path) -> Invcomp:
 
 
 @pytest.fixture(scope="session")
-def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
-    """The .ivc file of the first photograph."""
+def ivc(tiny_cache: Path, images: list[Path]) -> bytes:
+    """The .ivc file of the first image."""
     from PIL import Image
 
     from invcomp.bundle import read_bundle
@@ -64,7 +64,7 @@ def ivc(tiny_cache: Path, photographs: list[Path]) -> bytes:
     from invcomp.inversion.options import SearchOptions
 
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
-    with Image.open(photographs[0]) as image:
+    with Image.open(images[0]) as image:
         return codec.compress(image, search=SearchOptions(steps=6, starts=1))
 
 

@@ -1,4 +1,4 @@
-"""invcomp compare with two tiny pictures: killed and resumed, its report, what it refuses."""
+"""invcomp compare with two tiny images: killed and resumed, its report, what it refuses."""
 
 import csv
 import json
@@ -27,14 +27,12 @@ WRITTEN |= {"results.json", "results.jsonl"}
 
 
 @pytest.fixture(scope="module")
-def killed(
-    tiny_cache: Path, photographs: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def killed(tiny_cache: Path, images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was killed amid the conventional codecs, its last line cut."""
     folder = tmp_path_factory.mktemp("compare") / "report"
     model = tiny_cache / "models" / "tiny.ivm"
     process = start(
-        "compare", *photographs[:2], "-o", folder, "--model", model, *OPTIONS, cache=tiny_cache
+        "compare", *images[:2], "-o", folder, "--model", model, *OPTIONS, cache=tiny_cache
     )
     results, until = folder / "results.jsonl", time.monotonic() + 300
     while not results.is_file() or len(results.read_text().splitlines()) < OURS + 3:
@@ -48,7 +46,7 @@ def killed(
 
 
 @pytest.fixture(scope="module")
-def report(killed: Path, tiny_cache: Path, photographs: list[Path]) -> Path:
+def report(killed: Path, tiny_cache: Path, images: list[Path]) -> Path:
     """The same folder after the run went on."""
     assert not (killed / "index.html").exists()
     lines = (killed / "results.jsonl").read_text().splitlines()[:-1]
@@ -56,9 +54,7 @@ def report(killed: Path, tiny_cache: Path, photographs: list[Path]) -> Path:
     (killed.parent / "before.json").write_text(json.dumps([lines, times(killed)]))
     model = tiny_cache / "models" / "tiny.ivm"
     outcome = finish(
-        start(
-            "compare", *photographs[:2], "-o", killed, "--model", model, *OPTIONS, cache=tiny_cache
-        )
+        start("compare", *images[:2], "-o", killed, "--model", model, *OPTIONS, cache=tiny_cache)
     )
     assert outcome.code == 0, outcome.err
     (killed.parent / "out.txt").write_text(outcome.out)
@@ -75,7 +71,7 @@ def test_a_killed_run_goes_on_where_it_stopped(report: Path) -> None:
     lines = (report / "results.jsonl").read_text().splitlines()
     assert lines[: len(before)] == before
     rows = [json.loads(line) for line in lines[1:]]
-    assert len(rows) == 3 * SETTINGS  # of two pictures, and KID of the set
+    assert len(rows) == 3 * SETTINGS  # of two images, and KID of the set
     keys = Counter((r.get("image"), r["codec"], r["size"], r["quality"]) for r in rows)
     assert set(keys.values()) == {1}
     assert len(ours) == OURS
@@ -114,7 +110,7 @@ def test_it_says_what_it_found(report: Path) -> None:
     out, err = ((report.parent / name).read_text() for name in ("out.txt", "err.txt"))
     for word in ("WebP", "JPEG", "LPIPS-Alex", f"{2 * SETTINGS} files", "index.html"):
         assert word in out
-    assert "pictures:" in err
+    assert "images:" in err
     assert "codecs:" in err
     assert "KID:" in err
     assert "invcomp:" not in err  # all of ours were there
@@ -128,7 +124,7 @@ def test_the_page_in_chromium(report: Path, visit: Visit) -> None:
     before = decoded.evaluate(clip)
     visited.page.locator("#slider").fill("80")
     assert decoded.evaluate(clip) != before
-    assert visited.page.locator("#picture option").all_inner_texts() == ["a.png", "b.jpg"]
+    assert visited.page.locator("#image option").all_inner_texts() == ["a.png", "b.jpg"]
     for name in ("WebP", "JPEG"):
         visited.page.locator("#codec").select_option(name)
         assert visited.page.locator("#tag").inner_text() == name
@@ -138,10 +134,10 @@ def test_the_page_in_chromium(report: Path, visit: Visit) -> None:
 
 
 def test_a_folder_made_otherwise_is_refused(
-    invcomp: Invcomp, report: Path, tiny_model: Path, photographs: list[Path]
+    invcomp: Invcomp, report: Path, tiny_model: Path, images: list[Path]
 ) -> None:
     before = (report / "results.jsonl").read_bytes()
-    common = ("compare", *photographs[:2], "-o", report, "--model", tiny_model, *SMALL)
+    common = ("compare", *images[:2], "-o", report, "--model", tiny_model, *SMALL)
     outcome = invcomp(*common, *FAST, "--metrics", "psnr")
     assert outcome.code == 1
     (line,) = outcome.errors
@@ -150,16 +146,16 @@ def test_a_folder_made_otherwise_is_refused(
     assert (report / "results.jsonl").read_bytes() == before
 
 
-def test_bad_pictures_are_named_and_the_others_go_on(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+def test_bad_images_are_named_and_the_others_go_on(
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "other").mkdir()
     Image.new("RGB", (64, 64)).save(tmp_path / "other" / "a.png")
-    pictures = (photographs[0], tmp_path / "text.png", tmp_path / "other" / "a.png")
+    sources = (images[0], tmp_path / "text.png", tmp_path / "other" / "a.png")
     options = ("--codecs", "jpeg", "--sizes", "0.5", "--qualities", "50", "--metrics", "psnr")
     outcome = invcomp(
-        "compare", *pictures, "-o", tmp_path / "report", "--model", tiny_model, *options, *FAST
+        "compare", *sources, "-o", tmp_path / "report", "--model", tiny_model, *options, *FAST
     )
     assert outcome.code == 1
     first, second = outcome.errors
@@ -180,7 +176,7 @@ def test_bad_pictures_are_named_and_the_others_go_on(
         (("--qualities", "101"), "quality 101"),
         (("--sizes", "2"), "a size of 2"),
         (("--metrics", "ssim"), "'ssim'"),
-        (("--metrics", "ms_ssim"), "ms_ssim cannot measure pictures of 64 px"),
+        (("--metrics", "ms_ssim"), "ms_ssim cannot measure images of 64 px"),
         (("--steps", "0"), "steps is 0"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no-such-model"), "no-such-model"),
@@ -189,12 +185,12 @@ def test_bad_pictures_are_named_and_the_others_go_on(
 def test_options_that_make_no_sense(
     invcomp: Invcomp,
     tiny_model: Path,
-    photographs: list[Path],
+    images: list[Path],
     tmp_path: Path,
     options: tuple[str, ...],
     words: str,
 ) -> None:
-    common = ("compare", photographs[0], "-o", tmp_path / "report", "--model", tiny_model)
+    common = ("compare", images[0], "-o", tmp_path / "report", "--model", tiny_model)
     outcome = invcomp(*common, "--codecs", "jpeg", *options)
     assert outcome.code == 1
     (line,) = outcome.errors
@@ -203,12 +199,12 @@ def test_options_that_make_no_sense(
 
 
 def test_a_folder_that_cannot_be_used(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("precious")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "results.jsonl").write_text("{}\n")
-    common = ("compare", photographs[0], "--model", tiny_model, *OPTIONS)
+    common = ("compare", images[0], "--model", tiny_model, *OPTIONS)
     for name, words in (("file", "is not a folder"), ("other", "is not of a comparison")):
         outcome = invcomp(*common, "-o", tmp_path / name)
         assert outcome.code == 1
@@ -217,7 +213,7 @@ def test_a_folder_that_cannot_be_used(
     assert (tmp_path / "file").read_text() == "precious"
 
 
-def test_no_picture_at_all(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
+def test_no_image_at_all(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     outcome = invcomp("compare", tmp_path / "empty", "-o", tmp_path / "report", *SMALL)
     assert outcome.code == 1
@@ -226,7 +222,7 @@ def test_no_picture_at_all(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -
 
 
 def test_codecs_that_pillow_lacks(
-    invcomp: Invcomp, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invcomp: Invcomp, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By default they are left out, and named; who asks for one is told."""
     from invcomp.evaluation import codecs
@@ -234,7 +230,7 @@ def test_codecs_that_pillow_lacks(
     is_available = codecs._is_available
     monkeypatch.setattr(codecs, "_is_available", lambda name: name != "heic" and is_available(name))
     assert "heic" not in verb.available_here()
-    outcome = invcomp("compare", photographs[0], "-o", tmp_path / "report", "--codecs", "heic")
+    outcome = invcomp("compare", images[0], "-o", tmp_path / "report", "--codecs", "heic")
     assert outcome.code == 1
     (line,) = outcome.errors
     assert "Pillow cannot write heic here" in line
@@ -242,12 +238,12 @@ def test_codecs_that_pillow_lacks(
 
 
 def test_without_the_extra_it_says_what_to_install(
-    invcomp: Invcomp, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invcomp: Invcomp, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from invcomp.cli import show
 
     monkeypatch.setattr(show, "find_spec", lambda name: None if name == "jinja2" else object())
-    outcome = invcomp("compare", photographs[0], "-o", tmp_path / "report")
+    outcome = invcomp("compare", images[0], "-o", tmp_path / "report")
     assert outcome.errors == ['error: jinja2 is missing: pip install "invcomp[compare]"']
 
 
@@ -258,7 +254,7 @@ def test_help_names_every_codec(invcomp: Invcomp) -> None:
 
 
 def test_portraits_are_measured_by_a_judge_too(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     """Its column stands beside identity; without a judge, that there is none is said."""
     bundle = read_bundle(tiny_model)
@@ -274,7 +270,7 @@ def test_portraits_are_measured_by_a_judge_too(
         "        found = np.asarray(image, float).ravel() + 1\n"
         "        return found / np.linalg.norm(found)\n"
     )
-    common = ("compare", photographs[0], "--model", model, "--codecs", "webp", "--sizes", "0.5")
+    common = ("compare", images[0], "--model", model, "--codecs", "webp", "--sizes", "0.5")
     common = (*common, "--qualities", "60", "--metrics", "lpips_alex,identity", *FAST)
     alone = invcomp(*common, "-o", tmp_path / "alone")
     assert alone.code == 0, alone.err
@@ -295,10 +291,10 @@ def test_portraits_are_measured_by_a_judge_too(
 
 
 def test_what_is_no_judge_is_refused_at_once(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     outcome = invcomp(
-        "compare", photographs[0], "-o", tmp_path / "o", "--model", tiny_model, "--judge", tmp_path
+        "compare", images[0], "-o", tmp_path / "o", "--model", tiny_model, "--judge", tmp_path
     )
     assert outcome.code == 1
     assert "identity.py" in outcome.errors[0]

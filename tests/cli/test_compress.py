@@ -17,14 +17,14 @@ from .conftest import FAST, Invcomp, finish, start
 
 
 @pytest.fixture
-def folder(tmp_path: Path, photographs: list[Path]) -> Path:
-    """A folder with copies of the three photographs."""
-    for path in photographs:
+def folder(tmp_path: Path, images: list[Path]) -> Path:
+    """A folder with copies of the three images."""
+    for path in images:
         shutil.copy(path, tmp_path)
     return tmp_path
 
 
-def test_one_photograph_is_written_beside_itself(compress: Invcomp, folder: Path) -> None:
+def test_one_image_is_written_beside_itself(compress: Invcomp, folder: Path) -> None:
     outcome = compress(folder / "a.png")
     data = (folder / "a.ivc").read_bytes()
     assert outcome.code == 0
@@ -39,8 +39,8 @@ def test_a_folder_in_batches(compress: Invcomp, folder: Path) -> None:
     outcome = compress(folder, "-o", folder / "out", "--batch", "2")
     assert outcome.code == 0
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.ivc", "b.ivc", "c.ivc"]
-    assert "3 photographs" in outcome.out
-    assert "all photographs" in outcome.err
+    assert "3 images" in outcome.out
+    assert "all images" in outcome.err
 
 
 def test_every_batch_knows_of_the_whole_folder(
@@ -64,7 +64,7 @@ def test_help_says_what_a_batch_is_for(compress: Invcomp) -> None:
 
 
 def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:
-    (folder / "text.png").write_text("no picture")
+    (folder / "text.png").write_text("no image")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
     names = ["text.png", "a.png", "cut.png", "missing.png"]
     outcome = compress(*(folder / name for name in names), "-o", folder / "out", "--batch", "3")
@@ -121,7 +121,7 @@ def test_files_of_at_most_so_many_bytes(compress: Invcomp, folder: Path) -> None
 
 
 def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:
-    """The second picture's size of its own takes 7 bytes more."""
+    """The second image's size of its own takes 7 bytes more."""
     outcome = compress(folder, "-o", folder / "out", "--bytes", "15", "--batch", "3")
     assert outcome.code == 1
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.ivc", "c.ivc"]
@@ -237,8 +237,8 @@ def test_no_space_for_the_file(folder: Path, tiny_cache: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.jpg", "c.webp"]
 
 
-def test_by_the_clock(invcomp: Invcomp, tiny_model: Path, photographs: list[Path]) -> None:
-    common = ("compress", photographs[0], "--model", tiny_model, "--no-compile", "--force")
+def test_by_the_clock(invcomp: Invcomp, tiny_model: Path, images: list[Path]) -> None:
+    common = ("compress", images[0], "--model", tiny_model, "--no-compile", "--force")
     outcome = invcomp(*common, "--time", "1.5")
     assert outcome.code == 0, outcome.err
     seconds = float(outcome.out.split()[-2])

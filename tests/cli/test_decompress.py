@@ -1,4 +1,4 @@
-"""invcomp decompress: pictures, coarser pictures, and one clear line for every bad file."""
+"""invcomp decompress: images, coarser images, and one clear line for every bad file."""
 
 import shutil
 from pathlib import Path
@@ -82,9 +82,9 @@ def test_many_files_decode_as_one_by_one(invcomp: Invcomp, tmp_path: Path, file:
         shutil.copy(file, tmp_path / f"{number}.ivc")
     outcome = invcomp("decompress", tmp_path, "-o", tmp_path / "out")
     assert outcome.code == 0
-    pictures = [pixels(path) for path in sorted((tmp_path / "out").iterdir())]
-    assert len(pictures) == 6
-    assert max(np.abs(picture - pictures[0]).max() for picture in pictures) <= 1
+    images = [pixels(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert len(images) == 6
+    assert max(np.abs(image - images[0]).max() for image in images) <= 1
 
 
 def test_bad_files_are_named_and_the_others_go_on(

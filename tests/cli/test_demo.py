@@ -15,13 +15,13 @@ from .conftest import Invcomp
 def test_the_demo_writes_and_compares(
     invcomp: Invcomp,
     tiny_model: Path,
-    photographs: list[Path],
+    images: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # a second run replaces what the first wrote
-        outcome = invcomp("demo", photographs[1], "--model", tiny_model, "--no-compile")
+        outcome = invcomp("demo", images[1], "--model", tiny_model, "--no-compile")
         assert outcome.code == 0, outcome.err
     folder = tmp_path / "invcomp-demo"
     names = ["b.ivc", "decoded.png", "original.png", "side_by_side.png"]
@@ -38,7 +38,7 @@ def test_the_demo_writes_and_compares(
         assert sheet.width in (3 * PANEL, 4 * PANEL)  # whether any fits into our bytes
 
 
-def test_a_photograph_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_image_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     outcome = invcomp("demo", tmp_path / "no.jpg", "--model", tiny_model)
     assert outcome.code == 1
     assert "no.jpg" in outcome.errors[0]
@@ -80,7 +80,7 @@ def test_what_ships_needs_no_network(
     assert min(sizes["LPIPS"]) > 2 * ours
 
 
-def test_the_photograph_itself_is_never_written_over(
+def test_the_image_itself_is_never_written_over(
     invcomp: Invcomp, tiny_model: Path, tmp_path: Path
 ) -> None:
     photo = tmp_path / "original.png"

@@ -24,10 +24,10 @@ def proxy(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_one_file_two_sizes(
-    invcomp: Invcomp, tiny_model: Path, proxy: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, proxy: Path, images: list[Path], tmp_path: Path
 ) -> None:
     file, small, large = tmp_path / "a.ivc", tmp_path / "small.png", tmp_path / "large.png"
-    outcome = invcomp("compress", photographs[0], "--model", proxy, "-o", file, *FAST)
+    outcome = invcomp("compress", images[0], "--model", proxy, "-o", file, *FAST)
     assert outcome.code == 0, outcome.err
     assert invcomp("decompress", file, "--model", proxy, "-o", small).code == 0
     assert invcomp("decompress", file, "--model", tiny_model, "-o", large).code == 0

@@ -92,11 +92,11 @@ def test_bad_files_are_named_and_the_others_shown(invcomp: Invcomp, file: Path, 
 
 
 def test_the_class_is_shown(
-    invcomp: Invcomp, tmp_path: Path, conditional_model: Path, photographs: list[Path]
+    invcomp: Invcomp, tmp_path: Path, conditional_model: Path, images: list[Path]
 ) -> None:
     path = tmp_path / "a.ivc"
     options = ("--steps", "2", "--starts", "1", "--device", "cpu", "--no-compile")
-    compress = ("compress", photographs[0], "--model", conditional_model, "-o", path, *options)
+    compress = ("compress", images[0], "--model", conditional_model, "-o", path, *options)
     outcome = invcomp(*compress, "--class", "2")
     assert outcome.code == 0, outcome.err
     entry = described(invcomp, path)
@@ -112,10 +112,10 @@ def test_the_class_is_shown(
 
 
 def test_a_class_of_a_model_without(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     options = ("--model", tiny_model, "--device", "cpu", "-o", tmp_path / "a.ivc", "--class", "0")
-    outcome = invcomp("compress", photographs[0], *options)
+    outcome = invcomp("compress", images[0], *options)
     assert outcome.code == 1
     assert outcome.errors == ["error: class 0: the model has no classes"]
 

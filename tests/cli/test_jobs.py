@@ -17,15 +17,15 @@ def made(folder: Path, *names: str) -> list[Path]:
     return paths
 
 
-def test_a_folder_stands_for_its_pictures_in_order(tmp_path: Path) -> None:
+def test_a_folder_stands_for_its_images_in_order(tmp_path: Path) -> None:
     made(tmp_path, "b.png", "a.JPG", "old.ivc", "notes.txt", ".hidden.png", "deeper/c.png")
     found = find_sources([tmp_path], {".png", ".jpg"}, Report())
     assert [path.name for path in found] == ["a.JPG", "b.png"]
 
 
 def test_a_file_may_have_any_suffix_and_is_read_once(tmp_path: Path) -> None:
-    (path,) = made(tmp_path, "picture.dat")
-    assert find_sources([path, tmp_path / "." / "picture.dat"], {".png"}, Report()) == [path]
+    (path,) = made(tmp_path, "image.dat")
+    assert find_sources([path, tmp_path / "." / "image.dat"], {".png"}, Report()) == [path]
 
 
 def test_what_is_not_there_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

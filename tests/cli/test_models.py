@@ -122,8 +122,8 @@ def test_dcgan_faces_there_and_back(
     assert outcome.code == 0, outcome.err
     assert coded.stat().st_size < 150
     assert invcomp("decompress", coded, "-o", tmp_path / "p.png").code == 0
-    with Image.open(tmp_path / "p.png") as picture:
-        assert picture.size == (1024, 1024)
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.size == (1024, 1024)
 
 
 def test_import_of_a_class_conditional_generator(invcomp: Invcomp, tmp_path: Path) -> None:
@@ -163,20 +163,20 @@ def test_every_kind_goes_the_whole_way(kind: str, invcomp: Invcomp, tmp_path: Pa
     from ..importers.hostile import KINDS
 
     foreign, ours, ready = (tmp_path / name for name in ("foreign", "ours.ivm", "ready.ivm"))
-    picture, coded, decoded = (tmp_path / name for name in ("p.png", "p.ivc", "d.png"))
+    image, coded, decoded = (tmp_path / name for name in ("p.png", "p.ivc", "d.png"))
     KINDS[kind](foreign)
     few = ("--draws", "12", "--coordinates", "8", "--device", "cpu")
     short = ("--steps", "3", "--starts", "1", "--no-compile", "--device", "cpu")
     for arguments in (
         ("models", "import", foreign, "-o", ours),
         ("prepare", ours, "-o", ready, *few),
-        ("sample", ready, "-n", "1", "-o", picture),
-        ("compress", picture, "-o", coded, "--model", ready, *short),
+        ("sample", ready, "-n", "1", "-o", image),
+        ("compress", image, "-o", coded, "--model", ready, *short),
         ("decompress", coded, "-o", decoded, "--model", ready),
     ):
         outcome = invcomp(*arguments)
         assert outcome.code == 0, outcome.err
-    with Image.open(picture) as before, Image.open(decoded) as after:
+    with Image.open(image) as before, Image.open(decoded) as after:
         assert before.size == after.size
     assert coded.stat().st_size < 100
 

@@ -23,7 +23,7 @@ SMALL = ("--draws", "12", "--coordinates", "10", "--batch", "4", "--device", "cp
 
 
 def test_a_prepared_bundle_compresses(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     output, file = tmp_path / "new.ivm", tmp_path / "a.ivc"
     outcome = invcomp("prepare", tiny_model, "-o", output, *SMALL, "--tau", "0.5", "--seed", "3")
@@ -33,15 +33,15 @@ def test_a_prepared_bundle_compresses(
     settings = json.loads(invcomp("models", "info", str(output), "--json").out)["settings"]
     assert settings["made"]["options"]["tau"] == 0.5
     assert settings["made"]["options"]["seed"] == 3
-    compressed = invcomp("compress", photographs[0], "--model", output, "-o", file, *FAST)
+    compressed = invcomp("compress", images[0], "--model", output, "-o", file, *FAST)
     assert compressed.code == 0, compressed.err
     assert invcomp("decompress", file, "--model", output, "-o", tmp_path / "a.png").code == 0
 
 
 def test_a_bundle_of_faces_knows_where_they_are(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    """Identity is drawn into the metric, and every picture is coded with it."""
+    """Identity is drawn into the metric, and every image is coded with it."""
     bundles = {}
     for flags in ((), ("--faces",)):
         output = tmp_path / f"new{len(flags)}.ivm"
@@ -52,16 +52,16 @@ def test_a_bundle_of_faces_knows_where_they_are(
     assert plain.settings.face is None
     assert faces.settings.face == Face()
     assert not torch.equal(plain.coordinates.deviations, faces.coordinates.deviations)
-    coded = invcomp("compress", photographs[0], "--model", output, "-o", tmp_path / "a", *FAST)
+    coded = invcomp("compress", images[0], "--model", output, "-o", tmp_path / "a", *FAST)
     assert coded.code == 0, coded.err
     assert "identity" in coded.out
 
 
-def test_priors_are_fitted_to_photographs(
-    invcomp: Invcomp, tiny_model: Path, photographs: list[Path], tmp_path: Path
+def test_priors_are_fitted_to_images(
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
-    shutil.copy(photographs[0], tmp_path / "photos")
+    shutil.copy(images[0], tmp_path / "photos")
     outcome = invcomp(
         "prepare", tiny_model, "-o", tmp_path / "new.ivm", *SMALL, "--photos", tmp_path / "photos"
     )
@@ -73,7 +73,7 @@ def test_bad_input_is_refused_before_work_begins(
     invcomp: Invcomp, tiny_model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "text.png").write_text("no picture")
+    (tmp_path / "photos" / "text.png").write_text("no image")
     output = tmp_path / "new.ivm"
     cases = {
         "text.png": (tiny_model, "--photos", tmp_path / "photos"),
@@ -94,7 +94,7 @@ def test_bad_input_is_refused_before_work_begins(
 def test_an_encoder_is_added_and_used(
     invcomp: Invcomp,
     tiny_model: Path,
-    photographs: list[Path],
+    images: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -112,7 +112,7 @@ def test_an_encoder_is_added_and_used(
     for more in ((), ("--no-warm-start",)):
         files.append(tmp_path / f"{len(files)}.ivc")
         arguments = ("--model", kept, "-o", files[-1], *FAST, *more)
-        assert invcomp("compress", photographs[0], *arguments).code == 0
+        assert invcomp("compress", images[0], *arguments).code == 0
     assert files[0].read_bytes() != files[1].read_bytes()
     assert invcomp("decompress", files[0], "--model", new, "-o", tmp_path / "a.png").code == 0
 
@@ -150,14 +150,14 @@ def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path:
 
 
 def test_a_table_of_qualities_is_given_to_a_bundle(
-    invcomp: Invcomp, photographs: list[Path], tmp_path: Path
+    invcomp: Invcomp, images: list[Path], tmp_path: Path
 ) -> None:
     """Nothing else of it changes, its aids neither."""
     aided, output = tmp_path / "aided.ivm", tmp_path / "kept.ivm"
     aids = SearchAids(InversionEncoder(8).eval().requires_grad_(False))
     replace(tiny_bundle(), aids=aids).save(aided)
     (tmp_path / "photos").mkdir()
-    shutil.copy(photographs[0], tmp_path / "photos")
+    shutil.copy(images[0], tmp_path / "photos")
     arguments = ("--keep", "--photos", tmp_path / "photos", "--device", "cpu")
     outcome = invcomp("prepare", aided, "-o", output, *arguments)
     assert outcome.code == 0, outcome.err

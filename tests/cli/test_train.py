@@ -1,4 +1,4 @@
-"""invcomp train, sample and prepare: from a folder of pictures to a compressed one."""
+"""invcomp train, sample and prepare: from a folder of images to a compressed one."""
 
 import json
 from pathlib import Path
@@ -18,22 +18,20 @@ SMALL = (
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     random = np.random.default_rng(0)
     for index in range(40):
         pixels = random.integers(0, 255, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).resize((40, 40)).save(folder / f"{index}.png")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     return folder
 
 
-def test_from_pictures_to_a_compressed_one(
-    invcomp: Invcomp, pictures: Path, tmp_path: Path
-) -> None:
+def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_path: Path) -> None:
     run, bundle = tmp_path / "run", tmp_path / "mine.ivm"
-    trained = invcomp("train", pictures, "-o", run, *SMALL)
+    trained = invcomp("train", images, "-o", run, *SMALL)
     assert trained.code == 0, trained.err
     assert "broken.png: not an image" in trained.err
     assert "1 files were left out" in trained.err
@@ -47,20 +45,20 @@ def test_from_pictures_to_a_compressed_one(
     )
     assert prepared.code == 0, prepared.err
     file = tmp_path / "0.ivc"
-    compressed = invcomp("compress", pictures / "0.png", "-o", file, "--model", bundle, *FAST)
+    compressed = invcomp("compress", images / "0.png", "-o", file, "--model", bundle, *FAST)
     assert compressed.code == 0, compressed.err
     assert invcomp("decompress", file, "--model", bundle, "-o", tmp_path / "0.png").code == 0
     assert Image.open(tmp_path / "0.png").size == (40, 40)
 
 
-def test_going_on(invcomp: Invcomp, pictures: Path, tmp_path: Path) -> None:
+def test_going_on(invcomp: Invcomp, images: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert invcomp("train", pictures, "-o", run, *SMALL).code == 0
-    again = invcomp("train", pictures, "-o", run, *SMALL)
+    assert invcomp("train", images, "-o", run, *SMALL).code == 0
+    again = invcomp("train", images, "-o", run, *SMALL)
     assert again.code == 1
     assert "--resume" in again.err
     longer = [*SMALL[:3], "0.032", *SMALL[4:], "--resume"]
-    assert invcomp("train", pictures, "-o", run, *longer).code == 0
+    assert invcomp("train", images, "-o", run, *longer).code == 0
     lines = (run / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in lines] == [8, 16, 24, 32]
 
@@ -75,21 +73,21 @@ def test_going_on(invcomp: Invcomp, pictures: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_options(
-    invcomp: Invcomp, pictures: Path, tmp_path: Path, options: tuple[str, str], message: str
+    invcomp: Invcomp, images: Path, tmp_path: Path, options: tuple[str, str], message: str
 ) -> None:
-    outcome = invcomp("train", pictures, "-o", tmp_path / "run", *options)
+    outcome = invcomp("train", images, "-o", tmp_path / "run", *options)
     assert outcome.code == 1
     assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "run").exists()
 
 
-def test_too_few_pictures(invcomp: Invcomp, tmp_path: Path) -> None:
+def test_too_few_images(invcomp: Invcomp, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "one" / "a.png")
     outcome = invcomp("train", tmp_path / "one", "-o", tmp_path / "run")
     assert outcome.code == 1
-    assert "at least 2 pictures" in outcome.err
+    assert "at least 2 images" in outcome.err
 
 
 def test_samples_of_a_folder_without_a_training(invcomp: Invcomp, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def aids() -> SearchAids:
 
 def guess(aids: SearchAids) -> torch.Tensor:
     assert aids.encoder is not None
-    pictures = normal(2, 3 * 64 * 64, seed=5).reshape(2, 3, 64, 64).clamp(-1, 1)
-    return aids.encoder(see(PerceptualFeatures(0.5), pictures))
+    images = normal(2, 3 * 64 * 64, seed=5).reshape(2, 3, 64, 64).clamp(-1, 1)
+    return aids.encoder(see(PerceptualFeatures(0.5), images))
 
 
 def test_there_and_back(aids: SearchAids, tmp_path: Path) -> None:

@@ -42,14 +42,14 @@ def test_the_trunk_knows_only_its_own_layers(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stylegan2", "mobile_stylegan"])
-def test_a_short_cut_makes_the_small_picture(kind: str) -> None:
+def test_a_short_cut_makes_the_small_image(kind: str) -> None:
     generator = large(kind)
     shortcut = Shortcut.of(generator)
     latents = latents_of(generator, 2)
-    assert shortcut.picture(generator, latents).shape == (2, 3, 256, 256)
+    assert shortcut.image(generator, latents).shape == (2, 3, 256, 256)
     again = Shortcut(**shortcut.options())
     again.load_state_dict(shortcut.state_dict())
-    assert torch.equal(again.picture(generator, latents), shortcut.picture(generator, latents))
+    assert torch.equal(again.image(generator, latents), shortcut.image(generator, latents))
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_the_correction_is_exact_where_it_was_taken() -> None:
     features = PerceptualFeatures(0.5)
     full = Distortion(generator, features, mixed=False, compiled=False)
     quick = Distortion(generator, features, False, False, Shortcut.of(generator))
-    here, there, photograph = latents_of(generator, 3)[:, None]
-    wanted = full.target(generator(photograph))
+    here, there, image = latents_of(generator, 3)[:, None]
+    wanted = full.target(generator(image))
     target = Target(wanted, full, quick)
     with torch.enable_grad():
         corrected = target.distance(here, quickly=True)

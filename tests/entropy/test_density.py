@@ -1,4 +1,4 @@
-"""The prior's density, the tables made of it, and its fit to coded photographs."""
+"""The prior's density, the tables made of it, and its fit to coded images."""
 
 import numpy as np
 import pytest

@@ -31,12 +31,12 @@ def portrait() -> Image.Image:
     return Image.open(pretrained_path("portrait.jpg")).resize((192, 192), Image.Resampling.BOX)
 
 
-def tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+def tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
-def mean_square(picture: Image.Image) -> Callable[[torch.Tensor], float]:
-    original = tensor(picture)
+def mean_square(image: Image.Image) -> Callable[[torch.Tensor], float]:
+    original = tensor(image)
     return lambda decoded: (decoded - original).square().mean().item()
 
 
@@ -84,7 +84,7 @@ def test_every_codec_makes_real_files_of_every_size(
     decoded = decode(data, portrait.size)
     assert decoded.size == portrait.size
     assert decoded.tobytes() == reduced.decode(high).tobytes()
-    assert mean_square(portrait)(tensor(decoded)) < 0.02  # it is that picture
+    assert mean_square(portrait)(tensor(decoded)) < 0.02  # it is that image
 
 
 @pytest.mark.parametrize("target", [0.01, 0.003])

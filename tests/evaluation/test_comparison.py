@@ -1,4 +1,4 @@
-"""Real files of two tiny pictures: each is there, and measured as it lies there."""
+"""Real files of two tiny images: each is there, and measured as it lies there."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from invcomp.evaluation.plan import Plan
 from invcomp.inversion.options import SearchOptions
 from invcomp.perception.identity import Face
 from invcomp.perception.kid import Kid, features_here
-from invcomp.preprocessing.frame import from_picture
+from invcomp.preprocessing.frame import from_tensor
 
 SEARCH = SearchOptions(steps=6, starts=1)
 PLAN = Plan(("webp",), (34, 82), (1.0, 0.5), ("lpips_alex", "psnr"), SEARCH)
@@ -38,12 +38,10 @@ def codec(tiny_cache: Path) -> Codec:
 
 
 @pytest.fixture
-def compare(codec: Codec, photographs: list[Path], tmp_path: Path) -> Compare:
-    """A comparison of the first two photographs in a folder of its own."""
+def compare(codec: Codec, images: list[Path], tmp_path: Path) -> Compare:
+    """A comparison of the first two images in a folder of its own."""
 
-    def make(
-        plan: Plan = PLAN, photos: list[Path] = photographs[:2], **options: object
-    ) -> Comparison:
+    def make(plan: Plan = PLAN, photos: list[Path] = images[:2], **options: object) -> Comparison:
         subjects = [Subject(path.name, lambda path=path: Image.open(path)) for path in photos]
         return Comparison(codec, subjects, plan, tmp_path / "report", **options)  # type: ignore
 
@@ -73,7 +71,7 @@ def test_every_file_is_there_and_measured_as_it_lies_there(compare: Compare, cod
 
 
 def test_ours_has_no_size_in_its_header(compare: Compare) -> None:
-    """All codecs get pictures of the frame's size, so that none pays for another."""
+    """All codecs get images of the frame's size, so that none pays for another."""
     comparison = compare()
     comparison.run()
     data = comparison.path("b.jpg", OURS, 64, 34).read_bytes()
@@ -86,19 +84,19 @@ def test_kid_is_of_the_decoded_set(compare: Compare) -> None:
     points = comparison.points()
     assert {(p.codec, p.size, p.quality) for p in points} == set(comparison.all_settings)
     point = points[3]
-    pictures = [
+    images = [
         comparison.decoded(s.name, point.codec, point.size, point.quality)
         for s in comparison.subjects
     ]
     frames = [comparison.frame(subject) for subject in comparison.subjects]
-    as_bytes = [[bytes_of(p) for p in some] for some in (frames, pictures)]
+    as_bytes = [[bytes_of(p) for p in some] for some in (frames, images)]
     kid = Kid(as_bytes[0])
     assert comparison.kid_features == kid.features == features_here()
     assert point.values["kid"] == pytest.approx(kid(as_bytes[1]), rel=1e-3, abs=1e-5)
 
 
-def test_one_picture_has_no_kid(compare: Compare, photographs: list[Path]) -> None:
-    comparison = compare(photos=photographs[:1])
+def test_one_image_has_no_kid(compare: Compare, images: list[Path]) -> None:
+    comparison = compare(photos=images[:1])
     comparison.run()
     assert comparison.kid_features is None
     assert all("kid" not in point.values for point in comparison.points())
@@ -120,17 +118,17 @@ def test_what_is_there_is_not_made_anew(compare: Compare, monkeypatch: pytest.Mo
     again.run()
     assert gone.is_file()  # the one that was missing
     assert ("codecs", 1) in stages
-    assert {stage for stage, _ in stages} == {"pictures", "codecs"}
+    assert {stage for stage, _ in stages} == {"images", "codecs"}
     added = again.results.path.read_bytes()[len(before) :]
     assert again.results.path.read_bytes().startswith(before)
     assert len(added.splitlines()) == 1
     assert len(again.files()) == len(first.files())
 
 
-def test_more_can_be_added(compare: Compare, photographs: list[Path]) -> None:
+def test_more_can_be_added(compare: Compare, images: list[Path]) -> None:
     compare().run()
     plan = Plan(("webp", "jpeg"), (34, 50, 82), (1.0, 0.5), PLAN.metrics, SEARCH)
-    larger = compare(plan, photographs)
+    larger = compare(plan, images)
     larger.run()
     settings = 3 + 2 * (len(QUALITIES["webp"]) + len(QUALITIES["jpeg"]))
     assert len(larger.files()) == 3 * settings
@@ -152,7 +150,7 @@ def test_with_another_search_only_ours_are_made_anew(compare: Compare) -> None:
     added = [json.loads(line) for line in again.results.path.read_text().splitlines()]
     added = added[len(before) :]
     assert {row["codec"] for row in added} == {OURS}
-    assert len(added) == 3 * ours  # of two pictures, and KID of the set
+    assert len(added) == 3 * ours  # of two images, and KID of the set
     assert len(again.points()) == ours + theirs
     assert len(compare().points()) == theirs  # those of the first search were replaced
 
@@ -192,8 +190,8 @@ def test_another_encoder_is_another_search(compare: Compare, codec: Codec) -> No
     assert len(made) == 2
 
 
-def test_a_changed_picture_is_measured_anew(compare: Compare, tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+def test_a_changed_image_is_measured_anew(compare: Compare, tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
     for colour in ("red", "blue"):
         Image.new("RGB", (64, 64), colour).save(path)
         comparison = compare(photos=[path])
@@ -202,7 +200,7 @@ def test_a_changed_picture_is_measured_anew(compare: Compare, tmp_path: Path) ->
         assert len(comparison.files()) == 2 + 2 * len(QUALITIES["webp"])
 
 
-def test_equal_pictures_count_as_a_hundred_decibels(compare: Compare, tmp_path: Path) -> None:
+def test_equal_images_count_as_a_hundred_decibels(compare: Compare, tmp_path: Path) -> None:
     path = tmp_path / "grey.png"
     Image.new("RGB", (64, 64), (128, 128, 128)).save(path)  # which any codec gets exactly
     comparison = compare(photos=[path])
@@ -212,9 +210,9 @@ def test_equal_pictures_count_as_a_hundred_decibels(compare: Compare, tmp_path: 
     assert all(map(math.isfinite, values))
 
 
-def test_metrics_that_need_larger_pictures_are_refused(compare: Compare) -> None:
+def test_metrics_that_need_larger_images_are_refused(compare: Compare) -> None:
     plan = Plan(("webp",), metrics=("psnr", "ms_ssim"), search=SEARCH)
-    with pytest.raises(OptionError, match="ms_ssim cannot measure pictures of 64 px"):
+    with pytest.raises(OptionError, match="ms_ssim cannot measure images of 64 px"):
         compare(plan)
 
 
@@ -239,5 +237,5 @@ def test_the_frame_is_the_largest_centred_square(compare: Compare) -> None:
     frame = compare().frame(Subject("wide", lambda: wide))
     assert (
         frame.tobytes()
-        == from_picture(tensor_of(Image.new("RGB", (64, 64), "blue")) * 2 - 1).tobytes()
+        == from_tensor(tensor_of(Image.new("RGB", (64, 64), "blue")) * 2 - 1).tobytes()
     )

@@ -31,7 +31,7 @@ def test_every_codec_has_qualities_in_order() -> None:
         assert list(qualities) == sorted(set(qualities))
 
 
-def test_means_are_over_the_pictures() -> None:
+def test_means_are_over_the_images() -> None:
     files = [
         Measured(name, name, "webp", size, 10.0, rate, seconds, {"psnr": psnr})
         for size in (64, 32)

@@ -16,8 +16,8 @@ NO_VGG = ("lpips_alex", "ms_ssim", "psnr")
 
 @pytest.fixture(scope="module")
 def portrait() -> torch.Tensor:
-    picture = Image.open(pretrained_path("portrait.jpg")).resize((512, 512), Image.Resampling.BOX)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    image = Image.open(pretrained_path("portrait.jpg")).resize((512, 512), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +25,17 @@ def metrics() -> Metrics:
     return Metrics(names=NO_VGG)
 
 
-def blurred(picture: torch.Tensor, factor: int) -> torch.Tensor:
-    small = torch.nn.functional.avg_pool2d(picture, factor)
+def blurred(image: torch.Tensor, factor: int) -> torch.Tensor:
+    small = torch.nn.functional.avg_pool2d(image, factor)
     return torch.nn.functional.interpolate(small, scale_factor=factor, mode="bilinear")
 
 
-def test_equal_pictures(metrics: Metrics, portrait: torch.Tensor) -> None:
+def test_equal_images(metrics: Metrics, portrait: torch.Tensor) -> None:
     measured = metrics.measure(portrait, portrait)
     assert measured == {"lpips_alex": 0, "ms_ssim": pytest.approx(1), "psnr": math.inf}
 
 
-def test_all_metrics_call_the_more_blurred_picture_worse(
+def test_all_metrics_call_the_more_blurred_image_worse(
     vgg_trunk: None, portrait: torch.Tensor
 ) -> None:
     metrics = Metrics()
@@ -47,7 +47,7 @@ def test_all_metrics_call_the_more_blurred_picture_worse(
         assert much[name] < little[name]
 
 
-def test_psnr_is_of_the_mean_square_over_the_whole_picture(
+def test_psnr_is_of_the_mean_square_over_the_whole_image(
     metrics: Metrics, portrait: torch.Tensor
 ) -> None:
     decoded = blurred(portrait, 8)
@@ -64,13 +64,13 @@ def test_lpips_is_the_package_s_on_the_area_average_of_256_px(
         request.getfixturevalue("vgg_trunk")
     name = f"lpips_{network}"
     decoded = blurred(portrait, 8)
-    small = [torch.nn.functional.avg_pool2d(picture, 2) for picture in (portrait, decoded)]
+    small = [torch.nn.functional.avg_pool2d(image, 2) for image in (portrait, decoded)]
     expected = load_lpips(network)(small[0] * 2 - 1, small[1] * 2 - 1).item()
     measured = Metrics(names=(name,)).measure(portrait, decoded)[name]
     assert measured == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_original_serves_many_pictures(metrics: Metrics, portrait: torch.Tensor) -> None:
+def test_one_original_serves_many_images(metrics: Metrics, portrait: torch.Tensor) -> None:
     reference = metrics.of(portrait)
     for factor in (4, 8):
         decoded = blurred(portrait, factor)
@@ -89,7 +89,7 @@ def test_a_batch_is_measured_pair_by_pair(
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
-def test_ms_ssim_of_a_small_picture_is_a_clean_error(metrics: Metrics) -> None:
+def test_ms_ssim_of_a_small_image_is_a_clean_error(metrics: Metrics) -> None:
     fine, small = torch.rand(1, 3, 176, 176), torch.rand(1, 3, 175, 175)
     assert metrics.measure(fine, fine)["ms_ssim"] == pytest.approx(1)
     with pytest.raises(OptionError, match="MS-SSIM"):

@@ -37,9 +37,9 @@ def page(tmp_path: Path) -> Path:
 
 
 def colour_at(screenshot: bytes, share: float) -> tuple[int, ...]:
-    """Of a picture's pixel, so far from the left."""
-    picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
-    return tuple(picture.getpixel((int(share * picture.width), picture.height // 3)))  # type: ignore
+    """Of an image's pixel, so far from the left."""
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    return tuple(image.getpixel((int(share * image.width), image.height // 3)))  # type: ignore
 
 
 def test_no_complaint_and_no_request(page: Path, visit: Visit) -> None:
@@ -74,7 +74,7 @@ def test_the_slider_moves(page: Path, visit: Visit) -> None:
     assert visited.complaints == []
 
 
-def test_another_file_is_another_picture(page: Path, visit: Visit) -> None:
+def test_another_file_is_another_image(page: Path, visit: Visit) -> None:
     visited = visit(page)
     stage, figures = visited.page.locator("#stage"), visited.page.locator("#figures")
     assert figures.inner_text().startswith("100 bytes")
@@ -86,7 +86,7 @@ def test_another_file_is_another_picture(page: Path, visit: Visit) -> None:
     assert colour_at(stage.screenshot(), 0.7) == COLOURS[0.0]
     options = visited.page.get_by_label("file", exact=True).locator("option").all_inner_texts()
     assert [text.split()[0] for text in options] == ["400", "1000"]  # those on the hull
-    visited.page.get_by_label("picture", exact=True).select_option("b.png")
+    visited.page.get_by_label("image", exact=True).select_option("b.png")
     assert "400 bytes" in figures.inner_text()
     assert visited.complaints == []
 
@@ -150,7 +150,7 @@ def test_the_page_may_load_nothing(page: Path, visit: Visit) -> None:
 def test_odd_names_are_text(tmp_path: Path, visit: Visit) -> None:
     name = "</script><img src=x onerror=alert(1)>&quot;.png"
     visited = visit(made(tmp_path, report(name)))
-    assert visited.page.locator("#picture option").all_inner_texts() == [name]
+    assert visited.page.locator("#image option").all_inner_texts() == [name]
     assert visited.page.evaluate("document.images.length") == 4  # two under the slider, two plots
     assert visited.complaints == []
 
@@ -161,10 +161,10 @@ def test_a_narrow_window_does_not_scroll_sideways(page: Path, visit: Visit) -> N
     assert opened.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_only_so_many_pictures_are_in_the_page(tmp_path: Path, visit: Visit) -> None:
+def test_only_so_many_images_are_in_the_page(tmp_path: Path, visit: Visit) -> None:
     visited = visit(made(tmp_path, shown=1))
-    assert visited.page.locator("#picture option").count() == 1
-    assert visited.page.get_by_text("The first 1 of 2 pictures.").count() == 1
+    assert visited.page.locator("#image option").count() == 1
+    assert visited.page.get_by_text("The first 1 of 2 images.").count() == 1
     without = visit(made(tmp_path, shown=0))
     assert without.page.locator("#stage").count() == 0
     without.page.get_by_role("button", name="bytes").click()

@@ -33,7 +33,7 @@ def test_a_codec_that_pillow_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
         Plan(("heic",))
 
 
-def test_small_pictures_have_no_ms_ssim() -> None:
+def test_small_images_have_no_ms_ssim() -> None:
     assert "ms_ssim" in metrics_for(176)
     assert "ms_ssim" not in metrics_for(175)
     assert len(metrics_for(64)) == 4

@@ -36,6 +36,6 @@ def test_writes_both_kinds_of_every_metric(tmp_path: Path) -> None:
         write_plots(report(), tmp_path)
     names = ["lpips_alex.png", "lpips_alex.svg", "psnr.png", "psnr.svg"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    picture = np.array(Image.open(io.BytesIO((tmp_path / "psnr.png").read_bytes())).convert("RGB"))
-    assert picture[0, 0].tolist() == [255, 255, 255]
-    assert (np.abs(picture - [0xD5, 0x5E, 0x00]).sum(-1) < 30).sum() > 500  # our line
+    image = np.array(Image.open(io.BytesIO((tmp_path / "psnr.png").read_bytes())).convert("RGB"))
+    assert image[0, 0].tolist() == [255, 255, 255]
+    assert (np.abs(image - [0xD5, 0x5E, 0x00]).sum(-1) < 30).sum() > 500  # our line

@@ -60,7 +60,7 @@ def test_the_last_of_two_measurements_counts(tmp_path: Path) -> None:
     assert [file.bytes for file in Results(tmp_path, SETTINGS)] == [99]
 
 
-def test_other_pixels_are_another_picture(tmp_path: Path) -> None:
+def test_other_pixels_are_another_image(tmp_path: Path) -> None:
     results = Results(tmp_path, SETTINGS)
     results.add(FILE)
     assert results.file(replace(FILE, digest="03").key) is None

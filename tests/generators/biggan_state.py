@@ -88,8 +88,8 @@ def state_of(layers: Layers, attention: int, width: int, seed: int = 0) -> State
     return state
 
 
-def reference_picture(state: State, z: Tensor, label: int, eps: float = EPS) -> Tensor:
-    """The picture [3, R, R] of one z [Z] and a class, at truncation 1."""
+def reference_image(state: State, z: Tensor, label: int, eps: float = EPS) -> Tensor:
+    """The image [3, R, R] of one z [Z] and a class, at truncation 1."""
     state = {name: value.double() for name, value in state.items()}
     vector = torch.cat([z.double(), state["embeddings.weight"][:, label]])
     x = weight(state, "generator.gen_z") @ vector + state["generator.gen_z.bias"]
@@ -129,7 +129,7 @@ def batch_norm(state: State, name: str, x: Tensor, vector: Tensor, eps: float) -
 
 
 def convolution(state: State, name: str, x: Tensor) -> Tensor:
-    """A sum over shifted pictures: [C, H, W] to [C', H, W], zeros beyond the border."""
+    """A sum over shifted images: [C, H, W] to [C', H, W], zeros beyond the border."""
     kernel = weight(state, name)  # [C', C, k, k]
     reach = kernel.shape[2] // 2
     _, height, width = x.shape

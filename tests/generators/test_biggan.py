@@ -40,7 +40,7 @@ def test_the_published_sizes() -> None:
     assert generator.attention.theta.weight.shape == (2, 16, 1, 1)
 
 
-def test_every_layer_moves_the_picture_and_so_does_the_class() -> None:
+def test_every_layer_moves_the_image_and_so_does_the_class() -> None:
     generator = network()
     torch.nn.init.normal_(generator.attention.gamma)
     z = torch.randn(2, 6)
@@ -49,9 +49,9 @@ def test_every_layer_moves_the_picture_and_so_does_the_class() -> None:
     assert not torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
     latents = generator.spread(one).requires_grad_()
-    picture = generator(latents)
-    assert picture.shape == (2, 3, 8, 8)
-    picture.square().sum().backward()
+    image = generator(latents)
+    assert image.shape == (2, 3, 8, 8)
+    image.square().sum().backward()
     assert latents.grad is not None
     assert (latents.grad.view(2, 3, 10).abs().sum(2) > 0).all()
 

@@ -39,7 +39,7 @@ def test_at_full_rank_its_features_are_the_generator_s(resolution: int) -> None:
     assert torch.allclose(found, wanted, atol=1e-3 * float(wanted.std()))
 
 
-def test_its_pictures_are_of_the_size_that_was_asked_for() -> None:
+def test_its_images_are_of_the_size_that_was_asked_for() -> None:
     proxy, _ = proxy_of(32)
     assert proxy.resolution == 32
     assert proxy(torch.zeros(2, 64)).shape == (2, 3, 32, 32)

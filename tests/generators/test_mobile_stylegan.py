@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invcomp.errors import BundleError
-from invcomp.generators.base import normal, reduce_picture
+from invcomp.generators.base import normal, reduce_images
 from invcomp.generators.mobile_stylegan import MobileStyleGAN, inverse_haar
 from invcomp.importers.openvino_ir import read_random_face
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
@@ -21,20 +21,20 @@ def face_wheel(pypi: Path) -> Path:
     return fetch(KNOWN_MODELS["faces-1024"].weights)
 
 
-def forward_haar(picture: torch.Tensor) -> torch.Tensor:
+def forward_haar(image: torch.Tensor) -> torch.Tensor:
     """[N, C, 2H, 2W] to [N, 4C, H, W] in the order that `inverse_haar` takes."""
-    a, b = picture[..., 0::2, 0::2], picture[..., 0::2, 1::2]
-    c, d = picture[..., 1::2, 0::2], picture[..., 1::2, 1::2]
+    a, b = image[..., 0::2, 0::2], image[..., 0::2, 1::2]
+    c, d = image[..., 1::2, 0::2], image[..., 1::2, 1::2]
     high = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 2)
     return torch.cat([a + b + c + d, high.flatten(1, 2)], 1) / 2
 
 
 def test_inverse_haar_inverts_the_haar_transform() -> None:
-    picture = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(inverse_haar(forward_haar(picture)), picture)
+    image = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(inverse_haar(forward_haar(image)), image)
 
 
-def test_reduced_picture_is_the_average_of_the_whole() -> None:
+def test_reduced_image_is_the_average_of_the_whole() -> None:
     torch.manual_seed(0)
     network = MobileStyleGAN(16, [8, 16, 8]).eval()
     latents = network.spread(network.sample(normal(2, 16, seed=0)))
@@ -42,7 +42,7 @@ def test_reduced_picture_is_the_average_of_the_whole() -> None:
         whole = network(latents)
         for resolution in (32, 16, 8):
             torch.testing.assert_close(
-                network.forward_reduced(latents, resolution), reduce_picture(whole, resolution)
+                network.forward_reduced(latents, resolution), reduce_images(whole, resolution)
             )
     assert whole.shape == (2, 3, 32, 32)
 
@@ -83,12 +83,12 @@ def test_agrees_with_openvino(face_wheel: Path, tmp_path: Path) -> None:
     for seed in range(4):
         z = normal(1, 512, seed)
         w = next(iter(networks[0]([z.numpy()]).values()))
-        picture = next(iter(networks[1]([w]).values()))
+        image = next(iter(networks[1]([w]).values()))
         with torch.no_grad():
             our_w = ours.sample(z)
-            our_picture = ours(ours.spread(torch.from_numpy(w)))
+            our_image = ours(ours.spread(torch.from_numpy(w)))
         assert np.abs(our_w.numpy() - w).max() < 1e-4
-        assert np.abs(our_picture.numpy() - picture).max() < 1e-3
+        assert np.abs(our_image.numpy() - image).max() < 1e-3
 
 
 def test_other_files_are_no_generator(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from invcomp.generators.base import normal
 from invcomp.generators.proxy import Proxy
 
 
-def test_a_picture_of_coordinates() -> None:
+def test_a_image_of_coordinates() -> None:
     proxy = Proxy(10, (16, 12, 8))
     assert proxy.resolution == 32
     assert proxy.latent_size == 10
     assert proxy(normal(2, 10, seed=0)).shape == (2, 3, 32, 32)
 
 
-def test_every_coordinate_moves_the_picture() -> None:
+def test_every_coordinate_moves_the_image() -> None:
     proxy = Proxy(6, (8, 8))
     with torch.no_grad():
         still, moved = proxy(torch.zeros(1, 6)), proxy(torch.eye(6))

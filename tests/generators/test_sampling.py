@@ -14,7 +14,7 @@ def generator() -> StyleGAN2:
     return StyleGAN2([8, 8, 8], 8, 8, 1).eval().requires_grad_(False)
 
 
-def test_a_seed_gives_the_same_pictures(generator: StyleGAN2) -> None:
+def test_a_seed_gives_the_same_images(generator: StyleGAN2) -> None:
     first, again, other = (torch.cat(list(samples(generator, 5, s))) for s in (1, 1, 2))
     assert first.shape == (5, 3, 16, 16)
     assert torch.equal(first, again)
@@ -38,10 +38,10 @@ def test_bytes() -> None:
 
 def test_a_grid() -> None:
     red = torch.tensor([1.0, -1, -1]).view(1, 3, 1, 1).expand(5, 3, 4, 4)
-    picture = grid([red[:2], red[2:]])
-    assert picture.size == (12, 8)
-    assert picture.getpixel((7, 7)) == (255, 0, 0)
-    assert picture.getpixel((11, 7)) == (255, 255, 255)  # nothing there
+    image = grid([red[:2], red[2:]])
+    assert image.size == (12, 8)
+    assert image.getpixel((7, 7)) == (255, 0, 0)
+    assert image.getpixel((11, 7)) == (255, 255, 255)  # nothing there
 
 
 def test_classes() -> None:

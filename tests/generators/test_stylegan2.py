@@ -115,13 +115,13 @@ def test_structure_and_names_are_nvidias() -> None:
     ]  # fmt: skip
 
 
-def test_every_layer_moves_the_picture() -> None:
+def test_every_layer_moves_the_image() -> None:
     torch.manual_seed(0)
     generator = StyleGAN2([8, 8, 8], 8, 8, 1).requires_grad_(False)
     latents = generator.spread(generator.sample(torch.randn(2, 8))).requires_grad_()
-    picture = generator(latents)
-    assert picture.shape == (2, 3, 16, 16)
-    picture.square().sum().backward()
+    image = generator(latents)
+    assert image.shape == (2, 3, 16, 16)
+    image.square().sum().backward()
     assert latents.grad is not None
     assert (latents.grad.view(2, 6, 8).abs().sum(2) > 0).all()
 
@@ -151,15 +151,15 @@ def test_a_class_acts_through_w_alone() -> None:
     expected = [reference_mapping(network, *pair) for pair in zip(z, classes.tolist(), strict=True)]
     assert torch.allclose(w, torch.stack(expected), atol=1e-12)
     assert not torch.allclose(network.sample(z, 2 - classes), w, atol=1e-3)
-    picture = reference_picture(network, w)
+    image = reference_image(network, w)
     found = network(network.spread(w))  # colours are summed in float32
-    assert torch.allclose(found.double(), picture, atol=1e-5)
+    assert torch.allclose(found.double(), image, atol=1e-5)
 
 
-def reference_picture(network: StyleGAN2, w: Tensor, clamp: float = math.inf) -> Tensor:
-    """All layers by their definitions, the picture summed over resolutions."""
+def reference_image(network: StyleGAN2, w: Tensor, clamp: float = math.inf) -> Tensor:
+    """All layers by their definitions, the image summed over resolutions."""
     x = network.synthesis.b4.const.expand(len(w), -1, -1, -1)
-    picture = torch.zeros(len(w), 3, 2, 2).double()
+    image = torch.zeros(len(w), 3, 2, 2).double()
     for size in (4, 8, 16):
         block = getattr(network.synthesis, f"b{size}")
         for name in ("conv0", "conv1") if size > 4 else ("conv1",):
@@ -169,8 +169,8 @@ def reference_picture(network: StyleGAN2, w: Tensor, clamp: float = math.inf) ->
             "oi,nihw,ni->nohw", block.torgb.weight[:, :, 0, 0], x, style / math.sqrt(x.shape[1])
         )
         colours = (colours + block.torgb.bias[:, None, None]).clip(-clamp, clamp)
-        picture = upfirdn(picture, 2, (2, 1), 4) + colours
-    return picture
+        image = upfirdn(image, 2, (2, 1), 4) + colours
+    return image
 
 
 def test_classes_are_needed_where_there_are_some() -> None:
@@ -189,10 +189,10 @@ def test_noise() -> None:
         if name.endswith("noise_strength"):
             value.fill_(0.5)
     ws = generator.sample(torch.randn(1, 8))[:, None].expand(-1, len(generator.layers), -1)
-    const, again = generator.pictures(ws), generator.pictures(ws)
+    const, again = generator.images(ws), generator.images(ws)
     assert torch.equal(const, again)
-    assert not torch.equal(const, generator.pictures(ws, "none"))
-    assert not torch.equal(generator.pictures(ws, "random"), generator.pictures(ws, "random"))
+    assert not torch.equal(const, generator.images(ws, "none"))
+    assert not torch.equal(generator.images(ws, "random"), generator.images(ws, "random"))
 
 
 def test_bad_channels() -> None:
@@ -213,12 +213,12 @@ def noisy(clamp: float | None) -> StyleGAN2:
 def test_activations_and_colours_are_clamped() -> None:
     network = noisy(0.7)
     w = torch.randn(3, 7).double()
-    found, expected = network(network.spread(w)), reference_picture(network, w, 0.7)
+    found, expected = network(network.spread(w)), reference_image(network, w, 0.7)
     assert torch.allclose(found.double(), expected, atol=1e-5)  # colours are summed in float32
-    assert (reference_picture(network, w) - expected).abs().max() > 0.1
+    assert (reference_image(network, w) - expected).abs().max() > 0.1
     every = network.spread(w)
     assert network.trunk(every, 8)[:, :5].abs().max() == 0.7  # features, colours beside them
-    assert torch.allclose(noisy(None)(every).double(), reference_picture(network, w), atol=1e-5)
+    assert torch.allclose(noisy(None)(every).double(), reference_image(network, w), atol=1e-5)
 
 
 def test_options_say_what_is_clamped_where_anything_is() -> None:

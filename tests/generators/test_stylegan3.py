@@ -125,22 +125,22 @@ def test_colours_are_clamped_too() -> None:
 
 
 def moved(model: StyleGAN3, latents: Tensor, matrix: Tensor) -> Tensor:
-    """The picture with another transform of the Fourier features."""
+    """The image with another transform of the Fourier features."""
     model.synthesis.input.transform.copy_(matrix)
-    picture = model(latents)
+    image = model(latents)
     model.synthesis.input.transform.copy_(torch.eye(3))
-    return picture
+    return image
 
 
-def decibels(picture: Tensor, other: Tensor, margin: int) -> float:
+def decibels(image: Tensor, other: Tensor, margin: int) -> float:
     inside = slice(margin, -margin)
-    error = (picture - other)[..., inside, inside].square().mean()
-    return float(10 * torch.log10((picture.max() - picture.min()) ** 2 / error))
+    error = (image - other)[..., inside, inside].square().mean()
+    return float(10 * torch.log10((image.max() - image.min()) ** 2 / error))
 
 
 @pytest.mark.parametrize("design", [SMALL, ROTATING], ids=["T", "R"])
 def test_translation(design: dict[str, object]) -> None:
-    """A shift of the features by 8 of 64 pixels shifts the picture by as much: over 60 dB."""
+    """A shift of the features by 8 of 64 pixels shifts the image by as much: over 60 dB."""
     model = generator(design)
     latents = model.spread(model.sample(torch.randn(1, 32).double()))
     matrix = torch.tensor([[1, 0, 8 / 64], [0, 1, 0], [0, 0, 1]]).double()
@@ -149,12 +149,12 @@ def test_translation(design: dict[str, object]) -> None:
 
 
 def test_rotation_of_r() -> None:
-    """A quarter turn of the features turns the picture: over 60 dB."""
+    """A quarter turn of the features turns the image: over 60 dB."""
     model = generator(ROTATING)
     latents = model.spread(model.sample(torch.randn(1, 32).double()))
     matrix = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]]).double()
-    turned, picture = moved(model, latents, matrix), model(latents)
-    best = max(decibels(torch.rot90(picture, k, (2, 3)), turned, 4) for k in (1, 3))
+    turned, image = moved(model, latents, matrix), model(latents)
+    best = max(decibels(torch.rot90(image, k, (2, 3)), turned, 4) for k in (1, 3))
     assert best > 60
 
 

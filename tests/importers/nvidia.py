@@ -46,7 +46,7 @@ FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1]))
 
 
 def attributes(module: nn.Module, clamp: float | None) -> dict[str, Any]:
-    """What a module of NVIDIA's says of itself beside its tensors, where it decides pictures."""
+    """What a module of NVIDIA's says of itself beside its tensors, where it decides images."""
     if isinstance(module, stylegan2.FullyConnected):
         return {
             "activation": "lrelu" if module.activate else "linear",

@@ -1,4 +1,4 @@
-"""Published BigGAN-deep files: the same pictures as their definition in float64."""
+"""Published BigGAN-deep files: the same images as their definition in float64."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..generators.biggan_state import (
     LAYERS_128,
     State,
     published_state,
-    reference_picture,
+    reference_image,
     state_of,
 )
 
@@ -42,7 +42,7 @@ def write(path: Path, state: State, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_the_pictures_are_the_papers(path: Path, zipped: bool) -> None:
+def test_the_images_are_the_papers(path: Path, zipped: bool) -> None:
     state = published_state()
     write(path, state, _use_new_zipfile_serialization=zipped)
     generator, kind = read_foreign(path)
@@ -50,12 +50,10 @@ def test_the_pictures_are_the_papers(path: Path, zipped: bool) -> None:
     assert (generator.classes, generator.resolution, generator.z_size) == (4, 32, 6)
     z, labels = torch.randn(3, 6, generator=torch.Generator().manual_seed(1)), [3, 0, 1]
     latents = generator.double().sample(z.double(), torch.tensor(labels))
-    pictures = generator(generator.spread(latents))
-    expected = torch.stack(
-        [reference_picture(state, *pair) for pair in zip(z, labels, strict=True)]
-    )
+    images = generator(generator.spread(latents))
+    expected = torch.stack([reference_image(state, *pair) for pair in zip(z, labels, strict=True)])
     assert expected.std() > 0.1
-    torch.testing.assert_close(pictures, expected, atol=1e-4, rtol=0)  # float32's u and v
+    torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)  # float32's u and v
 
 
 def test_without_the_second_vector_of_spectral_norm(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""DCGAN stacks: inferred from their tensors, the same pictures as torch's own modules."""
+"""DCGAN stacks: inferred from their tensors, the same images as torch's own modules."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def stack(bias: bool = False, kernel: int = 4, colours: int = 3) -> nn.Sequentia
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("kernel", [4, 6])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_the_same_pictures(tmp_path: Path, bias: bool, kernel: int, wrapped: bool) -> None:
+def test_the_same_images(tmp_path: Path, bias: bool, kernel: int, wrapped: bool) -> None:
     network = stack(bias, kernel)
     state: Any = network.state_dict()
     torch.save({"netG_state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "g.tar")

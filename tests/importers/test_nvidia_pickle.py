@@ -21,7 +21,7 @@ from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.generators.stylegan3 import StyleGAN3
 from invcomp.importers.nvidia_pickle import read_nvidia
 
-from ..generators.test_stylegan2 import noisy, reference_mapping, reference_picture
+from ..generators.test_stylegan2 import noisy, reference_image, reference_mapping
 from .nvidia import write
 
 ARGUMENTS = {"z_dim": 8, "c_dim": 0, "w_dim": 8, "img_resolution": 16, "img_channels": 3}
@@ -87,9 +87,9 @@ def test_stylegan2_clamps_as_it_was_trained(path: Path, how: str) -> None:
     write(path, network, {**ARGUMENTS, **arguments}, **options)
     read, w = read_nvidia(path), torch.randn(3, 7).double()
     assert read.options()["clamp"] == 0.7
-    expected = reference_picture(network, w, 0.7)
+    expected = reference_image(network, w, 0.7)
     assert torch.allclose(read(read.spread(w.float())).double(), expected, atol=1e-5)
-    assert (reference_picture(network, w) - expected).abs().max() > 0.1
+    assert (reference_image(network, w) - expected).abs().max() > 0.1
 
 
 def test_what_clamps_where_nothing_says_so(path: Path) -> None:
@@ -161,7 +161,7 @@ def test_stylegan3_with_arguments_by_position(path: Path) -> None:
     write(path, network, DESIGN, positional=(8, 0, 8, 16, 3))
     assert same(network, read_nvidia(path))
     write(path, network, DESIGN, positional=(8, 0, 8, 16, 1))
-    assert reason(path) == "1 channels: pictures have 3"
+    assert reason(path) == "1 channels: images have 3"
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         {"mapping.fc0": {"weight_gain": float("nan")}},
         "the network cannot be rebuilt: a factor that is nan",
     ),
-    "a filter of the picture": (
+    "a filter of the image": (
         {"synthesis.b8": {"_buffers": {"resample_filter": FILTER_2}}},
         "another resampling filter than [1, 3, 3, 1]",
     ),
@@ -313,14 +313,14 @@ def test_what_is_missing(path: Path) -> None:
     )
 
 
-def test_grey_pictures_that_nothing_but_tensors_tell(path: Path) -> None:
+def test_grey_images_that_nothing_but_tensors_tell(path: Path) -> None:
     network = stylegan2()
     for size in (4, 8, 16):
         block = getattr(network.synthesis, f"b{size}")
         block.torgb.weight.data = block.torgb.weight.data[:1]
         block.torgb.bias.data = block.torgb.bias.data[:1]
     write(path, network, {})
-    assert reason(path) == "1 channels: pictures have 3"
+    assert reason(path) == "1 channels: images have 3"
 
 
 def test_class_conditional(path: Path) -> None:

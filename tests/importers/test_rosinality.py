@@ -109,7 +109,7 @@ def test_the_average_goes_before_the_last(network: StyleGAN2, tmp_path: Path) ->
 
 
 def test_noise_is_drawn_where_there_is_none(network: StyleGAN2, tmp_path: Path) -> None:
-    """As older versions draw it for every picture; here the same one at every reading."""
+    """As older versions draw it for every image; here the same one at every reading."""
     path = tmp_path / "checkpoint.pt"
     state = {name: v for name, v in theirs(network).items() if not name.startswith("noises.")}
     torch.save({"g_ema": state}, path)
@@ -119,7 +119,7 @@ def test_noise_is_drawn_where_there_is_none(network: StyleGAN2, tmp_path: Path) 
     assert 0.9 < torch.cat([noise.flatten() for noise in noises]).std() < 1.1
     assert torch.equal(noises[-1], [*read_rosinality(path).buffers()][-1])
     ws = torch.randn(2, len(network.layers), 8)
-    assert torch.equal(read.pictures(ws, "none"), network.pictures(ws, "none"))
+    assert torch.equal(read.images(ws, "none"), network.images(ws, "none"))
 
 
 def reason(path: Path, state: dict[str, Tensor]) -> str:

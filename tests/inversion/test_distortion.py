@@ -28,15 +28,15 @@ def thin(blocks: int, features: PerceptualFeatures) -> Distortion:
     return Distortion(generator, features, mixed=False, compiled=False)
 
 
-def test_similarity_of_equal_opposite_and_noisy_pictures() -> None:
-    picture = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    assert similarity(picture, picture).tolist() == pytest.approx([1, 1])
-    noisy = picture + 0.3 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(2))
-    found = similarity(picture, noisy)
-    published = ms_ssim((picture + 1) / 2, (noisy + 1) / 2, data_range=1.0, size_average=False)
+def test_similarity_of_equal_opposite_and_noisy_images() -> None:
+    image = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert similarity(image, image).tolist() == pytest.approx([1, 1])
+    noisy = image + 0.3 * torch.randn(image.shape, generator=torch.Generator().manual_seed(2))
+    found = similarity(image, noisy)
+    published = ms_ssim((image + 1) / 2, (noisy + 1) / 2, data_range=1.0, size_average=False)
     assert found.tolist() == pytest.approx(published.tolist(), abs=1e-4)
-    opposite = (-picture).requires_grad_()
-    value = similarity(picture, opposite)
+    opposite = (-image).requires_grad_()
+    value = similarity(image, opposite)
     assert (value < 0.1).all()
     value.sum().backward()
     assert opposite.grad is not None
@@ -45,21 +45,21 @@ def test_similarity_of_equal_opposite_and_noisy_pictures() -> None:
 
 
 def test_pixels_come_back_from_features(features: PerceptualFeatures) -> None:
-    picture = torch.rand(2, 3, 64, 64) * 2 - 1
-    torch.testing.assert_close(features.pixels(features(picture), 64), picture)
+    image = torch.rand(2, 3, 64, 64) * 2 - 1
+    torch.testing.assert_close(features.pixels(features(image), 64), image)
 
 
 @torch.no_grad()
-def test_structure_is_added_to_large_pictures(features: PerceptualFeatures) -> None:
+def test_structure_is_added_to_large_images(features: PerceptualFeatures) -> None:
     distortion = thin(7, features)  # 256 px
     generator = distortion.generator
     latents = generator.spread(generator.sample(normal(2, 8, seed=1)))
-    photograph, decoded = generator(latents).split(1)
-    wanted = distortion.target(photograph)
+    image, decoded = generator(latents).split(1)
+    wanted = distortion.target(image)
     without, given = (Target(wanted, distortion, structure=w) for w in (0.0, 0.3))
     with torch.enable_grad():
         found = float(given.distance(latents[1:]) - without.distance(latents[1:]))
-    assert found == pytest.approx(0.3 * float(1 - similarity(decoded, photograph)), rel=1e-4)
+    assert found == pytest.approx(0.3 * float(1 - similarity(decoded, image)), rel=1e-4)
     assert found > 0.01
 
 
@@ -68,10 +68,10 @@ def test_structure_counts_less_where_less_matters(features: PerceptualFeatures) 
     distortion = thin(7, features)
     generator = distortion.generator
     latents = generator.spread(generator.sample(normal(2, 8, seed=1)))
-    photograph = generator(latents[:1])
-    wanted, region = distortion.target(photograph), torch.full((1, 1, 256, 256), 0.1)
+    image = generator(latents[:1])
+    wanted, region = distortion.target(image), torch.full((1, 1, 256, 256), 0.1)
     region[..., :128] = 1.0
-    weights = features.weights(photograph, region)
+    weights = features.weights(image, region)
 
     def structure(weights: torch.Tensor | None) -> float:
         both = [
@@ -81,12 +81,12 @@ def test_structure_counts_less_where_less_matters(features: PerceptualFeatures) 
         return float(both[1] - both[0])
 
     assert 0 < structure(weights) < structure(None)
-    everywhere = features.weights(photograph, torch.full((1, 1, 256, 256), 0.1))
+    everywhere = features.weights(image, torch.full((1, 1, 256, 256), 0.1))
     assert structure(everywhere) == pytest.approx(structure(None), rel=1e-4)
 
 
 @torch.no_grad()
-def test_small_pictures_and_features_without_pixels_go_without(
+def test_small_images_and_features_without_pixels_go_without(
     features: PerceptualFeatures,
 ) -> None:
     for distortion in (thin(6, features), thin(7, PerceptualFeatures(0.0))):

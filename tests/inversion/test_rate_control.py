@@ -42,7 +42,7 @@ def quantiser() -> Quantiser:
 
 
 @pytest.fixture(scope="module")
-def photographs(search: Search) -> torch.Tensor:
+def images(search: Search) -> torch.Tensor:
     """Four that the generator can make."""
     c = normal(4, 64, seed=3) * search.space.coordinates.deviations
     with torch.no_grad():
@@ -70,23 +70,23 @@ def control(search: Search, progress: ProgressCallback | None = None) -> RateCon
 
 
 def lpips_of(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor, row: int, data: bytes
+    search: Search, quantiser: Quantiser, images: torch.Tensor, row: int, data: bytes
 ) -> float:
     file = IvcFile.unpack(data)
     integers = torch.from_numpy(decode(file, quantiser.tables).integers)[None]
     with torch.no_grad():
         latents = search.space.latents(integers * step_of(file.step_index))
-        picture = search.distortion.generator(latents)
-    return float(search.distortion.features.lpips_distance(picture, photographs[row : row + 1]))
+        image = search.distortion.generator(latents)
+    return float(search.distortion.features.lpips_distance(image, images[row : row + 1]))
 
 
 def test_sizes_are_met_and_never_passed(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
 ) -> None:
-    """Every photograph of a batch has a limit, and so a step, of its own."""
+    """Every image of a batch has a limit, and so a step, of its own."""
     for limits in ([14, 18, 23, 29], [36, 46, 59, 75]):
         steps_taken.clear()
-        files = control(search).within_bytes(photographs, [quantiser] * 4, limits)
+        files = control(search).within_bytes(images, [quantiser] * 4, limits)
         for data, limit in zip(files, limits, strict=True):
             assert FILL * limit <= len(data) <= limit
         indices = [IvcFile.unpack(data).step_index for data in files]
@@ -95,42 +95,42 @@ def test_sizes_are_met_and_never_passed(
 
 
 def test_the_step_comes_from_far(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+    search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
     """The search adapts to the step of the file: better than coding what another step found."""
     limit, coarse, options = 60, 16, SearchOptions(steps=STEPS, starts=1)
     far = RateControl(search, coarse, options)
-    (moved,) = far.within_bytes(photographs[:1], [quantiser], [limit])
+    (moved,) = far.within_bytes(images[:1], [quantiser], [limit])
     assert FILL * limit <= len(moved) <= limit
     assert IvcFile.unpack(moved).step_index > coarse + 40
-    found = search.run(photographs[:1], coarse, options).coordinates
+    found = search.run(images[:1], coarse, options).coordinates
     place = Place((found[0] * step_of(coarse)).double().numpy(), 0)
     rounded = quantiser.filling(place, quantiser.index_for(place, limit), limit)
-    measure = partial(lpips_of, search, quantiser, photographs, 0)
+    measure = partial(lpips_of, search, quantiser, images, 0)
     assert measure(moved) < measure(rounded)
 
 
-def test_more_bytes_than_the_picture_can_use(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+def test_more_bytes_than_the_image_can_use(
+    search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
-    (data,) = control(search).within_bytes(photographs[:1], [quantiser], [5000])
+    (data,) = control(search).within_bytes(images[:1], [quantiser], [5000])
     assert IvcFile.unpack(data).step_index == FINEST
 
 
 def test_fewer_bytes_than_any_file_has(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
 ) -> None:
     with pytest.raises(GoalError, match=r"9 bytes are too few: .* takes 10"):
-        control(search).within_bytes(photographs[:2], [quantiser] * 2, [30, 9])
+        control(search).within_bytes(images[:2], [quantiser] * 2, [30, 9])
     assert not steps_taken
 
 
 def test_progress_comes_to_its_end(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+    search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
     seen: list[Progress] = []
-    measure = partial(lpips_of, search, quantiser, photographs)
-    control(search, seen.append).within_lpips(photographs[:1], [quantiser], 0.01, measure)
+    measure = partial(lpips_of, search, quantiser, images)
+    control(search, seen.append).within_lpips(images[:1], [quantiser], 0.01, measure)
     assert [state.stage for state in seen[:STEPS]] == ["search"] * STEPS
     assert {state.stage for state in seen[STEPS:]} <= {"settling"}
     fractions = [state.fraction for state in seen]
@@ -139,43 +139,43 @@ def test_progress_comes_to_its_end(
 
 
 def test_a_distance_is_reached_with_few_bytes(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
 ) -> None:
-    measure = partial(lpips_of, search, quantiser, photographs)
+    measure = partial(lpips_of, search, quantiser, images)
     sizes = []
     for limit in (0.03, 0.01):
         steps_taken.clear()
-        files = control(search).within_lpips(photographs[:2], [quantiser] * 2, limit, measure)
+        files = control(search).within_lpips(images[:2], [quantiser] * 2, limit, measure)
         for row, data in enumerate(files):
             assert measure(row, data) <= limit
         assert len(steps_taken) <= 1.5 * STEPS
         sizes.append(sum(map(len, files)))
     assert sizes[0] < sizes[1]
-    by_bytes = control(search).within_bytes(photographs[:2], [quantiser] * 2, [60, 60])
+    by_bytes = control(search).within_bytes(images[:2], [quantiser] * 2, [60, 60])
     assert sizes[1] < sum(map(len, by_bytes))  # these are far better than was asked for
 
 
 def test_a_distance_out_of_reach(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
 ) -> None:
-    measure = partial(lpips_of, search, quantiser, photographs)
+    measure = partial(lpips_of, search, quantiser, images)
     with pytest.raises(GoalError, match=r"LPIPS 1e-05 is out of reach: the best reached is 0\.0"):
-        control(search).within_lpips(photographs[:1], [quantiser], 1e-5, measure)
+        control(search).within_lpips(images[:1], [quantiser], 1e-5, measure)
     assert len(steps_taken) <= 1.5 * STEPS
 
 
 def test_places_are_filled_with_copies(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+    search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
-    files = control(search).within_bytes(photographs[:1], [quantiser], [30], places=3)
+    files = control(search).within_bytes(images[:1], [quantiser], [30], places=3)
     assert [FILL * 30 <= len(data) <= 30 for data in files] == [True]
 
 
-def test_in_a_given_time_every_photograph_of_a_batch_has_its_share(
-    search: Search, quantiser: Quantiser, photographs: torch.Tensor
+def test_in_a_given_time_every_image_of_a_batch_has_its_share(
+    search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
     timed = RateControl(search, START, SearchOptions(seconds=1.0, starts=1))
     started = time.monotonic()
-    files = timed.within_bytes(photographs, [quantiser] * 4, [40] * 4)
+    files = timed.within_bytes(images, [quantiser] * 4, [40] * 4)
     assert timed.deadline - started > 3.5  # four seconds for four, not one
     assert all(FILL * 40 <= len(data) <= 40 for data in files)

@@ -35,50 +35,48 @@ def search() -> Search:
 
 
 @pytest.fixture(scope="module")
-def photograph(search: Search) -> torch.Tensor:
+def image(search: Search) -> torch.Tensor:
     """What the sixth candidate looks like, so that screening has something to find."""
     with torch.no_grad():
         return search.distortion.generator(search.space.latents(search.candidates[5:6]))
 
 
-def loss(search: Search, integers: torch.Tensor, photograph: torch.Tensor, weight: float) -> float:
+def loss(search: Search, integers: torch.Tensor, image: torch.Tensor, weight: float) -> float:
     """What the search shall make small, of the rounded coordinates."""
     delta = step_of(STEP_INDEX)
     with torch.no_grad():
         latents = search.space.latents(integers * delta)
-        distortion = search.distortion(latents, search.distortion.target(photograph))
+        distortion = search.distortion(latents, search.distortion.target(image))
     bits = search.space.shape.bits(
         integers.float(), search.space.scales.at(STEP_INDEX) / delta
     ).sum()
     return float(distortion) + weight * math.log(2) / 6 * delta**2 * float(bits)
 
 
-def test_distortion_is_lpips_plus_squared_error(search: Search, photograph: torch.Tensor) -> None:
+def test_distortion_is_lpips_plus_squared_error(search: Search, image: torch.Tensor) -> None:
     latents = search.space.latents(search.candidates[:1])
     with torch.no_grad():
-        picture = search.distortion.generator(latents)
-        target = search.distortion.target(photograph)
+        decoded = search.distortion.generator(latents)
+        target = search.distortion.target(image)
         found = float(search.distortion(latents, target))
     features = search.distortion.features
-    lpips = float(features.lpips_distance(picture, photograph))
-    error = float((picture - photograph).square().mean())
+    lpips = float(features.lpips_distance(decoded, image))
+    error = float((decoded - image).square().mean())
     assert found == pytest.approx(lpips + features.beta * error, rel=1e-3)
 
 
-def test_more_steps_reach_a_smaller_loss(search: Search, photograph: torch.Tensor) -> None:
+def test_more_steps_reach_a_smaller_loss(search: Search, image: torch.Tensor) -> None:
     losses = []
     for steps in (1, 15, 80):
         options = SearchOptions(steps=steps, starts=1)
-        losses.append(
-            loss(search, search.run(photograph, STEP_INDEX, options).coordinates, photograph, 0.5)
-        )
+        losses.append(loss(search, search.run(image, STEP_INDEX, options).coordinates, image, 0.5))
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -> None:
+def test_the_rate_weight_trades_bits(search: Search, image: torch.Tensor) -> None:
     def bits(weight: float) -> float:
         options = SearchOptions(steps=40, rate_weight=weight)
-        integers = search.run(photograph, STEP_INDEX, options).coordinates
+        integers = search.run(image, STEP_INDEX, options).coordinates
         return float(
             search.space.shape.bits(
                 integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
@@ -88,49 +86,47 @@ def test_the_rate_weight_trades_bits(search: Search, photograph: torch.Tensor) -
     assert bits(0.0) > bits(1.0) > bits(20.0)
 
 
-def test_screening_finds_the_candidate_that_it_is(search: Search, photograph: torch.Tensor) -> None:
+def test_screening_finds_the_candidate_that_it_is(search: Search, image: torch.Tensor) -> None:
     options = SearchOptions(starts=2, candidates=8, trial_steps=1)
-    start = search.start(photograph, STEP_INDEX, options).coordinates
+    start = search.start(image, STEP_INDEX, options).coordinates
     to_candidates = (search.candidates[:, : start.shape[1]] - start).norm(dim=1)
     assert int(to_candidates.argmin()) == 5
-    mean = search.start(photograph, STEP_INDEX, SearchOptions(starts=1))
+    mean = search.start(image, STEP_INDEX, SearchOptions(starts=1))
     assert not mean.coordinates.any()
     assert mean.classes.tolist() == [0]
 
 
-def test_more_starts_than_there_are(search: Search, photograph: torch.Tensor) -> None:
+def test_more_starts_than_there_are(search: Search, image: torch.Tensor) -> None:
     with pytest.raises(OptionError, match="starts is 10: at most 9"):
-        search.start(photograph, STEP_INDEX, SearchOptions(starts=10))
+        search.start(image, STEP_INDEX, SearchOptions(starts=10))
     with pytest.raises(OptionError, match="starts is 6: at most 5"):
-        search.start(photograph, STEP_INDEX, SearchOptions(starts=6, candidates=4))
-    assert len(search.start(photograph, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
+        search.start(image, STEP_INDEX, SearchOptions(starts=6, candidates=4))
+    assert len(search.start(image, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
 
 
-def test_coordinates_that_cannot_matter_stay_zero(search: Search, photograph: torch.Tensor) -> None:
+def test_coordinates_that_cannot_matter_stay_zero(search: Search, image: torch.Tensor) -> None:
     coarse = 8
     active = search.space.active(coarse)
     assert 0 < active < search.space.coordinates.count
-    integers = search.run(photograph, coarse, SearchOptions(steps=5)).coordinates
+    integers = search.run(image, coarse, SearchOptions(steps=5)).coordinates
     assert integers.shape == (1, search.space.coordinates.count)
     assert not integers[:, active:].any()
 
 
-def test_a_photograph_is_found_alike_alone_and_in_a_batch(
-    search: Search, photograph: torch.Tensor
-) -> None:
+def test_a_image_is_found_alike_alone_and_in_a_batch(search: Search, image: torch.Tensor) -> None:
     options = SearchOptions(steps=20)
-    alone = search.run(photograph, STEP_INDEX, options).coordinates
-    both = torch.cat([photograph, photograph.flip(3)])
+    alone = search.run(image, STEP_INDEX, options).coordinates
+    both = torch.cat([image, image.flip(3)])
     pair = search.run(both, STEP_INDEX, options).coordinates
     assert pair.shape[0] == 2
-    assert loss(search, pair[:1], photograph, 0.5) == pytest.approx(
-        loss(search, alone, photograph, 0.5), rel=0.3
+    assert loss(search, pair[:1], image, 0.5) == pytest.approx(
+        loss(search, alone, image, 0.5), rel=0.3
     )
 
 
-def test_progress_estimates_the_payload(search: Search, photograph: torch.Tensor) -> None:
+def test_progress_estimates_the_payload(search: Search, image: torch.Tensor) -> None:
     seen: list[Progress] = []
-    found = search.run(photograph, STEP_INDEX, SearchOptions(steps=60), seen.append)
+    found = search.run(image, STEP_INDEX, SearchOptions(steps=60), seen.append)
     integers = found.coordinates
     bits = search.space.shape.bits(
         integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
@@ -158,7 +154,7 @@ def conditional() -> Search:
     )
 
 
-def picture_of(search: Search, class_index: int, candidate: int | None = None) -> torch.Tensor:
+def image_of(search: Search, class_index: int, candidate: int | None = None) -> torch.Tensor:
     """A class's mean, or one of its candidates."""
     classes = torch.tensor([class_index])
     place = torch.zeros(1, 24) if candidate is None else search.candidates[[candidate]]
@@ -168,10 +164,10 @@ def picture_of(search: Search, class_index: int, candidate: int | None = None) -
 
 @pytest.mark.parametrize("class_index", [0, 1, 2])
 def test_following_the_classes_finds_the_one(conditional: Search, class_index: int) -> None:
-    photograph = picture_of(conditional, class_index)
+    image = image_of(conditional, class_index)
     seen: list[Progress] = []
     options = SearchOptions(steps=2, starts=1, trial_steps=4)
-    found = conditional.run(photograph, STEP_INDEX, options, seen.append)
+    found = conditional.run(image, STEP_INDEX, options, seen.append)
     assert found.classes.tolist() == [class_index]
     stages = ["screening"] * 3 + ["starts"] * (3 * 4) + ["search"] * 2
     assert [progress.stage for progress in seen] == stages
@@ -184,23 +180,23 @@ def test_the_likeliest_classes_are_followed(
     monkeypatch.setattr("invcomp.inversion.options.FOLLOWED_CLASSES", 2)
     seen: list[Progress] = []
     options = SearchOptions(steps=1, starts=1, trial_steps=3)
-    found = conditional.run(picture_of(conditional, 2), STEP_INDEX, options, seen.append)
+    found = conditional.run(image_of(conditional, 2), STEP_INDEX, options, seen.append)
     assert found.classes.tolist() == [2]
     assert [progress.stage for progress in seen].count("starts") == 2 * 3
 
 
-def test_every_picture_has_a_class_of_its_own(conditional: Search) -> None:
-    photographs = torch.cat([picture_of(conditional, 1), picture_of(conditional, 2)])
+def test_every_image_has_a_class_of_its_own(conditional: Search) -> None:
+    images = torch.cat([image_of(conditional, 1), image_of(conditional, 2)])
     options = SearchOptions(steps=3, starts=2, trial_steps=1)
-    assert conditional.run(photographs, STEP_INDEX, options).classes.tolist() == [1, 2]
+    assert conditional.run(images, STEP_INDEX, options).classes.tolist() == [1, 2]
 
 
 def test_a_given_class_is_the_only_one(conditional: Search) -> None:
-    photograph = picture_of(conditional, 1)
+    image = image_of(conditional, 1)
     seen: list[Progress] = []
     for starts in (1, 3):
         options = SearchOptions(steps=2, starts=starts, trial_steps=1, class_index=2)
-        found = conditional.run(photograph, STEP_INDEX, options, seen.append)
+        found = conditional.run(image, STEP_INDEX, options, seen.append)
         assert found.classes.tolist() == [2]
     assert sum(progress.stage == "screening" for progress in seen) == 6  # candidates alone
 
@@ -211,7 +207,7 @@ def test_of_many_classes_those_of_the_candidates_are_screened(
     monkeypatch.setattr("invcomp.inversion.search.MEANS", 2)
     seen: list[Progress] = []
     options = SearchOptions(steps=1, starts=1, candidates=2, trial_steps=1)
-    conditional.run(picture_of(conditional, 1), STEP_INDEX, options, seen.append)
+    conditional.run(image_of(conditional, 1), STEP_INDEX, options, seen.append)
     stages = ["screening"] * 2 + ["starts"] * 2 + ["search"]
     assert [progress.stage for progress in seen] == stages
 
@@ -258,7 +254,7 @@ def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
 
 
 def test_compiling_takes_none_of_the_time(
-    search: Search, photograph: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+    search: Search, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = 0.5
     rehearsed = []
@@ -268,6 +264,6 @@ def test_compiling_takes_none_of_the_time(
         time.sleep(2 * seconds)  # as compiling would take
 
     monkeypatch.setattr(search.distortion, "rehearse", rehearse)
-    steps = list(search.descend(photograph, STEP_INDEX, SearchOptions(seconds=seconds), places=2))
+    steps = list(search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), places=2))
     assert rehearsed == [2]
     assert len(steps) > 1

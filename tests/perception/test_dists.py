@@ -17,15 +17,15 @@ def test_gives_the_values_in_the_documentation_of_torchmetrics(dists: Dists) -> 
     torch.testing.assert_close(dists(first, second), expected, atol=6e-5, rtol=0)
 
 
-def test_equal_pictures_have_no_distance(dists: Dists) -> None:
-    picture = torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(dists(picture, picture), torch.zeros(2), atol=1e-6, rtol=0)
+def test_equal_images_have_no_distance(dists: Dists) -> None:
+    image = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(dists(image, image), torch.zeros(2), atol=1e-6, rtol=0)
 
 
 def test_is_symmetric_and_grows_with_noise(dists: Dists) -> None:
     generator = torch.Generator().manual_seed(1)
-    picture = torch.rand(1, 3, 64, 64, generator=generator)
+    image = torch.rand(1, 3, 64, 64, generator=generator)
     noise = torch.randn(1, 3, 64, 64, generator=generator)
-    little, much = ((picture + scale * noise).clamp(0, 1) for scale in (0.02, 0.2))
-    assert 0 < dists(picture, little) < dists(picture, much) < 1
-    torch.testing.assert_close(dists(picture, much), dists(much, picture))
+    little, much = ((image + scale * noise).clamp(0, 1) for scale in (0.02, 0.2))
+    assert 0 < dists(image, little) < dists(image, much) < 1
+    torch.testing.assert_close(dists(image, much), dists(much, image))

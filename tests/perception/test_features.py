@@ -24,8 +24,8 @@ def test_squared_distance_is_lpips_and_squared_error(size: int, seen: int) -> No
     torch.testing.assert_close(features.lpips_distance(one, other), lpips)
 
 
-def test_small_pictures_may_be_seen_enlarged() -> None:
-    """As a proxy's are: the features are those of the enlarged picture, the pixels its own."""
+def test_small_images_may_be_seen_enlarged() -> None:
+    """As a proxy's are: the features are those of the enlarged image, the pixels its own."""
     beta = 0.5
     one, other = (0.5 * normal(1, 3 * 32 * 32, seed).reshape(1, 3, 32, 32) for seed in (1, 2))
     features = PerceptualFeatures(beta, enlarged=64)

@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 
 from invcomp.errors import BundleError
-from invcomp.generators.base import normal, reduce_picture
+from invcomp.generators.base import normal, reduce_images
 from invcomp.model_zoo.catalogue import pretrained_path
 from invcomp.perception import identity
 from invcomp.perception.identity import DESCRIPTOR_SIZE, Crop, Face, Identity, load_mobile_face
-from invcomp.preprocessing.frame import to_picture
+from invcomp.preprocessing.frame import to_tensor
 
 
 def portrait() -> torch.Tensor:
     """The portrait that ships, [1, 3, 256, 256]."""
-    return reduce_picture(to_picture(Image.open(pretrained_path("portrait.jpg"))), 256)
+    return reduce_images(to_tensor(Image.open(pretrained_path("portrait.jpg"))), 256)
 
 
 @torch.inference_mode()
@@ -45,14 +45,14 @@ def test_bfloat16_is_near_enough_for_a_search() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = network(portrait())
     assert rough.dtype == torch.float32
-    assert float((exact - rough).square().sum()) < 0.003  # another photograph of a person: 0.4
+    assert float((exact - rough).square().sum()) < 0.003  # another image of a person: 0.4
 
 
 @torch.inference_mode()
 def test_light_changes_a_face_less_than_another_face_does(faces: list[Path]) -> None:
     network = Identity(Face(), 256)
     paths = [faces[21], faces[25], faces[35]]
-    images = torch.cat([reduce_picture(to_picture(Image.open(path)), 256) for path in paths])
+    images = torch.cat([reduce_images(to_tensor(Image.open(path)), 256) for path in paths])
     found, darker = network(images), network(0.8 * images - 0.2)
     same = (found - darker).square().sum(1)
     others = torch.pdist(found).square()

@@ -1,4 +1,4 @@
-"""KID: small for pictures of one kind, large for others."""
+"""KID: small for images of one kind, large for others."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from invcomp.perception.kid import AlexNetFeatures, Kid
 
 
 def stripes(count: int, width: int, seed: int) -> Tensor:
-    """Pictures [count, 3, 32, 32] of stripes with a random phase."""
+    """Images [count, 3, 32, 32] of stripes with a random phase."""
     phase = torch.randint(0, 2 * width, (count, 1), generator=torch.Generator().manual_seed(seed))
     rows = ((torch.arange(32)[None] + phase) // width % 2 * 255).to(torch.uint8)
     return rows[:, None, :, None].expand(-1, 3, -1, 32).contiguous()
 
 
-def test_other_pictures_are_further() -> None:
+def test_other_images_are_further() -> None:
     kid = Kid([stripes(40, 2, 0)])
     near, far = kid([stripes(40, 2, 1)]), kid([stripes(40, 5, 1)])
     assert abs(near) < far / 10
@@ -29,17 +29,17 @@ def test_it_can_be_asked_again() -> None:
 
 def test_features_have_the_kernels_scale() -> None:
     """|x|^2 / d = 1, where every place has a feature vector that is not zero."""
-    pictures = torch.randint(
+    images = torch.randint(
         0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     network = AlexNetFeatures()
     with torch.no_grad():
-        features = network(pictures)
+        features = network(images)
     assert features.shape == (4, network.num_features)
     assert torch.allclose(features.square().mean(1), torch.ones(4), rtol=0.02)
 
 
-def test_large_pictures_are_seen_at_256_px() -> None:
+def test_large_images_are_seen_at_256_px() -> None:
     small = torch.randint(
         0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -29,7 +29,7 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pictures(count: int, size: int = 64) -> torch.Tensor:
+def images(count: int, size: int = 64) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -52,19 +52,19 @@ def test_is_frozen_and_complete() -> None:
     assert not any(value.is_meta for value in metric.state_dict().values())
 
 
-def test_equal_pictures_have_no_distance_and_others_have() -> None:
+def test_equal_images_have_no_distance_and_others_have() -> None:
     metric = load_lpips("alex")
-    first, second = pictures(2), pictures(2).flip(3)
+    first, second = images(2), images(2).flip(3)
     assert metric(first, first).flatten().tolist() == [0, 0]
     assert (metric(first, second) > 0.01).all()
     assert metric(first, second).shape == (2, 1, 1, 1)
 
 
-def test_gradients_reach_the_picture() -> None:
-    picture = pictures(1).requires_grad_()
-    load_lpips("alex")(picture, pictures(1).flip(3)).sum().backward()
-    assert picture.grad is not None
-    assert picture.grad.abs().sum() > 0
+def test_gradients_reach_the_image() -> None:
+    image = images(1).requires_grad_()
+    load_lpips("alex")(image, images(1).flip(3)).sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
 
 
 def test_is_what_the_lpips_package_makes_of_the_same_trunk() -> None:
@@ -75,7 +75,7 @@ def test_is_what_the_lpips_package_makes_of_the_same_trunk() -> None:
     trunk = load_trunk("alex")
     for name, parameter in reference.net.named_parameters():
         parameter.data = trunk["features." + name.split(".", 1)[1]]
-    first, second = pictures(2), pictures(2).flip(2)
+    first, second = images(2), images(2).flip(2)
     assert torch.equal(load_lpips("alex")(first, second), reference(first, second))
 
 
@@ -137,6 +137,6 @@ def test_an_archive_without_the_trunk_is_a_clean_error(
 def test_fetched_vgg_knows_equal_from_different(vgg_trunk: None) -> None:
     assert fetch_vgg().is_file()
     metric = load_lpips("vgg")
-    first, second = pictures(2), pictures(2).flip(3)
+    first, second = images(2), images(2).flip(3)
     assert metric(first, first).flatten().tolist() == [0, 0]
     assert (metric(first, second) > 0.01).all()

@@ -1,4 +1,4 @@
-"""Fitting photographs to the frame: every kind of input, and what is refused."""
+"""Fitting images to the frame: every kind of input, and what is refused."""
 
 import io
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invcomp.errors import ImageError
-from invcomp.preprocessing.frame import fit, from_picture, to_picture
+from invcomp.preprocessing.frame import fit, from_tensor, to_tensor
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -20,31 +20,31 @@ def gradient(width: int, height: int) -> Image.Image:
     return Image.fromarray(values)
 
 
-def test_a_picture_of_the_frame_comes_back_unchanged() -> None:
+def test_a_image_of_the_frame_comes_back_unchanged() -> None:
     image = gradient(64, 64)
-    picture, size = fit(image, 64)
+    tensor, size = fit(image, 64)
     assert size is None
-    assert np.array_equal(np.array(from_picture(picture)), np.array(image))
+    assert np.array_equal(np.array(from_tensor(tensor)), np.array(image))
 
 
 def test_the_centred_square_is_taken_and_its_size_kept() -> None:
     image = gradient(100, 80)
-    picture, size = fit(image, 64)
-    assert (picture.shape, size) == ((1, 3, 64, 64), (80, 80))
-    red = from_picture(picture).getpixel((32, 32))[0]
+    tensor, size = fit(image, 64)
+    assert (tensor.shape, size) == ((1, 3, 64, 64), (80, 80))
+    red = from_tensor(tensor).getpixel((32, 32))[0]
     assert red == pytest.approx(128, abs=4)
-    assert from_picture(picture, size).size == (80, 80)
+    assert from_tensor(tensor, size).size == (80, 80)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 90), st.integers(1, 90))
 def test_any_size_is_fitted(width: int, height: int) -> None:
-    picture, _ = fit(Image.new("RGB", (width, height), "red"), 32)
-    assert picture.shape == (1, 3, 32, 32)
-    torch.testing.assert_close(picture[0, :, 0, 0], torch.tensor([1.0, -1.0, -1.0]))
+    image, _ = fit(Image.new("RGB", (width, height), "red"), 32)
+    assert image.shape == (1, 3, 32, 32)
+    torch.testing.assert_close(image[0, :, 0, 0], torch.tensor([1.0, -1.0, -1.0]))
 
 
-def test_arrays_and_tensors_are_the_same_picture() -> None:
+def test_arrays_and_tensors_are_the_same_image() -> None:
     image = gradient(40, 40)
     array = np.array(image)
     tensor = torch.from_numpy(array).permute(2, 0, 1)
@@ -79,12 +79,12 @@ def test_orientation_transparency_and_depth() -> None:
         torch.full((3, 4, 4), float("nan")),
     ],
 )
-def test_what_is_no_picture_is_refused(image: object) -> None:
+def test_what_is_no_image_is_refused(image: object) -> None:
     with pytest.raises(ImageError):
         fit(image, 8)
 
 
-def test_a_truncated_picture_is_refused() -> None:
+def test_a_truncated_image_is_refused() -> None:
     buffer = io.BytesIO()
     gradient(200, 200).save(buffer, "png")
     cut = Image.open(io.BytesIO(buffer.getvalue()[:300]))
@@ -94,9 +94,9 @@ def test_a_truncated_picture_is_refused() -> None:
 
 def test_a_size_past_any_reason_is_refused() -> None:
     with pytest.raises(ImageError, match="limit"):
-        from_picture(torch.zeros(1, 3, 8, 8), (65535, 65535))
+        from_tensor(torch.zeros(1, 3, 8, 8), (65535, 65535))
 
 
-def test_to_picture_has_the_stated_range() -> None:
-    picture = to_picture(gradient(256, 256))
-    assert (float(picture.min()), float(picture.max())) == (-1, 1)
+def test_to_image_has_the_stated_range() -> None:
+    image = to_tensor(gradient(256, 256))
+    assert (float(image.min()), float(image.max())) == (-1, 1)

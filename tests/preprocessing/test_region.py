@@ -12,7 +12,7 @@ from invcomp.generators.base import normal
 from invcomp.inversion.distortion import Distortion, Target
 from invcomp.inversion.options import SearchOptions
 from invcomp.perception.features import PerceptualFeatures
-from invcomp.preprocessing.frame import from_picture, to_picture
+from invcomp.preprocessing.frame import from_tensor, to_tensor
 from invcomp.preprocessing.region import ELSEWHERE, FACES_OVAL, region
 
 from ..tiny import tiny_bundle
@@ -43,12 +43,12 @@ def test_the_oval_of_a_face() -> None:
 
 
 def test_weights_have_a_mean_of_one_in_every_layer() -> None:
-    features, pictures = PerceptualFeatures(0.5), torch.zeros(2, 3, 64, 64)
-    found = features.weights(pictures, region(left_half(64), 64))
-    assert found.shape == (1, features(pictures).shape[1])
+    features, images = PerceptualFeatures(0.5), torch.zeros(2, 3, 64, 64)
+    found = features.weights(images, region(left_half(64), 64))
+    assert found.shape == (1, features(images).shape[1])
     assert found[:, : 3 * 64 * 64].mean() == pytest.approx(1, abs=1e-4)
     assert found.mean() == pytest.approx(1, abs=1e-4)
-    assert torch.allclose(features.weights(pictures, torch.full((1, 1, 9, 9), 0.3)), found * 0 + 1)
+    assert torch.allclose(features.weights(images, torch.full((1, 1, 9, 9), 0.3)), found * 0 + 1)
 
 
 @torch.no_grad()
@@ -56,9 +56,9 @@ def test_screening_and_steps_see_the_same_distance() -> None:
     bundle = tiny_bundle()
     features = PerceptualFeatures(0.5)
     distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
-    photograph = distortion.generator(bundle.coordinates.latents(bundle.candidates[:1]))
-    weights = features.weights(photograph, region(left_half(64), 64))
-    wanted, latents = distortion.target(photograph), bundle.coordinates.mean
+    image = distortion.generator(bundle.coordinates.latents(bundle.candidates[:1]))
+    weights = features.weights(image, region(left_half(64), 64))
+    wanted, latents = distortion.target(image), bundle.coordinates.mean
     for quick in (None, distortion):
         weighted = Target(wanted, distortion, quick, weights)
         expected = (weights * (distortion.features_of(latents) - wanted).square()).sum()
@@ -75,11 +75,11 @@ def test_the_search_spends_on_what_matters() -> None:
         c = normal(2, 64, seed=3) * codec.decoder.coordinates.deviations
         one, other = codec.decoder.generator(codec.decoder.coordinates.latents(c))
     both = torch.cat([one[:, :, :32], other[:, :, 32:]], 2)  # the left of one, the right of another
-    picture, options = from_picture(both[None]), SearchOptions(steps=40, starts=1)
+    image, options = from_tensor(both[None]), SearchOptions(steps=40, starts=1)
     errors = []
     for mask in (left_half(64), left_half(64).transpose(Image.Transpose.ROTATE_180), None):
-        encoded = next(codec.encode([picture], quality=30, mask=mask, search=options))
-        difference = (to_picture(encoded.decoded) - to_picture(picture)).square()
+        encoded = next(codec.encode([image], quality=30, mask=mask, search=options))
+        difference = (to_tensor(encoded.decoded) - to_tensor(image)).square()
         errors.append((float(difference[..., :32].mean()), float(difference[..., 32:].mean())))
         assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).integers.any()
     (left, _), (_, right), plain = errors

@@ -1,4 +1,4 @@
-"""Pictures to train on: every kind of source and file, what is left out, the cache, the order."""
+"""Images to train on: every kind of source and file, what is left out, the cache, the order."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invcomp.errors import DatasetError, OptionError
-from invcomp.preprocessing.frame import fit, from_picture
+from invcomp.preprocessing.frame import fit, from_tensor
 from invcomp.training import data
 from invcomp.training.data import Dataset, open_dataset
 
@@ -45,28 +45,28 @@ def png(image: Image.Image) -> bytes:
 
 
 def fill(folder: Path, count: int) -> Path:
-    """A folder of `count` pictures, 0.png and so on."""
+    """A folder of `count` images, 0.png and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         (folder / f"{seed}.png").write_bytes(png(noise(seed)))
     return folder
 
 
-def picture(dataset: Dataset, name: str) -> np.ndarray:
-    """The named picture, [R, R, 3] as integers that can be subtracted."""
+def image_of(dataset: Dataset, name: str) -> np.ndarray:
+    """The named image, [R, R, 3] as integers that can be subtracted."""
     batch = dataset.batch([dataset.names.index(name)])
     return batch[0].permute(1, 2, 0).numpy().astype(int)
 
 
 def fitted(image: Image.Image) -> np.ndarray:
-    return np.asarray(from_picture(fit(image, R)[0])).astype(int)
+    return np.asarray(from_tensor(fit(image, R)[0])).astype(int)
 
 
 def numbered(count: int) -> Dataset:
-    """A dataset of `count` pictures without files, each filled with its number."""
-    pictures = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
+    """A dataset of `count` images without files, each filled with its number."""
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
     names = [str(index) for index in range(count)]
-    return Dataset(pictures.repeat(3, 3), np.arange(count), names, [])
+    return Dataset(images.repeat(3, 3), np.arange(count), names, [])
 
 
 def test_a_folder_of_many_formats_and_modes(tmp_path: Path) -> None:
@@ -98,13 +98,13 @@ def test_a_folder_of_many_formats_and_modes(tmp_path: Path) -> None:
     assert (len(dataset), dataset.resolution) == (11, R)
     expected = fitted(image)
     for name in ("a.png", "below/c.WEBP", "below/deeper/d.bmp", "no-suffix"):
-        assert np.array_equal(picture(dataset, name), expected)
-    assert np.abs(picture(dataset, "b.jpg") - expected).mean() < 3
-    assert np.abs(picture(dataset, "palette.gif") - expected).mean() < 40
+        assert np.array_equal(image_of(dataset, name), expected)
+    assert np.abs(image_of(dataset, "b.jpg") - expected).mean() < 3
+    assert np.abs(image_of(dataset, "palette.gif") - expected).mean() < 40
     grey = fitted(image.convert("L"))
-    assert np.array_equal(picture(dataset, "grey.png"), grey)
-    assert np.abs(picture(dataset, "16.png") - grey).max() <= 1
-    assert (picture(dataset, "alpha.png") == 255).all()
+    assert np.array_equal(image_of(dataset, "grey.png"), grey)
+    assert np.abs(image_of(dataset, "16.png") - grey).max() <= 1
+    assert (image_of(dataset, "alpha.png") == 255).all()
 
 
 def test_a_batch_is_channels_last(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_every_orientation_is_turned_upright(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path, R)
     assert len(dataset) == 8
     for orientation in turned:
-        assert np.array_equal(picture(dataset, f"{orientation}.png"), np.asarray(upright))
+        assert np.array_equal(image_of(dataset, f"{orientation}.png"), np.asarray(upright))
 
 
 def test_an_archive_gives_the_same_as_its_folder(tmp_path: Path, cache: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_archive_gives_the_same_as_its_folder(tmp_path: Path, cache: Path) ->
         file.writestr("../../outside.png", png(noise(9)))  # only a name: nothing is extracted
     dataset = open_dataset(archive, R)
     assert sorted(dataset.names) == ["../../outside.png", *(f"inner/{i}.png" for i in range(4))]
-    assert np.array_equal(picture(dataset, "inner/2.png"), fitted(noise(2)))
+    assert np.array_equal(image_of(dataset, "inner/2.png"), fitted(noise(2)))
     assert sorted(tmp_path.iterdir()) == [folder, archive]
     assert len(list(cache.iterdir())) == 2
 
@@ -180,7 +180,7 @@ def test_bad_files_are_named_and_not_fatal(tmp_path: Path) -> None:
     (folder / "bomb.png").write_bytes(declaring(whole, 40_000, 40_000))
     (folder / "large.png").write_bytes(declaring(whole, 10_000, 10_000))  # Pillow only warns
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
     os.mkfifo(folder / "pipe.png")
     (folder / "dangling.png").symlink_to("nothing.png")
@@ -247,13 +247,13 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_cache_is_found_by_content(tmp_path: Path, cache: Path) -> None:
     folder = fill(tmp_path / "photos", 4)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     first = steps(folder)
     assert len(first) == 2 * (5 + 1)  # hashed and fitted
-    pictures, about = sorted(cache.iterdir(), key=lambda path: path.suffix, reverse=True)
-    assert json.loads(about.read_text())["pictures"] == 4
-    assert np.load(pictures).shape == (4, R, R, 3)
-    written = pictures.stat().st_mtime_ns
+    images, about = sorted(cache.iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert json.loads(about.read_text())["images"] == 4
+    assert np.load(images).shape == (4, R, R, 3)
+    written = images.stat().st_mtime_ns
     before = open_dataset(folder, R)
 
     folder = folder.rename(tmp_path / "moved")
@@ -261,14 +261,14 @@ def test_the_cache_is_found_by_content(tmp_path: Path, cache: Path) -> None:
     (folder / "notes.txt").rename(folder / "a.txt")
     assert len(steps(folder)) == 5 + 1  # hashed alone
     after = open_dataset(folder, R)
-    assert pictures.stat().st_mtime_ns == written
+    assert images.stat().st_mtime_ns == written
     assert [name.replace("zero", "0") for name in after.names] == before.names
     assert torch.equal(after.batch(range(4)), before.batch(range(4)))
     assert after.bad == [("a.txt", "not an image that Pillow can read")]
 
     (folder / "1.png").write_bytes(png(noise(10)))
     changed = open_dataset(folder, R)
-    assert np.array_equal(picture(changed, "1.png"), fitted(noise(10)))
+    assert np.array_equal(image_of(changed, "1.png"), fitted(noise(10)))
     assert len(list(cache.iterdir())) == 4
     assert open_dataset(folder, 2 * R).resolution == 2 * R
     assert len(list(cache.iterdir())) == 6
@@ -317,12 +317,12 @@ def test_what_breaks_off_leaves_no_cache(tmp_path: Path, cache: Path) -> None:
     assert len(open_dataset(folder, R)) == 5
 
 
-def test_equal_files_are_each_a_picture(tmp_path: Path) -> None:
+def test_equal_files_are_each_a_image(tmp_path: Path) -> None:
     folder = fill(tmp_path / "photos", 2)
     (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
     dataset = open_dataset(folder, R)
     assert len(dataset) == 3
-    assert np.array_equal(picture(dataset, "copy.png"), picture(dataset, "0.png"))
+    assert np.array_equal(image_of(dataset, "copy.png"), image_of(dataset, "0.png"))
 
 
 @pytest.mark.parametrize("resolution", [0, -8, 4, 24, 100])
@@ -343,12 +343,12 @@ def test_sources_that_are_refused(tmp_path: Path) -> None:
             open_dataset(tmp_path / name, R)
 
 
-def test_fewer_than_two_pictures_are_refused(tmp_path: Path) -> None:
+def test_fewer_than_two_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="0 usable and 0 unusable"):
         open_dataset(tmp_path / "empty", R)
     folder = fill(tmp_path / "photos", 1)
-    (folder / "b.png").write_text("no picture")
+    (folder / "b.png").write_text("no image")
     for _ in range(2):
         with pytest.raises(DatasetError, match=r"1 usable and 1 unusable files \(b.png: not an"):
             open_dataset(folder, R)
@@ -361,7 +361,7 @@ def test_a_split_is_disjoint_and_repeatable(tmp_path: Path) -> None:
     assert sorted(train.names + held_out.names) == sorted(dataset.names)
     for part in (train, held_out):
         for name in part.names:
-            assert np.array_equal(picture(part, name), picture(dataset, name))
+            assert np.array_equal(image_of(part, name), image_of(dataset, name))
     assert dataset.split(4, seed=3)[1].names == held_out.names
     assert dataset.split(4, seed=4)[1].names != held_out.names
     inner, outer = train.split(2, seed=3)  # a part can be split too

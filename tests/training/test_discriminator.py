@@ -20,7 +20,7 @@ def test_minibatch_deviation_of_strided_groups() -> None:
         assert torch.allclose(found[first::2], expected, atol=1e-6)
 
 
-def test_equal_pictures_have_no_deviation() -> None:
+def test_equal_images_have_no_deviation() -> None:
     assert float(minibatch_deviation(torch.ones(4, 2, 3, 3), 4).max()) < 1e-3
 
 

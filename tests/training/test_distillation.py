@@ -23,21 +23,21 @@ from invcomp.training.distillation import (
 from invcomp.training.pairs import Pairs, make_pairs
 
 
-def test_a_pair_is_coordinates_and_their_picture(bundle: Bundle, pairs: Pairs) -> None:
-    coordinates, classes, pictures = pairs.batch(np.array([3, 200]))
+def test_a_pair_is_coordinates_and_their_image(bundle: Bundle, pairs: Pairs) -> None:
+    coordinates, classes, images = pairs.batch(np.array([3, 200]))
     with torch.no_grad():
         made = bundle.generator(bundle.coordinates.latents(coordinates, classes))
     assert coordinates[:, 0].abs().min() > 0
-    assert torch.allclose(pictures, made.clamp(-1, 1), atol=0.05)  # bfloat16, 8 bits
+    assert torch.allclose(images, made.clamp(-1, 1), atol=0.05)  # bfloat16, 8 bits
 
 
 def test_pairs_of_classes(conditional: Bundle, tmp_path: Path) -> None:
     pairs = make_pairs(conditional, tmp_path, 12, 32, "cpu")
     assert set(pairs.classes) == {0, 1, 2}
-    coordinates, classes, pictures = pairs.batch(np.arange(12))
+    coordinates, classes, images = pairs.batch(np.arange(12))
     with torch.no_grad():
         made = conditional.generator(conditional.coordinates.latents(coordinates, classes))
-    assert torch.allclose(pictures, made.clamp(-1, 1), atol=0.1)
+    assert torch.allclose(images, made.clamp(-1, 1), atol=0.1)
 
 
 def test_stopped_pairs_go_on(
@@ -57,7 +57,7 @@ def test_stopped_pairs_go_on(
     whole = make_pairs(bundle, tmp_path / "b", 300, 64, "cpu")
     again = make_pairs(bundle, tmp_path / "a", 300, 64, "cpu")
     assert seen[0] == 250
-    assert np.array_equal(again.pictures, whole.pictures)
+    assert np.array_equal(again.images, whole.images)
     with pytest.raises(BundleError, match="made otherwise"):
         make_pairs(bundle, tmp_path / "a", 301, 64, "cpu")
 
@@ -122,18 +122,18 @@ def test_a_relative_rate_moves_large_weights_further(tmp_path: Path) -> None:
     assert student[1].weight.tolist() == pytest.approx(torch.full((2, 2), 0.099))
 
 
-def test_an_encoder_learns_where_pictures_lie(bundle: Bundle, pairs: Pairs, tmp_path: Path) -> None:
+def test_an_encoder_learns_where_images_lie(bundle: Bundle, pairs: Pairs, tmp_path: Path) -> None:
     options = FitOptions(steps=150, batch=32, learning_rate=1e-3)
     encoder, explained = train_encoder(bundle, pairs, Place(tmp_path / "e", "cpu"), options)
     assert explained > 0.2  # of held-out pairs; nothing learned explains nothing
     codec = Codec(replace(bundle, aids=SearchAids(encoder)), "cpu", compiled=False)
     search = codec.encoder.searcher(SearchOptions(), 1)
-    truth, _, pictures = pairs.batch(np.arange(len(pairs) - 8, len(pairs)))
-    guess = search.guess(pictures)
+    truth, _, images = pairs.batch(np.arange(len(pairs) - 8, len(pairs)))
+    guess = search.guess(images)
     assert (guess - truth).square().sum() < 0.9 * truth.square().sum()
-    start = search.start(pictures[:1], 60, SearchOptions())
+    start = search.start(images[:1], 60, SearchOptions())
     assert torch.allclose(start.coordinates, guess[:1], atol=1e-5)
-    cold = search.start(pictures[:1], 60, SearchOptions(warm_start=False, starts=1))
+    cold = search.start(images[:1], 60, SearchOptions(warm_start=False, starts=1))
     assert not cold.coordinates.any()
 
 

@@ -39,14 +39,14 @@ LOSSES = ("generator", "discriminator", "sign", "penalty")
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 pictures of a coloured square on white."""
+    """300 images of a coloured square on white."""
     folder = tmp_path_factory.mktemp("squares")
     random = np.random.default_rng(0)
     for index in range(300):
-        picture = np.full((16, 16, 3), 255, np.uint8)
+        image = np.full((16, 16, 3), 255, np.uint8)
         y, x = random.integers(2, 9, 2)
-        picture[y : y + 5, x : x + 5] = random.integers(0, 200, 3)
-        Image.fromarray(picture).save(folder / f"{index}.png")
+        image[y : y + 5, x : x + 5] = random.integers(0, 200, 3)
+        Image.fromarray(image).save(folder / f"{index}.png")
     return folder
 
 
@@ -135,7 +135,7 @@ def test_another_runs_directory_is_refused(whole: Path, dataset: Dataset) -> Non
         Trainer(dataset, RunDirectory(whole), other, resume=True)
 
 
-def test_pictures_of_another_size_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_images_of_another_size_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="16 px"):
         Trainer(dataset, RunDirectory(tmp_path), TrainOptions(resolution=32))
 
@@ -158,6 +158,6 @@ def test_warnings_say_what_to_change(dataset: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS)
     trainer.images = 30_000
     assert trainer._saturated({"sign": 0.6}) is None
-    assert "99% of real pictures: raise --gamma" in str(trainer._saturated({"sign": 0.99}))
+    assert "99% of real images: raise --gamma" in str(trainer._saturated({"sign": 0.99}))
     assert trainer._collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
     assert "--loss rpgan" in str(trainer._collapsed(torch.zeros(64, 3, 16, 16)))

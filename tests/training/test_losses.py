@@ -39,12 +39,12 @@ def test_penalty_is_the_gradients_squared_norm() -> None:
     torch.manual_seed(0)
     a = torch.randn(12, 12).double()
     a = a + a.t()
-    pictures = torch.randn(3, 3, 2, 2).double().requires_grad_()
-    x = pictures.flatten(1)
+    images = torch.randn(3, 3, 2, 2).double().requires_grad_()
+    x = images.flatten(1)
     logits = torch.einsum("ni,ij,nj->n", x, a, x) / 2
     expected = (x @ a).square().sum(1).mean()
     # the penalty is computed in float32, as in training
-    found = gradient_penalty(logits, pictures).detach()
+    found = gradient_penalty(logits, images).detach()
     assert float(found) == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
@@ -52,10 +52,10 @@ def test_penalty_trains_the_discriminator() -> None:
     """The penalty's own gradient by the weights, against finite differences."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Softplus(), nn.Linear(5, 1)).double()
-    pictures = torch.randn(4, 3, 2, 2).double()
+    images = torch.randn(4, 3, 2, 2).double()
 
     def penalty(weight: Tensor) -> Tensor:
-        x = pictures.clone().requires_grad_()
+        x = images.clone().requires_grad_()
         logits = torch.func.functional_call(network, {"1.weight": weight}, (x,)).flatten()
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         ours = gradient_penalty(logits, x)
@@ -68,11 +68,11 @@ def test_penalty_trains_the_discriminator() -> None:
 
 
 def test_path_lengths() -> None:
-    """Of pictures that are linear in w, y = B w, the length is |B^T n| / sqrt(H W)."""
+    """Of images that are linear in w, y = B w, the length is |B^T n| / sqrt(H W)."""
     torch.manual_seed(0)
     b = torch.randn(12, 5).double()
     ws = torch.randn(3, 2, 5).double().requires_grad_()
-    pictures = (ws @ b.t()).sum(1).view(3, 3, 2, 2)
+    images = (ws @ b.t()).sum(1).view(3, 3, 2, 2)
     noise = torch.randn(3, 3, 2, 2).double()
     expected = (noise.flatten(1) @ b).norm(dim=1) / 2
-    assert torch.allclose(path_lengths(pictures, ws, noise).double(), expected, rtol=1e-5)
+    assert torch.allclose(path_lengths(images, ws, noise).double(), expected, rtol=1e-5)

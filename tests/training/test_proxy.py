@@ -10,7 +10,7 @@ import torch
 from invcomp.bundle import Bundle, find_bundle, read_bundle
 from invcomp.codec import Codec
 from invcomp.errors import MissingBundleError, OptionError
-from invcomp.generators.base import normal, reduce_picture
+from invcomp.generators.base import normal, reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
@@ -32,7 +32,7 @@ def test_the_first_drawing_is_the_best_linear_one(bundle: Bundle, pairs: Pairs) 
     assert isinstance(proxy, MobileProxy)
     assert options.relative
     coordinates, _, real = pairs.batch(np.arange(DRAWN))
-    real = reduce_picture(real, 32)
+    real = reduce_images(real, 32)
 
     def error() -> float:
         with torch.no_grad():

@@ -1,6 +1,6 @@
 "use strict";
 const byId = (id) => document.getElementById(id);
-const { pictures } = JSON.parse(byId("data").textContent);
+const { images } = JSON.parse(byId("data").textContent);
 
 function fill(select, texts, first = 0) {
   const before = select.selectedIndex;
@@ -10,11 +10,11 @@ function fill(select, texts, first = 0) {
 
 function filesShown() {
   const codec = byId("codec").value;
-  return pictures[byId("picture").selectedIndex].files.filter((file) => file.codec === codec);
+  return images[byId("image").selectedIndex].files.filter((file) => file.codec === codec);
 }
 
-function showPicture() {
-  const { original, files } = pictures[byId("picture").selectedIndex];
+function showImage() {
+  const { original, files } = images[byId("image").selectedIndex];
   byId("original").src = original;
   fill(byId("codec"), [...new Set(files.map((file) => file.codec))]);
   showCodec();
@@ -28,7 +28,7 @@ function showCodec() {
 
 function showFile() {
   const file = filesShown()[byId("file").selectedIndex];
-  byId("decoded").src = file.picture;
+  byId("decoded").src = file.image;
   byId("tag").textContent = file.codec;
   byId("figures").textContent = `${file.label}; ${file.figures}`;
 }
@@ -45,15 +45,15 @@ function sortBy(column, header) {
   header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
 }
 
-if (pictures.length) {
-  fill(byId("picture"), pictures.map((picture) => picture.name));
-  byId("picture").addEventListener("change", showPicture);
+if (images.length) {
+  fill(byId("image"), images.map((image) => image.name));
+  byId("image").addEventListener("change", showImage);
   byId("codec").addEventListener("change", showCodec);
   byId("file").addEventListener("change", showFile);
   byId("slider").addEventListener("input", (event) => {
     byId("stage").style.setProperty("--cut", `${event.target.value}%`);
   });
-  showPicture();
+  showImage();
 }
 [...byId("points").tHead.rows[0].cells].forEach((header, column) => {
   header.firstElementChild.addEventListener("click", () => sortBy(column, header));

@@ -1,4 +1,4 @@
-"""Reading photographs and writing pictures through Pillow, with errors that name the file."""
+"""Reading images and writing images through Pillow, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOSSY = {"AVIF": 90, "JPEG": 95, "WEBP": 95}  # qualities that show no second lo
 
 
 def readable_suffixes() -> set[str]:
-    """Suffixes of the pictures that Pillow reads, in lower case."""
+    """Suffixes of the images that Pillow reads, in lower case."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 
 
-def read_photograph(path: Path) -> Image.Image:
-    """The whole picture, upright and RGB.
+def read_image(path: Path) -> Image.Image:
+    """The whole image, upright and RGB.
 
     Raises:
         ImageError: it is not there, not an image, or truncated.
@@ -42,7 +42,7 @@ def read_photograph(path: Path) -> Image.Image:
         raise ImageError(f"{path}: damaged image: {error}") from error
 
 
-def picture_format(path: Path) -> str:
+def image_format(path: Path) -> str:
     """Pillow's name of the format that a suffix stands for.
 
     Raises:
@@ -50,22 +50,22 @@ def picture_format(path: Path) -> str:
     """
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise OutputError(f"{path}: no picture format has the suffix {path.suffix!r}: try .png")
+        raise OutputError(f"{path}: no image format has the suffix {path.suffix!r}: try .png")
     return kind
 
 
-def write_picture(picture: Image.Image, path: Path, force: bool) -> None:
-    """Writes a picture in the format of the path's suffix, whole or not at all.
+def write_image(image: Image.Image, path: Path, force: bool) -> None:
+    """Writes an image in the format of the path's suffix, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
-    kind = picture_format(path)
+    kind = image_format(path)
     buffer = io.BytesIO()
     try:
-        picture.save(buffer, kind, **({"quality": LOSSY[kind]} if kind in LOSSY else {}))
+        image.save(buffer, kind, **({"quality": LOSSY[kind]} if kind in LOSSY else {}))
     except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{path}: {kind} cannot hold the picture: {error}") from error
+        raise OutputError(f"{path}: {kind} cannot hold the image: {error}") from error
     write_bytes(buffer.getvalue(), path, force)
 
 

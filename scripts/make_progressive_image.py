@@ -1,7 +1,7 @@
 """Makes docs/images/progressive.jpg: what the first bytes of a file decode to.
 
-    python scripts/make_progressive_picture.py
-    python scripts/make_progressive_picture.py --file portrait.ivc
+    python scripts/make_progressive_image.py
+    python scripts/make_progressive_image.py --file portrait.ivc
 
 Of the portrait that ships; the file is made at the default quality where none is given. Prints
 metrics at every size.
@@ -42,8 +42,8 @@ def main() -> None:
         found = metrics.measure(pixels, tensor_of(decoded))
         values = (f"{found[name]:.3f}" for name in ("lpips_alex", "lpips_vgg", "dists"))
         print(f"| {size} | {' | '.join(values)} | {found['psnr']:.1f} |", flush=True)
-    for column, (picture, name) in enumerate(panels):
-        sheet.paste(picture.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (column * PANEL, 0))
+    for column, (image, name) in enumerate(panels):
+        sheet.paste(image.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (column * PANEL, 0))
         draw.text((column * PANEL + 8, PANEL + 4), name, fill="black", font=font)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(OUTPUT, quality=88)

@@ -51,7 +51,7 @@ def realistic_file(step_index: int, seed: int) -> bytes:
 
 
 def test_vectors_are_what_the_script_writes() -> None:
-    script = runpy.run_path(str(ROOT / "scripts" / "make_vectors.py"))
+    script = runpy.run_path(str(ROOT / "scripts" / "assets" / "make_vectors.py"))
     assert script["text"]() == script["PATH"].read_text()
 
 

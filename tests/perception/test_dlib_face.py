@@ -11,7 +11,9 @@ from invcomp.model_zoo.catalogue import pretrained_path
 from invcomp.perception.dlib_face import SIZE
 from invcomp.perception.identity import FFHQ_CHIP, load_dlib_face
 
-EXPECTED = Path(__file__).with_name("dlib_descriptor.json")  # by scripts/check_identity.py
+EXPECTED = Path(__file__).with_name(
+    "dlib_descriptor.json"
+)  # by scripts/benchmarks/check_identity.py
 
 
 def chip(path: Path) -> torch.Tensor:

@@ -1,0 +1,93 @@
+"""Gives a model that ships its table of qualities: which steps reach which LPIPS.
+
+    python scripts/assets/calibrate_quality.py dcgan-faces-64 PORTRAITS/
+    python scripts/assets/calibrate_quality.py avatars-64 runs/avatars/train.zip --first 48
+
+PORTRAITS, a folder or a zip file, holds images in the model's frame that are in no benchmark;
+in a folder of the portraits of prepare_faces.py only its calibration portraits are taken. Each is
+coded at every step of PrepareOptions.calibration_steps. A killed run goes on by the files in the
+output folder. Then the table is printed and written into the settings of the model's file in
+pretrained/; the tensors of that file, and its fingerprint, stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from zipfile import ZipFile
+
+from prepare_faces import CALIBRATION
+from safetensors.torch import load_file, save_file
+
+from invcomp.bundle import Settings, load_bundle, read_metadata
+from invcomp.cli.images import readable_suffixes
+from invcomp.files import atomic_write
+from invcomp.inversion.options import SearchOptions
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+from invcomp.preparation import code_images, with_qualities
+from invcomp.quality import QUALITIES, lpips_of
+
+
+def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
+    """The images of a folder, or of a zip file, which are unpacked below the output."""
+    if source.is_file():
+        with ZipFile(source) as zipped:
+            names = zipped.namelist()[:first]
+            return [Path(zipped.extract(name, output / "images")) for name in names]
+    paths = sorted(path for path in source.iterdir() if path.suffix in readable_suffixes())
+    calibrating = [path for path in paths if path.stem in chain(*CALIBRATION.values())]
+    return (calibrating or paths)[:first]
+
+
+def write_settings(path: Path, settings: Settings) -> None:
+    """Other settings in a bundle's file, and the same tensors."""
+    metadata = {**read_metadata(path), "settings": json.dumps(asdict(settings))}
+    tensors = load_file(path)
+    with atomic_write(path, force=True) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=KNOWN_MODELS)
+    parser.add_argument("images", type=Path, help="a folder or a zip file of them")
+    parser.add_argument("--first", type=int, help="only so many of them")
+    parser.add_argument("--steps", type=int, help="gradient steps of each search")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/quality"))
+    arguments = parser.parse_args()
+    images = find_images(arguments.images, arguments.output, arguments.first)
+    if not images:
+        parser.error(f"{arguments.images}: no image in it")
+    started = time.monotonic()
+    bundle = load_bundle(arguments.model)
+    if bundle.settings.original:
+        parser.error(f"{arguments.model} is a proxy: its files, so its table, are its original's")
+    coded = code_images(
+        bundle,
+        images,
+        arguments.output / arguments.model,
+        progress=lambda stage, done, total: print(
+            f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}",
+            file=sys.stderr,
+            flush=True,
+        ),
+        compiled=None,
+        search=SearchOptions(steps=arguments.steps),
+    )
+    bundle = with_qualities(bundle, coded)
+    for index, lpips in bundle.settings.made["quality"]["lpips"].items():
+        print(f"step index {index}: LPIPS {lpips:.4f}")
+    for quality, step in zip(QUALITIES, bundle.settings.quality_steps, strict=True):
+        print(f"quality {quality}: LPIPS {lpips_of(quality):.4f}, step index {step}")
+    path = KNOWN_MODELS[arguments.model].prepared
+    write_settings(path, bundle.settings)
+    print(f"{path}: written, fingerprint {bundle.fingerprint.hex()[:8]} as before")
+
+
+if __name__ == "__main__":
+    main()

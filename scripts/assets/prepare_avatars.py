@@ -1,0 +1,56 @@
+"""Makes pretrained/avatars-64.safetensors: the generator of the avatars, ready to compress with.
+
+    invcomp train runs/avatars/train.zip -o runs/avatars-64 --kimg 2000
+    python scripts/assets/prepare_avatars.py runs/avatars-64 runs/avatars
+
+The second argument is the folder that make_avatars.py filled. Priors are calibrated on images of
+its train.zip; the first held-out one becomes the image that `invcomp demo` shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+from invcomp.generators.weights import load_generator
+from invcomp.preparation import PrepareOptions, prepare
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+CALIBRATION = 48  # images that the priors are fitted on
+OPTIONS = PrepareOptions(coordinates=400, batch=8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="the training's directory")
+    parser.add_argument("avatars", type=Path, help="the folder of train.zip and held_out.zip")
+    parser.add_argument("-o", "--output", type=Path, default=PRETRAINED / "avatars-64.safetensors")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ZipFile(arguments.avatars / "train.zip") as zipped,
+    ):
+        names = zipped.namelist()[:CALIBRATION]
+        images = [Path(zipped.extract(name, folder)) for name in names]
+        prepare(
+            load_generator(arguments.run / "best.safetensors"),
+            arguments.output,
+            OPTIONS,
+            images,
+            lambda stage, done, total: print(
+                f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}", file=sys.stderr
+            ),
+        )
+    with ZipFile(arguments.avatars / "held_out.zip") as zipped:
+        image = zipped.read(zipped.namelist()[0])
+    arguments.output.with_name("avatar.png").write_bytes(image)
+    print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

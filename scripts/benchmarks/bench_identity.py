@@ -1,0 +1,220 @@
+"""Measures likeness: whether a decoded portrait is still the same person.
+
+    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/identity --judge JUDGE
+    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/fast --judge JUDGE --fast --bytes 110
+    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/identity --sheet runs/before
+
+PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is coded as a file of at most
+so many bytes (--bytes), and by WebP and AVIF at the size in pixels that has the best identity in so
+many bytes (--rivals). JUDGE is a folder whose identity.py, which is run, has a face recognition
+network that no search optimised (docs/compare.md); without it that column stays empty. A killed run
+goes on where it stopped; files that lie in the folder already (PORTRAIT_invcomp_BYTES.ivc, .png)
+are measured and not made, so another version's can be put there. Writes results.jsonl, files,
+decoded images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of
+all beside the originals.
+
+"eyes and mouth" are LPIPS-VGG and PSNR of a square around them, which is cut out first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from invcomp.codec import Codec
+from invcomp.evaluation.codecs import best_within
+from invcomp.evaluation.curves import Point, bytes_at, hull
+from invcomp.evaluation.judge import Judge
+from invcomp.evaluation.metrics import Metrics, tensor_of
+from invcomp.inversion.options import Goal, SearchOptions
+from invcomp.perception.identity import Face
+
+OURS, RIVALS = "invcomp", ("webp", "avif")
+EXPRESSIVE = (287, 369, 737, 819)  # px of a portrait of 1024: a square around eyes and mouth
+COLUMNS = {
+    "bytes": "{:.0f}",
+    "lpips_alex": "{:.4f}",
+    "lpips_vgg": "{:.4f}",
+    "dists": "{:.4f}",
+    "ms_ssim": "{:.3f}",
+    "psnr": "{:.2f}",
+    "expressive_vgg": "{:.4f}",
+    "expressive_psnr": "{:.2f}",
+    "identity": "{:.3f}",
+    "judge": "{:.3f}",
+    "seconds": "{:.0f}",
+}
+HEADINGS = {
+    "expressive_vgg": "eyes and mouth: LPIPS-VGG",
+    "expressive_psnr": "eyes and mouth: PSNR",
+    "identity": "identity (dlib)",
+}
+
+
+class Bench:
+    """Measures decoded portraits against their originals."""
+
+    def __init__(self, judge: Path | None) -> None:
+        names = ["lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr", "identity"]
+        given = None if judge is None else Judge(judge)
+        names += [] if given is None else ["judge"]
+        self.metrics = Metrics("cpu", names, Face(), given)
+
+    def __call__(self, original: Image.Image, decoded: Image.Image) -> dict[str, float]:
+        pair = tensor_of(original), tensor_of(decoded)
+        closer = [tensor_of(image.crop(EXPRESSIVE)) for image in (original, decoded)]
+        return {
+            **self.metrics.measure(*pair),
+            "expressive_vgg": float(self.metrics.distances("lpips_vgg", *closer)),
+            "expressive_psnr": float(self.metrics.distances("psnr", *closer)),
+        }
+
+    def identity(self, original: Image.Image, decoded: Tensor) -> float:
+        return float(self.metrics.distances("identity", tensor_of(original), decoded))
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "results.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Means over the portraits as Markdown, and what is least by the judge."""
+    names = [name for name in COLUMNS if any(name in row for row in rows)]
+    headings = [HEADINGS.get(name, name) for name in names]
+    if "judge" in names:
+        headings.insert(names.index("judge") + 1, "judge, least")
+    lines = [
+        f"| codec | at most | portraits | {' | '.join(headings)} |",
+        "|---" * (len(headings) + 3) + "|",
+    ]
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["codec"], row["goal"]].append(row)
+    for (codec, goal), group in sorted(groups.items()):
+        cells = []
+        for name in names:
+            values = [row[name] for row in group if name in row]
+            cells.append(COLUMNS[name].format(mean(values)) if values else "")
+            if name == "judge":
+                cells.append(COLUMNS[name].format(min(values)) if values else "")
+        lines.append(f"| {codec} | {goal} | {len(group)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def equal_identity(rows: list[dict[str, Any]]) -> str:
+    """What the best of the rivals takes in the mean to have our identity, as Markdown."""
+    metrics = [name for name in ("identity", "judge") if all(name in row for row in rows)]
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["codec"], row["goal"]].append(row)
+    points = defaultdict(list)
+    for (codec, goal), group in groups.items():
+        values = {name: mean(row[name] for row in group) for name in metrics}
+        size = mean(row["bytes"] for row in group)
+        points[codec].append(Point(codec, 0, goal, size, 0.0, values))
+    lines = [
+        "| ours, bytes | equal by | best of WebP and AVIF, bytes | times |",
+        "|---|---|---|---|",
+    ]
+    rivals = [points[name] for name in RIVALS if name in points]
+    for ours in sorted(points[OURS], key=lambda point: point.bytes):
+        for metric in metrics:
+            found = [bytes_at(hull(rival, metric), metric, ours) for rival in rivals]
+            reached = [size for size in found if size is not None]
+            best = f"{min(reached):.0f} | {min(reached) / ours.bytes:.1f}" if reached else "more | "
+            lines.append(f"| {ours.bytes:.0f} | {metric} | {best} |")
+    return "\n".join([*lines, ""])
+
+
+def sheet(paths: list[Path], folders: list[Path], sizes: list[int], side: int = 256) -> Image.Image:
+    """Originals and what each folder has of them at every size, one portrait a row."""
+    columns = [(folder, size) for size in sizes for folder in folders]
+    found = Image.new("RGB", (side * (1 + len(columns)), (side + 14) * len(paths)), "white")
+    draw = ImageDraw.Draw(found)
+    for line, path in enumerate(paths):
+        shown = [(path, path.stem)]
+        shown += [
+            (f / f"{path.stem}_{OURS}_{size}.png", f"{f.name} {size} B") for f, size in columns
+        ]
+        for column, (image, caption) in enumerate(shown):
+            place = column * side, line * (side + 14)
+            if image.is_file():
+                found.paste(Image.open(image).convert("RGB").resize((side, side)), place)
+            draw.text((place[0] + 2, place[1] + side + 1), caption, fill="black")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path, nargs="+", help="images, or folders of .jpg")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/identity"))
+    parser.add_argument("--judge", type=Path)
+    parser.add_argument("--bytes", type=int, nargs="*", default=[110, 230, 700])
+    parser.add_argument("--rivals", type=int, nargs="*", default=[250, 500, 1000])
+    parser.add_argument("--model", default="faces-1024")
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--sheet", type=Path, nargs="*", help="folders of other runs")
+    arguments = parser.parse_args()
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    paths = [
+        image
+        for path in arguments.portraits
+        for image in (sorted(path.glob("*.jpg")) if path.is_dir() else [path])
+    ]
+    done = {(row["portrait"], row["codec"], row["goal"]) for row in load(output)}
+    bench = Bench(arguments.judge)
+    codec: Codec | None = None
+
+    def keep(portrait: str, name: str, goal: int, original: Image.Image, **values: Any) -> None:
+        image = Image.open(output / f"{portrait}_{name}_{goal}.png").convert("RGB")
+        row = {"portrait": portrait, "codec": name, "goal": goal, **values}
+        row |= bench(original, image)
+        with (output / "results.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+    for path in paths:
+        original = Image.open(path).convert("RGB")
+        for goal in arguments.bytes:
+            if (path.stem, OURS, goal) in done:
+                continue
+            coded, decoded = (
+                output / f"{path.stem}_{OURS}_{goal}.{kind}" for kind in ("ivc", "png")
+            )
+            known: dict[str, Any] = {}
+            if not decoded.is_file():
+                codec = codec or Codec.load(arguments.model)
+                search = SearchOptions(fast=arguments.fast, steps=arguments.steps)
+                found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
+                encoded = next(found)  # one of many: compiled
+                coded.write_bytes(encoded.data)
+                encoded.decoded.save(decoded)
+                known["seconds"] = encoded.seconds
+            keep(path.stem, OURS, goal, original, bytes=coded.stat().st_size, **known)
+        for goal in arguments.rivals:
+            missing = [name for name in RIVALS if (path.stem, name, goal) not in done]
+            for best in best_within(
+                original, lambda decoded, o=original: bench.identity(o, decoded), goal, missing
+            ):
+                best.decoded.save(output / f"{path.stem}_{best.codec}_{goal}.png")
+                keep(path.stem, best.codec, goal, original, bytes=best.bytes, px=best.size)
+    rows = load(output)
+    (output / "benchmark.md").write_text(report(rows) + "\n" + equal_identity(rows))
+    print((output / "benchmark.md").read_text())
+    if arguments.sheet is not None:
+        folders = [*arguments.sheet, output]
+        sheet(paths, folders, arguments.bytes).save(output / "sheet.jpg", quality=90)
+
+
+if __name__ == "__main__":
+    main()

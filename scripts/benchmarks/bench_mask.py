@@ -1,0 +1,120 @@
+"""Measures what a mask gains: LPIPS inside the region, with the mask and without, at equal bytes.
+
+    python scripts/benchmarks/bench_mask.py PORTRAITS/ -o runs/mask
+    python scripts/benchmarks/bench_mask.py PORTRAITS/ -o runs/mask --fast --first 4
+
+The twelve portraits of bench_faces.py, each as a file of at most so many bytes without a mask and
+with `faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
+mask is white; neither it nor LPIPS-VGG's is what the search minimises. A killed run goes on where
+it stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import lpips
+import torch
+import torch.nn.functional as F
+from bench_faces import TWELVE, load
+from PIL import Image
+from torch import Tensor
+
+from invcomp.codec import Codec
+from invcomp.evaluation.metrics import Metrics, tensor_of
+from invcomp.inversion.options import Goal, SearchOptions
+from invcomp.perception.features import RESOLUTION, seen_size
+from invcomp.perception.lpips_network import Network, load_lpips
+from invcomp.preprocessing.region import ELSEWHERE, FACES_OVAL, region
+
+NETWORKS: tuple[Network, ...] = ("alex", "vgg")
+
+
+class Inside:
+    """LPIPS in a region and outside of it."""
+
+    def __init__(self, network: Network, white: Tensor) -> None:
+        self.lpips: Any = load_lpips(network)
+        self.white = white
+
+    @torch.inference_mode()
+    def __call__(self, one: Tensor, other: Tensor) -> tuple[float, float]:
+        """Inside and outside, of images [1, 3, H, W] in [0, 1]."""
+        total = torch.zeros(1, 1, RESOLUTION, RESOLUTION)
+        layers = [
+            self.lpips.net(self.lpips.scaling_layer(seen_size(image) * 2 - 1))
+            for image in (one, other)
+        ]
+        for head, x, y in zip(self.lpips.lins, *layers, strict=True):
+            squares = (lpips.normalize_tensor(x) - lpips.normalize_tensor(y)).square()
+            total += F.interpolate(head(squares), size=(RESOLUTION,) * 2, mode="bilinear")
+        inside = float((total * self.white).sum() / self.white.sum())
+        outside = float((total * (1 - self.white)).sum() / (1 - self.white).sum())
+        return inside, outside
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The table as Markdown."""
+    lines = ["| mask | portraits | bytes | " + " | ".join(COLUMNS) + " |", "|---" * 11 + "|"]
+    groups = {label: [row for row in rows if row["mask"] == label] for label in ("none", "oval")}
+    for label, group in groups.items():
+        means = (f"{mean(row[name] for row in group):.4f}" for name in COLUMNS)
+        size = mean(row["bytes"] for row in group)
+        lines.append(f"| {label} | {len(group)} | {size:.1f} | {' | '.join(means)} |")
+    changes = (
+        mean(row[name] for row in groups["oval"]) / mean(row[name] for row in groups["none"]) - 1
+        for name in ("bytes", *COLUMNS)
+    )
+    lines.append("| change | | " + " | ".join(f"{change:+.1%}" for change in changes) + " |")
+    return "\n".join([*lines, ""])
+
+
+COLUMNS = [f"{network} {where}" for network in NETWORKS for where in ("inside", "outside")]
+COLUMNS += ["lpips_alex", "lpips_vgg", "dists", "psnr"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/mask"))
+    parser.add_argument("--bytes", type=int, default=200)
+    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--fast", action="store_true")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results = arguments.output / "results.jsonl"
+    done = {(row["portrait"], row["mask"]) for row in load(results)}
+    codec = Codec.load("faces-1024")
+    white = (region(FACES_OVAL, RESOLUTION) - ELSEWHERE) / (1 - ELSEWHERE)
+    inside = {network: Inside(network, white) for network in NETWORKS}
+    metrics = Metrics(names=("lpips_alex", "lpips_vgg", "dists", "psnr"))
+    for name in TWELVE[: arguments.first]:
+        with Image.open(arguments.portraits / f"{name}.jpg") as image:
+            original = image.convert("RGB")
+        for label, mask in (("none", None), ("oval", FACES_OVAL)):
+            if (name, label) in done:
+                continue
+            options, goal = SearchOptions(fast=arguments.fast), Goal(bytes=arguments.bytes)
+            encoded = next(
+                codec.encode([original], goal=goal, mask=mask, search=options, total=100)
+            )
+            (arguments.output / f"{name}_{label}.ivc").write_bytes(encoded.data)
+            pair = tensor_of(original), tensor_of(encoded.decoded)
+            row: dict[str, Any] = {"portrait": name, "mask": label, "bytes": len(encoded.data)}
+            for network, measured in inside.items():
+                row[f"{network} inside"], row[f"{network} outside"] = measured(*pair)
+            row |= metrics.measure(*pair)
+            with results.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+    table = report(load(results))
+    (arguments.output / "benchmark.md").write_text(table)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

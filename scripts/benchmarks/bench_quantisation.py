@@ -1,0 +1,107 @@
+"""What quantisation in perceptual coordinates inside the search saves over rounding afterwards.
+
+    python scripts/benchmarks/bench_quantisation.py PORTRAIT... --steps 100
+
+Two ways from the mean with the same number of steps, of Adam, without MS-SSIM in the measure; each
+with the learning rate and the scale of variables that are its best:
+
+1. ours: the files of `Codec.encode` from mean w, whole, header included;
+2. search first: Adam on the whitened latents x of all layers (l = mean + L x), no rate, no
+   rounding; then x is rounded with one step, the largest with which LPIPS-Alex is at most ours, or
+   at most 1.25 or 1.5 times ours, as it may not reach ours at all. Its bytes are the ideal code
+   length with the Laplace scale that fits each image best, without a header.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from invcomp.codec import Codec
+from invcomp.entropy.density import PriorShape
+from invcomp.generators.base import normal
+from invcomp.inversion.options import SearchOptions
+from invcomp.latents.prior import Prior
+from invcomp.preprocessing.frame import fit
+
+SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
+FROM_MEAN = SearchOptions(starts=1, warm_start=False, structure=0.0)  # as the other way begins
+
+
+def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int) -> torch.Tensor:
+    """Whitened latents [1, (1 + layers) * d] found without rate or rounding."""
+    distortion = codec.encoder.searcher(SearchOptions(steps=steps), 1).distortion
+    target = distortion.target(image)
+    x = torch.zeros(1, (1 + prior.layers) * prior.mean.shape[1], requires_grad=True)
+    optimiser = torch.optim.Adam([x], betas=(0.9, 0.99))
+    for step in range(steps):
+        cosine = 0.51 + 0.49 * math.cos(math.pi * step / steps)
+        optimiser.param_groups[0]["lr"] = 0.1 * min(1.0, (step + 1) / 8) * cosine
+        optimiser.zero_grad()
+        distortion(codec.decoder.coordinates.mean + prior.push(x), target).sum().backward()
+        optimiser.step()
+    return x.detach()
+
+
+def ideal_bytes(integers: torch.Tensor) -> float:
+    """Ideal code length with the best of a row of Laplace scales."""
+    shape = PriorShape(tail_weight=0.0, tail_ratio=1.0)
+    scales = torch.pow(2.0, torch.arange(-6, 8, 0.25))
+    return min(float(shape.bits(integers, scale).sum()) / 8 for scale in scales)
+
+
+def round_to(
+    codec: Codec, prior: Prior, original: torch.Tensor, x: torch.Tensor, target: float
+) -> tuple[float, float]:
+    """Bytes and LPIPS of the coarsest rounding of x that reaches the target; or of the finest."""
+    low, high = -8.0, 2.0  # log2 of the step
+    best = (math.inf, math.inf)
+    for _ in range(9):
+        middle = (low + high) / 2
+        integers = (x / 2**middle).round()
+        with torch.inference_mode():
+            decoded = codec.decoder.generator(
+                codec.decoder.coordinates.mean + prior.push(integers * 2**middle)
+            )
+        lpips = float(codec.encoder.features.lpips_distance(original, decoded.clamp(-1, 1)))
+        if lpips <= target:
+            best, low = (ideal_bytes(integers), lpips), middle
+        else:
+            high = middle
+            best = best if best[0] < math.inf else (math.inf, lpips)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path, nargs="+")
+    parser.add_argument("--steps", type=int, default=100)
+    arguments = parser.parse_args()
+    codec = Codec.load("faces-1024")
+    generator = codec.decoder.generator
+    with torch.no_grad():
+        samples = generator.sample(normal(50_000, generator.z_size, seed=1))
+    prior = Prior.fit(samples, len(generator.layers), tau=0.3)
+    print("| portrait | ours, B | LPIPS | allowed | search first, then round: B | LPIPS | times |")
+    print("|---|---|---|---|---|---|---|")
+    for path in arguments.portraits:
+        image = Image.open(path)
+        ours = next(codec.encode([image], search=replace(FROM_MEAN, steps=arguments.steps)))
+        original = fit(image, generator.resolution)[0]
+        x = search_whitened(codec, prior, original, arguments.steps)
+        for slack in SLACKS:
+            count, lpips = round_to(codec, prior, original, x, slack * ours.lpips)
+            print(
+                f"| {path.stem} | {len(ours.data)} | {ours.lpips:.3f} | {slack:.2f} x | "
+                f"{count:.0f} | {lpips:.3f} | {count / len(ours.data):.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

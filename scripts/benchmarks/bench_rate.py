@@ -1,0 +1,139 @@
+"""Measures rate control on real portraits: how often a size is met, how well, and in what time.
+
+    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate
+    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate --lpips 0.06 0.08 0.1
+    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate --all --fast
+
+The twelve portraits of bench_faces.py, each at every size in bytes (and at every LPIPS that is
+asked for), and once at the default quality for its time. A killed run goes on where it stopped.
+Writes results.jsonl, the files and tables (benchmark.md) to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from bench_faces import TWELVE, load
+from PIL import Image
+
+from invcomp.codec import Codec
+from invcomp.errors import GoalError
+from invcomp.inversion.options import Goal, SearchOptions
+from invcomp.inversion.quantiser import FILL
+
+SIZES = (64, 100, 150, 200, 400, 1000)
+FIXED = "fixed step"
+
+
+def bench(
+    codec: Codec, path: Path, goal: Goal | None, label: str, options: SearchOptions, out: Path
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"portrait": path.stem, "label": label}
+    with Image.open(path) as image:
+        original = image.convert("RGB")
+    try:
+        encoded = next(codec.encode([original], goal=goal, search=options, total=100))
+    except GoalError as error:
+        return row | {"error": str(error)}
+    name = label.replace(" ", "_")
+    (out / f"{path.stem}_{name}.ivc").write_bytes(encoded.data)
+    return row | {
+        "bytes": len(encoded.data),
+        "limit": encoded.limit,
+        "fill": encoded.fill,
+        "step_index": encoded.data[7],
+        "steps": options.steps_at(encoded.data[7]),
+        "lpips": encoded.lpips,
+        "psnr": encoded.psnr,
+        "seconds": encoded.seconds,
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The tables as Markdown; times are of portraits that have a fixed-step run too.
+
+    That run's time counts as many steps as a run with the file's own step would have taken.
+    """
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["label"]].append(row)
+    fixed = {row["portrait"]: row["seconds"] / row["steps"] for row in groups.pop(FIXED, [])}
+    lines = [
+        "| goal | portraits | hit | over | mean bytes | mean fill | LPIPS | seconds | fixed step "
+        "| times |",
+        "|---" * 10 + "|",
+    ]
+    for label, group in groups.items():
+        done = [row for row in group if "error" not in row]
+        if not done:
+            lines.append(f"| {label} | {len(group)} | 0 | - | - | - | - | - | - | - |")
+            continue
+        limited = [row for row in done if row["limit"] is not None]
+        hit = sum(FILL * row["limit"] <= row["bytes"] <= row["limit"] for row in limited)
+        over = sum(row["bytes"] > row["limit"] for row in limited)
+        fill = f"{mean(row['fill'] for row in limited):.1%}" if limited else "-"
+        timed = [
+            (row["seconds"], row["steps"] * fixed[row["portrait"]])
+            for row in done
+            if row["portrait"] in fixed
+        ]
+        ours, theirs = (mean(pair[i] for pair in timed) if timed else 0.0 for i in (0, 1))
+        lines.append(
+            f"| {label} | {len(group)} | {hit if limited else len(done)} | {over} "
+            f"| {mean(row['bytes'] for row in done):.1f} | {fill} "
+            f"| {mean(row['lpips'] for row in done):.4f} | {ours:.1f} | {theirs:.1f} "
+            f"| {ours / theirs if theirs else 0:.2f} |"
+        )
+    errors = [
+        f"- {row['portrait']}, {row['label']}: {row['error']}" for row in rows if "error" in row
+    ]
+    return "\n".join([*lines, "", *errors, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/rate"))
+    parser.add_argument("--model", default="faces-1024")
+    parser.add_argument("--bytes", type=int, nargs="*", default=list(SIZES))
+    parser.add_argument("--lpips", type=float, nargs="*", default=[])
+    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--no-compile", action="store_true")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results = arguments.output / "results.jsonl"
+    every = sorted(path.stem for path in arguments.portraits.glob("*.jpg"))
+    names = (every if arguments.all else TWELVE)[: arguments.first]
+    goals: dict[str, Goal | None] = {FIXED: None}
+    goals |= {f"{size} bytes": Goal(bytes=size) for size in arguments.bytes}
+    goals |= {f"LPIPS {distance:g}": Goal(lpips=distance) for distance in arguments.lpips}
+    done = {(row["portrait"], row["label"]) for row in load(results)}
+    left = [(name, label) for name in names for label in goals if (name, label) not in done]
+    codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
+    options = SearchOptions(steps=arguments.steps, fast=arguments.fast)
+    if left:  # what is compiled or read once must not count as the first portrait's time
+        warm = replace(options, steps=2, starts=1)
+        with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
+            next(codec.encode([image.convert("RGB")], search=warm, total=100))
+    for name, label in left:
+        path = arguments.portraits / f"{name}.jpg"
+        row = bench(codec, path, goals[label], label, options, arguments.output)
+        with results.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+    table = report(load(results))
+    (arguments.output / "benchmark.md").write_text(table)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

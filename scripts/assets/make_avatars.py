@@ -1,7 +1,7 @@
 """Makes a set of small images to train on: open-peeps avatars (CC0), from PyPI alone.
 
     pip install dicebear-core==10.7.0 dicebear-styles==10.6.0 resvg-py==0.5.0
-    python scripts/assets/make_avatars.py -o runs/avatars                       # 64 px, 20,000 seeds
+    python scripts/assets/make_avatars.py -o runs/avatars    # 64 px, 20,000 seeds
     python scripts/assets/make_avatars.py -o runs/avatars --count 100 --held-out 10 --resolution 32
 
 Avatar n is that of the seed "n", drawn on white in the style's own frame: head and shoulders fill

@@ -5,7 +5,8 @@
 
 dlib's ResNet keeps face-api's 8 bits: the scale of each channel, which dlib applies after a
 convolution, is folded into the step and the least value of the codes, so nothing is rounded
-twice. MobileFace is stored in 16 bits. `scripts/benchmarks/check_identity.py` holds the former against dlib.
+twice. MobileFace is stored in 16 bits. `scripts/benchmarks/check_identity.py` holds the former
+against dlib.
 """
 
 from __future__ import annotations

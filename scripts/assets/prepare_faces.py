@@ -32,7 +32,7 @@ OPTIONS = {
 }
 # Official US portraits (public domain), the Face Research Lab London Set (CC BY 4.0, DeBruine &
 # Jones 2017), and portraits in the wild (FFHQ and CelebA-HQ, for research); none of them is among
-# the twelve of bench_faces.py, nor among what docs/benchmarks.md reports likeness on.
+# the twelve of benchmarks/faces.py, nor among what docs/benchmarks.md reports likeness on.
 CALIBRATION: dict[str, list[str]] = json.loads(
     (Path(__file__).resolve().parents[1] / "calibration.json").read_text()
 )

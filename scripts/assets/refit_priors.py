@@ -2,7 +2,7 @@
 
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors --first 6 --dry
-    python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors --fast --steps 40 --part 0 2
+    python scripts/assets/refit_priors.py PORTRAITS/ -o runs/priors --fast --steps 40 --part 0 2
 
 Codes the calibration portraits of prepare_faces.py at each of the calibration's steps (a minute
 each on two cores; --part 0 2 and --part 1 2 side by side code half of them each and fit nothing,

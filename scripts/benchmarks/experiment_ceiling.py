@@ -1,6 +1,6 @@
 """How near a generator can come, and what keeps files from it: rate, coordinates or steps.
 
-    python scripts/benchmarks/experiment_ceiling.py wild_06.jpg wild_16.jpg -o runs/ceiling --judge JUDGE
+    python scripts/benchmarks/experiment_ceiling.py PORTRAITS... -o runs/ceiling --judge JUDGE
 
 Minimises the search's own distortion, from the encoder's start, without rate and without rounding:
 in the bundle's coordinates ("coordinates"), and in all latents of all layers ("latents"), the space
@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 import torch
-from bench_identity import Bench
+from identity import Bench
 from PIL import Image
 
 from invcomp.codec import Codec

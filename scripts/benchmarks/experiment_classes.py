@@ -1,6 +1,6 @@
 """How often the search finds the class that an image was made with, looking or following.
 
-    python scripts/benchmarks/experiment_classes.py --samples 16            # the eye model, 8 colours
+    python scripts/benchmarks/experiment_classes.py --samples 16    # the eye model, 8 colours
 
 Images are samples of a class-conditional model itself, so that their class is known; the classes
 take turns. "looked": the class whose mean is nearest, as screening sees it. "followed": the class

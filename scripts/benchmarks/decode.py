@@ -1,6 +1,6 @@
 """Decoding against the generator's bare forward pass, in one run.
 
-    python scripts/benchmarks/bench_decode.py FILE.ivc --repeats 15 --threads 2
+    python scripts/benchmarks/decode.py FILE.ivc --repeats 15 --threads 2
 
 Alternates the two and prints the medians: `Codec.decompress` from bytes to a PIL image, and the
 generator's forward pass alone, both float32. The peak of memory is that of the whole process.

@@ -1,10 +1,10 @@
 """Where the time of compressing goes, and how soon each way of searching is how near.
 
-    python scripts/benchmarks/bench_speed.py a.jpg b.jpg -o runs/speed
-    python scripts/benchmarks/bench_speed.py a.jpg -o runs/speed --only stages
-    python scripts/benchmarks/bench_speed.py *.jpg -o runs/speed --only files --searches warm fast
-    python scripts/benchmarks/bench_speed.py a.jpg -o runs/speed --only curves --ways projector warm
-    python scripts/benchmarks/bench_speed.py a.jpg -o runs/speed --only curves --ways warm --quality 90
+    python scripts/benchmarks/speed.py a.jpg b.jpg -o runs/speed
+    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only stages
+    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches warm fast
+    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector warm
+    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways warm --quality 90
 
 Three parts, each in this one run, side by side:
 

@@ -1,8 +1,8 @@
 """Measures likeness: whether a decoded portrait is still the same person.
 
-    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/identity --judge JUDGE
-    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/fast --judge JUDGE --fast --bytes 110
-    python scripts/benchmarks/bench_identity.py PORTRAITS... -o runs/identity --sheet runs/before
+    python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --judge JUDGE
+    python scripts/benchmarks/identity.py PORTRAITS... -o runs/fast --judge JUDGE --fast --bytes 110
+    python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --sheet runs/before
 
 PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is coded as a file of at most
 so many bytes (--bytes), and by WebP and AVIF at the size in pixels that has the best identity in so

@@ -1,7 +1,7 @@
 """How near what a proxy makes of real files is to the model's own image of them.
 
-    python scripts/benchmarks/bench_proxy.py runs/faces/*_default.ivc -o runs/proxy
-    python scripts/benchmarks/bench_proxy.py FILE.ivc... -o runs/proxy --proxy mine-small.ivm
+    python scripts/benchmarks/proxy.py runs/faces/*_default.ivc -o runs/proxy
+    python scripts/benchmarks/proxy.py FILE.ivc... -o runs/proxy --proxy mine-small.ivm
 
 Distances at the proxy's size, to which the model's image is reduced; beside them those of what
 the model makes of the first 60 bytes, for scale. Prints means and extremes, writes results.jsonl

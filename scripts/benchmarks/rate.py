@@ -1,10 +1,10 @@
 """Measures rate control on real portraits: how often a size is met, how well, and in what time.
 
-    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate
-    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate --lpips 0.06 0.08 0.1
-    python scripts/benchmarks/bench_rate.py PORTRAITS/ -o runs/rate --all --fast
+    python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate
+    python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate --lpips 0.06 0.08 0.1
+    python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate --all --fast
 
-The twelve portraits of bench_faces.py, each at every size in bytes (and at every LPIPS that is
+The twelve portraits of benchmarks/faces.py, each at every size in bytes (and at every LPIPS that is
 asked for), and once at the default quality for its time. A killed run goes on where it stopped.
 Writes results.jsonl, the files and tables (benchmark.md) to the folder.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from bench_faces import TWELVE, load
+from faces import TWELVE, load
 from PIL import Image
 
 from invcomp.codec import Codec

@@ -1,9 +1,9 @@
 """Benchmarks a small model on held-out images against lossless and lossy codecs.
 
-    python scripts/benchmarks/bench_avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
-    python scripts/benchmarks/bench_avatars.py PORTRAITS/ -o runs/small --model dcgan-faces-64 --no-compile
+    python scripts/benchmarks/avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
+    python scripts/benchmarks/avatars.py PORTRAITS/ -o runs/small --model dcgan-faces-64
 
-Of a folder the twelve portraits of bench_faces.py are taken. Images larger than the model's are
+Of a folder the twelve portraits of faces.py are taken. Images larger than the model's are
 reduced to its size first.
 
 For every image: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
@@ -22,7 +22,7 @@ from statistics import mean
 from typing import Any
 from zipfile import ZipFile
 
-from bench_faces import TWELVE
+from faces import TWELVE
 from PIL import Image
 
 from invcomp.codec import Codec

@@ -1,7 +1,7 @@
 """Measures how many images a second `invcomp train` gets through, side by side in one run.
 
-    python scripts/benchmarks/bench_training.py                      # compact, 64 px, batch 32
-    python scripts/benchmarks/bench_training.py --variants float32 bfloat16 bfloat16-compiled
+    python scripts/benchmarks/training.py                      # compact, 64 px, batch 32
+    python scripts/benchmarks/training.py --variants float32 bfloat16 bfloat16-compiled
 
 Whole steps of the trainer on random images, one penalty in 16 among them, without the pauses for
 samples and KID. Prints a table: median seconds a step, images a second, parameters.

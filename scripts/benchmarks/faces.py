@@ -1,9 +1,9 @@
 """Benchmarks faces-1024 on real portraits against AVIF, WebP and JPEG.
 
-    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces            # the twelve, about 90 minutes
-    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
-    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --uncalibrated   # 28 of the forty
-    python scripts/benchmarks/bench_faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
+    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces      # the twelve, about 90 minutes
+    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
+    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --uncalibrated   # 28 of the forty
+    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
 
 For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
 smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run goes

@@ -1,10 +1,10 @@
 """Measures what a mask gains: LPIPS inside the region, with the mask and without, at equal bytes.
 
-    python scripts/benchmarks/bench_mask.py PORTRAITS/ -o runs/mask
-    python scripts/benchmarks/bench_mask.py PORTRAITS/ -o runs/mask --fast --first 4
+    python scripts/benchmarks/mask.py PORTRAITS/ -o runs/mask
+    python scripts/benchmarks/mask.py PORTRAITS/ -o runs/mask --fast --first 4
 
-The twelve portraits of bench_faces.py, each as a file of at most so many bytes without a mask and
-with `faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
+The twelve portraits of faces.py, each as a file of at most so many bytes without a mask and with
+ `faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
 mask is white; neither it nor LPIPS-VGG's is what the search minimises. A killed run goes on where
 it stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import lpips
 import torch
 import torch.nn.functional as F
-from bench_faces import TWELVE, load
+from faces import TWELVE, load
 from PIL import Image
 from torch import Tensor
 

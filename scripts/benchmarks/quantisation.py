@@ -1,6 +1,6 @@
 """What quantisation in perceptual coordinates inside the search saves over rounding afterwards.
 
-    python scripts/benchmarks/bench_quantisation.py PORTRAIT... --steps 100
+    python scripts/benchmarks/quantisation.py PORTRAIT... --steps 100
 
 Two ways from the mean with the same number of steps, of Adam, without MS-SSIM in the measure; each
 with the learning rate and the scale of variables that are its best:

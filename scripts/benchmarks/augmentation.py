@@ -1,6 +1,6 @@
 """Seconds for a training batch of augmentation: ours against kornia's like operations.
 
-    pip install kornia && python scripts/benchmarks/bench_augmentation.py
+    pip install kornia && python scripts/benchmarks/augmentation.py
 
 Forward and backward, float32, one thread: flip, brightness, saturation, contrast, translation by up
 to an eighth, a cut-out square of a quarter of the image, each with probability p.

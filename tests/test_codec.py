@@ -365,7 +365,7 @@ def test_a_file_of_another_bundle_is_refused(codec: Codec, image: Image.Image) -
 
 
 def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
-    """A portrait of 1024 px, a short search; `scripts/benchmarks/faces.py` measures the long one."""
+    """Of 1024 px, by a short search; `scripts/benchmarks/faces.py` measures the long one."""
     codec = Codec(load_bundle("faces-1024"), "cpu", compiled=False)
     with Image.open(faces[-1]) as image:
         encoded = next(codec.encode([image], search=SearchOptions(steps=12)))

@@ -4,7 +4,7 @@
     python scripts/benchmarks/mask.py PORTRAITS/ -o runs/mask --fast --first 4
 
 The twelve portraits of faces.py, each as a file of at most so many bytes without a mask and with
- `faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
+`faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
 mask is white; neither it nor LPIPS-VGG's is what the search minimises. A killed run goes on where
 it stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
 """

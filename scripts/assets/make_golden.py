@@ -1,0 +1,47 @@
+"""Writes tests/golden: for every known model a file, its integers, and what it decodes to.
+
+    python scripts/assets/make_golden.py
+    python scripts/assets/make_golden.py faces-128 avatars-64
+
+The integers are drawn from the model's prior. Run it only for a new model, or where a change of the
+decoded images is meant: these files are what notices a change that is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from invcomp.bitstream import encode
+from invcomp.bundle import load_bundle
+from invcomp.decoder import Decoder
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+
+FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
+STEP_INDEX, SIDE = 82, 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(KNOWN_MODELS))
+    for name in parser.parse_args().models:
+        decoder = Decoder(load_bundle(name, aids=False), "cpu")
+        tables, source = decoder.tables, np.random.default_rng(0)
+        scales = 2.0 ** ((tables.scales_at(STEP_INDEX) + STEP_INDEX) / 16)
+        integers = np.rint(source.laplace(0, scales)).astype(np.int64)
+        class_index = tables.classes // 2
+        data = encode(integers, STEP_INDEX, tables, decoder.fingerprint, None, class_index)
+        (FOLDER / f"{name}.ivc").write_bytes(data)
+        expected = {"class": class_index, "integers": integers.tolist()}
+        (FOLDER / f"{name}.json").write_text(json.dumps(expected) + "\n")
+        decoded = decoder.decompress(data)
+        decoded.resize((SIDE, SIDE), Image.Resampling.BOX).save(FOLDER / f"{name}.png")
+        print(f"{name}: {len(data)} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Files that were written decode to what they always did: nothing else notices a change of that.
+
+`tests/golden` has for every known model a file, the same as format version 1 wrote it, the integers
+in them, and the decoded image at 128 px (`scripts/assets/make_golden.py`).
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from invcomp.bitstream import IvcFile, decode
+from invcomp.bundle import load_bundle
+from invcomp.decoder import Decoder
+from invcomp.model_zoo.catalogue import KNOWN_MODELS
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", KNOWN_MODELS)
+def test_files_decode_to_what_they_always_did(name: str, request: pytest.FixtureRequest) -> None:
+    if KNOWN_MODELS[name].weights is not None:
+        request.getfixturevalue("pypi")
+    decoder = Decoder(load_bundle(name, aids=False), "cpu")
+    expected = json.loads((FOLDER / f"{name}.json").read_text())
+    for version, suffix in ((1, ".version1.ivc"), (2, ".ivc")):
+        data = (FOLDER / f"{name}{suffix}").read_bytes()
+        file = IvcFile.unpack(data)
+        found = decode(file, decoder.tables)
+        assert (file.version, found.class_index) == (version, expected["class"])
+        assert found.integers.tolist() == expected["integers"]
+    image = decoder.decompress(data)
+    with Image.open(FOLDER / f"{name}.png") as golden:
+        reduced = image.resize(golden.size, Image.Resampling.BOX)
+        difference = np.array(reduced, int) - np.array(golden, int)
+    assert np.abs(difference).max() <= 1
+
+
+def test_every_known_model_has_golden_files() -> None:
+    named = {path.name.split(".")[0] for path in FOLDER.iterdir()}
+    assert named == set(KNOWN_MODELS)

@@ -269,7 +269,7 @@ def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
 def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
     """A known model's bundle with the search aids that ship beside it.
 
-    A proxy takes its original's encoder, and has no use for a short cut.
+    A proxy takes its original's encoder, and has no use for a surrogate.
     """
     if model.aids is None or not wanted:
         return bundle

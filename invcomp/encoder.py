@@ -302,7 +302,7 @@ class Encoder:
                 self.compiled = has_compiler() and self._repays_compiling(options, images)
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             settings = (self.generator, self.features, fast, self.compiled)
-            quick = Distortion(*settings, aids.shortcut) if aids.shortcut else None
+            quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
             self._search = Search(
                 Distortion(*settings),
                 self.decoder.coordinates,
@@ -324,7 +324,7 @@ class Encoder:
         """
         aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
         warm = aids.encoder is not None and options.warm_start
-        quick = aids.shortcut is not None and options.hurried
+        quick = aids.surrogate is not None and options.hurried
         steps = options.starts_cost(classes, warm, quick)
         steps += options.descent_cost(self.step_index(), quick)
         fast = has_fast_bfloat16(self.device)

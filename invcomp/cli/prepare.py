@@ -60,7 +60,7 @@ def prepare(
         typer.Option(
             "--encoder",
             help="Also train what makes the search fast: an encoder that says where to start and, "
-            "for a large generator, a short cut past its last layers.",
+            "for a large generator, a surrogate for its last layers.",
         ),
     ] = False,
     keep: Annotated[

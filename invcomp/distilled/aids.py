@@ -1,4 +1,4 @@
-"""What a bundle may carry to make the search fast: an encoder and a short cut.
+"""What a bundle may carry to make the search fast: an encoder and a surrogate.
 
 Neither decides what a file decodes to: a bundle's fingerprint does not cover them.
 """
@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,26 +19,27 @@ from torch import Tensor
 from ..errors import BundleError
 from ..files import atomic_write
 from .encoder import InversionEncoder
-from .surrogate import Shortcut
+from .surrogate import Surrogate
 
 FORMAT = "invcomp search aids 1"
-KINDS: dict[str, type[InversionEncoder] | type[Shortcut]] = {
-    "encoder": InversionEncoder,
-    "shortcut": Shortcut,
+ENCODER, SURROGATE = "encoder", "shortcut"  # names in files; the surrogate's is an older one
+KINDS: dict[str, type[InversionEncoder] | type[Surrogate]] = {
+    ENCODER: InversionEncoder,
+    SURROGATE: Surrogate,
 }
 
 
 @dataclass(frozen=True)
 class SearchAids:
-    """An encoder, a short cut, or neither."""
+    """An encoder, a surrogate, or neither."""
 
     encoder: InversionEncoder | None = None
-    shortcut: Shortcut | None = None
+    surrogate: Surrogate | None = None
 
     def to(self, device: torch.device) -> SearchAids:
         """The same on another device."""
         encoder = self.encoder and self.encoder.to(device)
-        return SearchAids(encoder, self.shortcut and self.shortcut.to(device))
+        return SearchAids(encoder, self.surrogate and self.surrogate.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights in float16: where a search starts needs no more."""
@@ -51,8 +53,8 @@ class SearchAids:
         """The options of each as JSON, by name."""
         return {name: json.dumps(part.options()) for name, part in self._parts().items()}
 
-    def _parts(self) -> dict[str, InversionEncoder | Shortcut]:
-        parts = {"encoder": self.encoder, "shortcut": self.shortcut}
+    def _parts(self) -> dict[str, InversionEncoder | Surrogate]:
+        parts = {ENCODER: self.encoder, SURROGATE: self.surrogate}
         return {name: part for name, part in parts.items() if part is not None}
 
     @classmethod
@@ -62,7 +64,7 @@ class SearchAids:
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: they do not fit.
         """
-        found = {}
+        found: dict[str, Any] = {}
         for name, kind in KINDS.items():
             if name not in metadata:
                 continue
@@ -75,7 +77,7 @@ class SearchAids:
             }
             part.load_state_dict(state, assign=True)
             found[name] = part.eval().requires_grad_(False)
-        return cls(**found)  # type: ignore[arg-type]
+        return cls(found.get(ENCODER), found.get(SURROGATE))
 
     def save(self, path: Path, fingerprint: bytes) -> None:
         """Writes them by themselves, for the bundle of a fingerprint.

@@ -1,4 +1,4 @@
-"""A short cut past a large generator's last layers, for the search.
+"""A surrogate for a large generator's last layers, for the search.
 
 More than half of the time of a 1024-px generator goes into layers that draw what the distortion,
 taken at 256 px, hardly sees. The generator's own layers up to 256 px, and two light ones in place
@@ -18,11 +18,11 @@ from ..errors import OptionError
 from ..generators.base import Generator
 
 TRUNK = 256  # px of the generator's last own feature maps, and of the image
-LEAST = 512  # px of a generator that repays a short cut
+LEAST = 512  # px of a generator that repays a surrogate
 STYLE = 128  # the latents of the layers passed by are squeezed into so many numbers
 
 
-class Shortcut(nn.Module):
+class Surrogate(nn.Module):
     """The generator's trunk at 256 px to the image at 256 px.
 
     Generators of this kind learn to have the image so far in every layer, but for a modulation
@@ -53,7 +53,7 @@ class Shortcut(nn.Module):
         return generator.resolution >= LEAST and generator.trunk_layers(TRUNK) > 0
 
     @classmethod
-    def of(cls, generator: Generator) -> Shortcut:
+    def of(cls, generator: Generator) -> Surrogate:
         """An untrained one for a generator.
 
         Raises:
@@ -61,7 +61,7 @@ class Shortcut(nn.Module):
         """
         if not cls.fits(generator):
             kind = type(generator).__name__
-            raise OptionError(f"a {kind} of {generator.resolution} px has no use for a short cut")
+            raise OptionError(f"a {kind} of {generator.resolution} px has no use for a surrogate")
         latents = next(generator.parameters()).new_zeros(1, generator.latent_size)
         with torch.no_grad():
             inputs = generator.trunk(latents, TRUNK).shape[1]

@@ -21,7 +21,7 @@ ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
 PIVOT = 0.3  # the deviation at which `whitening` makes no difference
 PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # and the fraction at which each ends
 WINDOW = 12  # losses whose mean is compared with that of as many before them
-RESTART = 0.3  # of the learning rate, where the generator takes over from its short cut
+RESTART = 0.3  # of the learning rate, where the generator takes over from its surrogate
 FLAT = 0.001  # a loss that falls by less than this part from window to window is flat
 
 
@@ -61,7 +61,7 @@ class Schedule:
     Args:
         options: of the search.
         seconds: in place of a number of steps.
-        quick: whether there is a short cut, for all but the last steps.
+        quick: whether there is a surrogate, for all but the last steps.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Schedule:
 
     @property
     def quickly(self) -> bool:
-        """Whether a short cut will do: its losses jump where it is corrected, so none is flat."""
+        """Whether a surrogate will do: its losses jump where it is corrected, so none is flat."""
         return self.fraction < 1 - self.full_part
 
     @property
     def learning_rate(self) -> float:
         """Eight steps of ramp, then a cosine down to 2%.
 
-        The generator's own steps after those of a short cut begin higher than the cosine is there.
+        The generator's own steps after those of a surrogate begin higher than the cosine is there.
         """
         ramp = min(1.0, (len(self._losses) + 1) / 8) if self.mode == "free" else 1.0
         factor = ramp * (0.51 + 0.49 * math.cos(math.pi * self.fraction))

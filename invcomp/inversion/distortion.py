@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distilled.surrogate import Shortcut
+from ..distilled.surrogate import Surrogate
 from ..generators.base import Generator
 from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
 WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor
-CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own image
+CORRECT_EVERY = 10  # steps of the surrogate between two looks at the generator's own image
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Distortion:
         mixed: bfloat16 autocast.
         compiled: through torch.compile; the first call of a shape then takes a minute. What was
             compiled is kept on disk for the next process.
-        shortcut: what makes the images, in place of the whole generator.
+        surrogate: what makes the images, in place of the whole generator.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Distortion:
         features: PerceptualFeatures,
         mixed: bool,
         compiled: bool,
-        shortcut: Shortcut | None = None,
+        surrogate: Surrogate | None = None,
     ) -> None:
         self.generator, self.features, self.mixed = generator, features, mixed
-        self.resolution, self.shortcut = min(RESOLUTION, generator.resolution), shortcut
+        self.resolution, self.surrogate = min(RESOLUTION, generator.resolution), surrogate
         self._features = self._eager
         self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
@@ -75,7 +75,7 @@ class Distortion:
             self._features, self.compiled = self._eager, False
         else:
             identity = self.features.identity is not None
-            _remember(_mark(self.generator, self.mixed, self.shortcut is not None, identity))
+            _remember(_mark(self.generator, self.mixed, self.surrogate is not None, identity))
 
     def target(self, images: Tensor) -> Tensor:
         """Features of images [N, 3, H, W] in [-1, 1], computed once a search."""
@@ -99,8 +99,8 @@ class Distortion:
         return (self.features_of(latents) - target).square().sum(1)
 
     def _eager(self, latents: Tensor) -> Tensor:
-        if self.shortcut is not None:
-            image = self.shortcut.image(self.generator, latents)
+        if self.surrogate is not None:
+            image = self.surrogate.image(self.generator, latents)
         else:
             image = self.generator.forward_reduced(latents, self.resolution)
         found: Tensor = self.features(image).float()
@@ -108,17 +108,17 @@ class Distortion:
 
 
 class Target:
-    """Images to be reached, seen through the generator or through its short cut.
+    """Images to be reached, seen through the generator or through its surrogate.
 
-    A short cut is wrong by something that changes slowly from step to step: every few steps the
-    generator itself is looked at, and what the two differ by is taken off the short cut's target
-    (output space mapping: Bandler et al. 2004, "Space mapping: the state of the art"). So the short
-    cut's descent comes to rest near the generator's own.
+    A surrogate is wrong by something that changes slowly from step to step: every few steps the
+    generator itself is looked at, and what the two differ by is taken off the surrogate's target
+    (output space mapping: Bandler et al. 2004, "Space mapping: the state of the art"). So the
+    surrogate's descent comes to rest near the generator's own.
 
     Args:
         features: of the images, [N, F].
         distortion: of the generator itself.
-        quick: of the short cut, if there is one.
+        quick: of the surrogate, if there is one.
         weights: of each feature, [1, F], where some places matter more; None: all are alike.
         structure: weight of what MS-SSIM lacks to 1, as of `SearchOptions`.
     """
@@ -162,7 +162,7 @@ class Target:
     def screen(self, latents: Tensor) -> Tensor:
         """Distortion of each of latents [M, D] against the only image, without gradient: [M].
 
-        One at a time, in the graph of the steps; through the short cut, if there is one.
+        One at a time, in the graph of the steps; through the surrogate, if there is one.
         """
         distortion = self.quick or self.distortion
         found = [distortion.seen(one[None]) - self.features for one in latents]
@@ -205,17 +205,17 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + second) / (variances + second)
 
 
-def compiled_before(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> bool:
+def compiled_before(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> bool:
     """Whether such a distortion was compiled on this machine: then it takes seconds, no minute."""
-    return _mark(generator, mixed, shortcut, identity).is_file()
+    return _mark(generator, mixed, surrogate, identity).is_file()
 
 
-def _mark(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> Path:
+def _mark(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> Path:
     """The file that says so: it lies with what torch keeps, and goes with it."""
     shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
     device = next(generator.parameters()).device.type
     kind = type(generator).__name__
-    made_of = [torch.__version__, kind, shapes, device, mixed, shortcut, identity]
+    made_of = [torch.__version__, kind, shapes, device, mixed, surrogate, identity]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return _compiled_folder() / f"{name}.invcomp"
 

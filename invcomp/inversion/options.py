@@ -12,7 +12,7 @@ ENOUGH = 82  # index of the quantiser's step up to which so many are enough
 DOUBLING = 96  # indices further on, six octaves of the step, twice as many: the way is longer
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
-QUICKER = 2.3  # how many steps of a short cut take as long as one of the generator
+QUICKER = 2.3  # how many steps of a surrogate take as long as one of the generator
 SCREENING_COST = 0.3  # of a forward pass against a whole step
 FOLLOWED_CLASSES = 8
 MEANS = 64  # classes whose means are all screened; of more, those of the candidates
@@ -26,9 +26,9 @@ class SearchOptions:
         steps: gradient steps from the chosen start to the file; fewer where the loss is flat
             before. None: as `steps_at` has it.
         seconds: for each image, in place of a number of steps: the best in that time.
-        fast: half as many steps, and most of them through the bundle's short cut, if it has one:
+        fast: half as many steps, and most of them through the bundle's surrogate, if it has one:
             two to three times faster, and not quite as near (docs/benchmarks.md). A limit of time
-            takes the short cut, too.
+            takes the surrogate, too.
         full_part: of a fast search: part of the steps, the last, that run the generator itself.
         warm_start: whether the search starts where the bundle's encoder says, if it has one.
         starts: how many starts, the encoder's or the mean among them, are followed for
@@ -100,7 +100,7 @@ class SearchOptions:
 
         Args:
             classes, warm: as of `followed`.
-            quick: whether it goes through a short cut.
+            quick: whether it goes through a surrogate.
         """
         trials = self.trial_steps * sum(rounds(self.followed(classes, warm)))
         steps = trials + SCREENING_COST * self.screened(classes, warm)

@@ -86,7 +86,7 @@ class Search:
         candidates: coordinates of prior samples to screen as starts, [M, K].
         candidate_classes: of each, int64 [M]; None: all of the first.
         encoder: that says where to start, if there is one.
-        quick: the distortion of the generator's short cut, if there is one.
+        quick: the distortion of the generator's surrogate, if there is one.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Search:
         return self.encoder is not None and options.warm_start and self.classes == 1
 
     def quick_for(self, options: SearchOptions) -> Distortion | None:
-        """The distortion of the short cut, where the search takes it."""
+        """The distortion of the surrogate, where the search takes it."""
         return self.quick if options.hurried else None
 
     def spread(self, options: SearchOptions) -> Tensor:

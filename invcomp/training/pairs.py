@@ -1,4 +1,4 @@
-"""Coordinates and the images that a generator makes of them: what students learn from."""
+"""Coordinates and the images that a generator makes of them: what distilled networks learn from."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@
 
 Three parts, each in this one run, side by side:
 
-stages: seconds and peak memory of loading, compiling, warm start, a step of the short cut, of the
+stages: seconds and peak memory of loading, compiling, warm start, a step of the surrogate, of the
 generator, coding, decoding (beside the bare forward pass), and decoding of many files.
 curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised image, for the
-1,000-step StyleGAN2 projector, the plain search, the warm start, and the warm start with the short
-cut. Measuring is not counted.
+1,000-step StyleGAN2 projector, the plain search, the encoder's start, and that with the
+surrogate. Measuring is not counted.
 files: whole files: seconds, bytes, and every metric, of the search from the mean with two starts,
 from the encoder's start (the default), and with --fast.
 
@@ -52,7 +52,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.preprocessing.frame import fit
 
 MODEL = "faces-1024"
-WAYS = ("warm + short cut", "warm", "plain", "projector")
+WAYS = ("warm + surrogate", "warm", "plain", "projector")
 LOOKS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 400, 500, 650, 800, 1000)
 PROJECTOR_STEPS = 1000
 
@@ -107,8 +107,8 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     measure("first step of the generator: compiling", lambda: step(False))
     measure("step of the generator", lambda: step(False), 7)
     if search.quick is not None:
-        measure("first step of the short cut: compiling", lambda: step(True))
-        measure("step of the short cut", lambda: step(True), 21)
+        measure("first step of the surrogate: compiling", lambda: step(True))
+        measure("step of the surrogate", lambda: step(True), 21)
     found = search.run(image, 82, SearchOptions(steps=6, starts=1))
     integers = found.coordinates[0].numpy()
 
@@ -220,7 +220,7 @@ def curves(
             steps = (
                 projector(codec, image)
                 if way == "projector"
-                else ours(codec, image, "warm" in way, "short cut" in way, quality)
+                else ours(codec, image, "warm" in way, "surrogate" in way, quality)
             )
             found = []
             for point in curve(codec, image, steps, metrics):

@@ -40,7 +40,7 @@ from .latents.coordinates import Coordinates
 from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
 from .model_zoo.download import ByteProgress, cache_directory
 from .perception.identity import Face
-from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
+from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_index_of_quality
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -91,7 +91,7 @@ class Settings:
         """
         if not 0 <= quality <= 100:
             raise OptionError(f"quality {quality} is not in 0..100")
-        return step_of_quality(quality, self.quality_steps)
+        return step_index_of_quality(quality, self.quality_steps)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:

@@ -157,12 +157,12 @@ def _images(folder: Path | None) -> list[Path]:
 
     if folder is None:
         return []
-    report = show.Report()
-    paths = find_sources([folder], readable_suffixes(), report)
+    outcomes = show.Outcomes()
+    paths = find_sources([folder], readable_suffixes(), outcomes)
     for path in paths:
         try:
             read_image(path)
         except ImageError as error:
-            report.failed(str(error))
-    report.finish()
+            outcomes.failed(str(error))
+    outcomes.finish()
     return paths

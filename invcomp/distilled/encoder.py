@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # which imports lpips: a decoder that reads a bundle has no u
     from ..perception.features import PerceptualFeatures
 
 SEEN = 128  # px of the image that it looks at
-PLACES = 7  # features are brought to 7 x 7 places
+GRID = 7  # features are brought to 7 x 7 places
 LEADING = 400  # coordinates that are predicted at most
 
 
@@ -45,8 +45,8 @@ class InversionEncoder(nn.Module):
         self.conv3 = nn.Conv2d(width, width, 3, padding=1)
         self.squeeze = nn.Conv2d(width, 40, 1)
         self.drop = nn.Dropout(0.1)
-        self.linear = nn.Linear(40 * PLACES**2, count)
-        self.linear1 = nn.Linear(40 * PLACES**2, hidden)
+        self.linear = nn.Linear(40 * GRID**2, count)
+        self.linear1 = nn.Linear(40 * GRID**2, hidden)
         self.linear2 = nn.Linear(hidden, count)
         self.register_buffer("units", torch.ones(count))  # deviations of the coordinates
         self.register_buffer("errors", torch.ones(count))  # of what is predicted, on held-out pairs
@@ -77,7 +77,7 @@ def see(features: PerceptualFeatures, images: Tensor) -> Tensor:
     if images.shape[-1] < SEEN:
         images = F.interpolate(images, size=(SEEN, SEEN), mode="nearest")
     first, second, *rest = features.layers(images)
-    pixels = F.pixel_unshuffle(F.adaptive_avg_pool2d(images, 4 * PLACES), 4)
-    first = F.pixel_unshuffle(F.adaptive_avg_pool2d(first, 2 * PLACES), 2)
-    second = F.adaptive_avg_pool2d(second, PLACES)
+    pixels = F.pixel_unshuffle(F.adaptive_avg_pool2d(images, 4 * GRID), 4)
+    first = F.pixel_unshuffle(F.adaptive_avg_pool2d(first, 2 * GRID), 2)
+    second = F.adaptive_avg_pool2d(second, GRID)
     return torch.cat([pixels, first, second, *rest], 1).float()

@@ -26,7 +26,7 @@ from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_images
 from ..perception.features import RESOLUTION, PerceptualFeatures
-from .pairs import Pairs, Progress, make_pairs
+from .pairs import PairProgress, Pairs, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without
 
 Indices = NDArray[np.int64]
@@ -81,7 +81,7 @@ class Execution:
 
     checkpoint: Path
     device: str = "auto"
-    progress: Progress = lambda stage, done, total: None
+    progress: PairProgress = lambda stage, done, total: None
     compiled: bool = False
 
 
@@ -187,7 +187,7 @@ def train_aids(
     count: int,
     device: str = "auto",
     compiled: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, dict[str, float]]:
     """The bundle with what makes its search fast, and how good that is.
 

@@ -27,7 +27,7 @@ from ..generators.weights import round_to_half
 from ..latents.coordinates import Coordinates
 from ..perception.features import RESOLUTION
 from .distillation import Execution, FitOptions, ImageObjective, fit
-from .pairs import Pairs, Progress, make_pairs
+from .pairs import PairProgress, Pairs, make_pairs
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
 FROM_NOTHING = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
@@ -44,7 +44,7 @@ def distill(
     work: Path | None = None,
     device: str = "auto",
     compiled: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, float]:
     """Makes a bundle's proxy and writes it; stopped, it goes on where it was.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.inversion.descent import PHASES, WINDOW, Schedule
-from invcomp.inversion.options import DOUBLING, ENOUGH, QUICKER, STEPS, SearchOptions
+from invcomp.inversion.options import DOUBLING, ENOUGH, ITERATIONS, QUICKER, SearchOptions
 
 
 def run(schedule: Schedule, losses: list[float]) -> list[str]:
@@ -20,25 +20,25 @@ def run(schedule: Schedule, losses: list[float]) -> list[str]:
 
 
 def test_phases_share_the_steps() -> None:
-    modes = run(Schedule(SearchOptions(steps=120)), [])
+    modes = run(Schedule(SearchOptions(iterations=120)), [])
     assert [modes.count(name) for name, _ in PHASES] == [48, 36, 36]
     assert modes == sorted(modes, key=[name for name, _ in PHASES].index)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_few_steps_are_all_taken(steps: int) -> None:
-    assert len(run(Schedule(SearchOptions(steps=steps)), [])) == steps
+    assert len(run(Schedule(SearchOptions(iterations=steps)), [])) == steps
 
 
 def test_a_flat_loss_goes_on_to_the_next_phase() -> None:
-    modes = run(Schedule(SearchOptions(steps=400)), [1.0] * 2 * WINDOW)
+    modes = run(Schedule(SearchOptions(iterations=400)), [1.0] * 2 * WINDOW)
     assert modes.count("free") == 2 * WINDOW
     assert [modes.count("noise"), modes.count("round")] == [120, 120]
-    assert len(run(Schedule(SearchOptions(steps=400)), [1.0] * 400)) == 3 * 2 * WINDOW
+    assert len(run(Schedule(SearchOptions(iterations=400)), [1.0] * 400)) == 3 * 2 * WINDOW
 
 
 def test_another_loss_is_not_compared_with_the_one_before() -> None:
-    schedule = Schedule(SearchOptions(steps=400))
+    schedule = Schedule(SearchOptions(iterations=400))
     for step in range(2 * WINDOW):
         if step == WINDOW:
             schedule.loss_changes()
@@ -51,11 +51,11 @@ def test_another_loss_is_not_compared_with_the_one_before() -> None:
 
 def test_a_falling_loss_is_not_flat() -> None:
     losses = [1.0 - 0.001 * step for step in range(400)]
-    assert len(run(Schedule(SearchOptions(steps=400)), losses)) == 400
+    assert len(run(Schedule(SearchOptions(iterations=400)), losses)) == 400
 
 
 def test_the_last_steps_are_not_quick() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
+    schedule, quick = Schedule(SearchOptions(iterations=100, full_part=0.2), quick=True), []
     while schedule.fraction < 1:
         quick.append(schedule.quickly)
         schedule.advance(1e6 * 0.9 ** len(quick))
@@ -88,7 +88,7 @@ def test_the_clock_leaves_the_last_steps_more_time() -> None:
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
-    schedule, rates = Schedule(SearchOptions(steps=50)), []
+    schedule, rates = Schedule(SearchOptions(iterations=50)), []
     while schedule.fraction < 1:
         rates.append(schedule.learning_rate)
         schedule.advance(1e6 * 0.9 ** len(rates))
@@ -99,7 +99,7 @@ def test_the_learning_rate_rises_then_falls() -> None:
 
 
 def test_the_generator_takes_over_at_a_higher_rate() -> None:
-    schedule, rates = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
+    schedule, rates = Schedule(SearchOptions(iterations=100, full_part=0.2), quick=True), []
     while schedule.fraction < 1:
         rates.append(schedule.learning_rate)
         schedule.advance(1e6 * 0.9 ** len(rates))
@@ -109,7 +109,7 @@ def test_the_generator_takes_over_at_a_higher_rate() -> None:
 
 
 def test_a_short_cut_is_never_flat() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=200, full_part=0.3), quick=True), []
+    schedule, quick = Schedule(SearchOptions(iterations=200, full_part=0.3), quick=True), []
     while schedule.fraction < 1:
         quick.append(schedule.quickly)
         schedule.advance(1.0)  # the generator's own steps end early, those before do not
@@ -120,6 +120,6 @@ def test_a_short_cut_is_never_flat() -> None:
 def test_the_pace_follows_the_quantiser() -> None:
     schedule, steps = Schedule(SearchOptions()), 0
     while schedule.fraction < 1:
-        schedule.advance(1e6 * 0.9**steps, ENOUGH if steps < STEPS // 2 else ENOUGH + DOUBLING)
+        schedule.advance(1e6 * 0.9**steps, ENOUGH if steps < ITERATIONS // 2 else ENOUGH + DOUBLING)
         steps += 1
-    assert steps == STEPS // 2 + STEPS  # the second half takes twice as many
+    assert steps == ITERATIONS // 2 + ITERATIONS  # the second half takes twice as many

@@ -134,7 +134,7 @@ def test_an_encoder_learns_where_images_lie(bundle: Bundle, pairs: Pairs, tmp_pa
     codec = Codec(replace(bundle, aids=SearchAids(encoder)), "cpu", compiled=False)
     search = codec.encoder.searcher(SearchOptions(), 1)
     truth, _, images = pairs.batch(np.arange(len(pairs) - 8, len(pairs)))
-    guess = search.guess(images)
+    guess = search.predict(images)
     assert (guess - truth).square().sum() < 0.9 * truth.square().sum()
     start = search.start(images[:1], 60, SearchOptions())
     assert torch.allclose(start.coordinates, guess[:1], atol=1e-5)

@@ -1,6 +1,6 @@
-"""What a bundle may carry to make the search fast: an encoder and a surrogate.
+"""Optional parts of a bundle that make the search faster: an encoder network and a surrogate.
 
-Neither decides what a file decodes to: a bundle's fingerprint does not cover them.
+They do not change what a file decodes to, so a bundle's fingerprint does not cover them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS: dict[str, type[InversionEncoder] | type[Surrogate]] = {
 
 @dataclass(frozen=True)
 class SearchAids:
-    """An encoder, a surrogate, or neither."""
+    """An encoder network, a surrogate, both or neither."""
 
     encoder: InversionEncoder | None = None
     surrogate: Surrogate | None = None
@@ -42,7 +42,7 @@ class SearchAids:
         return SearchAids(encoder, self.surrogate and self.surrogate.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights in float16: where a search starts needs no more."""
+        """Weights in float16, which is precise enough for a search."""
         return {
             f"{name}.{key}": value.detach().cpu().half() if value.is_floating_point() else value
             for name, part in self._parts().items()
@@ -59,10 +59,10 @@ class SearchAids:
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SearchAids:
-        """The inverse of `metadata` and `tensors`, among others' entries; frozen, in float32.
+        """The inverse of `metadata` and `tensors`, frozen, in float32. Ignores other entries.
 
         Raises:
-            KeyError, TypeError, ValueError, RuntimeError: they do not fit.
+            KeyError, TypeError, ValueError, RuntimeError: the entries do not fit.
         """
         found: dict[str, Any] = {}
         for name, kind in KINDS.items():
@@ -80,10 +80,10 @@ class SearchAids:
         return cls(found.get(ENCODER), found.get(SURROGATE))
 
     def save(self, path: Path, fingerprint: bytes) -> None:
-        """Writes them by themselves, for the bundle of a fingerprint.
+        """Writes them to a file of their own, for the bundle with this fingerprint.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file cannot be written.
         """
         metadata = {"format": FORMAT, "fingerprint": fingerprint.hex(), **self.metadata()}
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
@@ -92,10 +92,10 @@ class SearchAids:
 
     @classmethod
     def load(cls, path: Path, fingerprint: bytes) -> SearchAids:
-        """Reads what `save` wrote.
+        """Reads the file of `save`.
 
         Raises:
-            BundleError: damaged, or made for another bundle.
+            BundleError: the file is damaged or was made for another bundle.
         """
         try:
             with safe_open(path, "pt") as file:

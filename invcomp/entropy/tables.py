@@ -1,4 +1,4 @@
-"""The integer frequency tables that both sides of the range coder share."""
+"""The integer frequency tables that encoder and decoder share."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +11,9 @@ from ..errors import BitstreamError, BundleError, OptionError
 
 PRECISION = 24  # bits; constriction's Categorical models have this precision
 TOTAL = 1 << PRECISION
-LARGEST_INTEGER = 2**31 - 1  # of a coordinate, either sign: it decodes to int32
+LARGEST_INTEGER = 2**31 - 1  # absolute value of a coordinate, which decodes to int32
 STEP_INDICES = 256
-MAX_SEGMENTS = 8  # of a file of version 1, which had three bits for their number
+MAX_SEGMENTS = 8  # of a file of version 1; the count had three bits
 MAX_CLASSES = 1 << 16
 
 

@@ -103,9 +103,8 @@ class Schedule:
         if self.seconds is not None:
             self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
         else:
-            self._done += Fraction(
-                1, self.options.iterations_at(step_index)
-            )  # the step index may change
+            # summed, because the step index may change
+            self._done += Fraction(1, self.options.iterations_at(step_index))
             if self._flat():
                 self._done = max(self._done, Fraction(str(dict(PHASES)[self.mode])))
             self.fraction = float(self._done)

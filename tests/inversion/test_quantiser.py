@@ -53,7 +53,7 @@ def test_files_fill_their_limit(quantiser: Quantiser, optimum: Optimum, limit: i
     for start in (0, 40, 80, 120):
         data = quantiser.filling(optimum, start, limit)
         assert FILL * limit <= len(data) <= limit
-        if limit > 13 and start > 0:  # else the step itself is so coarse
+        if limit > 13 and start > 0:  # else the q_step itself is so coarse
             rounded = quantiser.file(optimum, quantiser.index_for(optimum, limit))
             assert distance(quantiser, data, optimum) <= 1.5 * distance(quantiser, rounded, optimum)
 

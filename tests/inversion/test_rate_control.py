@@ -50,16 +50,16 @@ def images(search: Search) -> torch.Tensor:
 
 
 @pytest.fixture
-def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The mode of every gradient step."""
+def iterations_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The mode of every iteration."""
     taken: list[str] = []
-    step = Descent.iterate
+    iterate = Descent.iterate
 
     def counted(
         self: Descent, learning_rate: float, mode: str = "free", quickly: bool = False
     ) -> None:
         taken.append(mode)
-        step(self, learning_rate, mode, quickly)
+        iterate(self, learning_rate, mode, quickly)
 
     monkeypatch.setattr(Descent, "iterate", counted)
     return taken
@@ -81,23 +81,23 @@ def lpips_of(
 
 
 def test_sizes_are_met_and_never_passed(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
-    """Every image of a batch has a limit, and so a step, of its own."""
+    """Every image of a batch has a limit, and so a q_step, of its own."""
     for limits in ([14, 18, 23, 29], [36, 46, 59, 75]):
-        steps_taken.clear()
+        iterations_taken.clear()
         files = control(search).within_bytes(images, [quantiser] * 4, limits)
         for data, limit in zip(files, limits, strict=True):
             assert FILL * limit <= len(data) <= limit
         indices = [IvcFile.unpack(data).step_index for data in files]
         assert indices[0] < indices[3]
-        assert len(steps_taken) <= 1.5 * ITERATIONS
+        assert len(iterations_taken) <= 1.5 * ITERATIONS
 
 
 def test_the_step_comes_from_far(
     search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
-    """The search adapts to the step of the file: better than coding what another step found."""
+    """The search adapts to the q_step of the file: better than coding what another q_step found."""
     limit, coarse, options = 60, 16, SearchOptions(iterations=ITERATIONS, starts=1)
     far = RateControl(search, coarse, options)
     (moved,) = far.within_bytes(images[:1], [quantiser], [limit])
@@ -118,11 +118,11 @@ def test_more_bytes_than_the_image_can_use(
 
 
 def test_fewer_bytes_than_any_file_has(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     with pytest.raises(GoalError, match=r"9 bytes are too few: .* takes 10"):
         control(search).within_bytes(images[:2], [quantiser] * 2, [30, 9])
-    assert not steps_taken
+    assert not iterations_taken
 
 
 def test_progress_comes_to_its_end(
@@ -139,16 +139,16 @@ def test_progress_comes_to_its_end(
 
 
 def test_a_distance_is_reached_with_few_bytes(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     measure = partial(lpips_of, search, quantiser, images)
     sizes = []
     for limit in (0.03, 0.01):
-        steps_taken.clear()
+        iterations_taken.clear()
         files = control(search).within_lpips(images[:2], [quantiser] * 2, limit, measure)
         for row, data in enumerate(files):
             assert measure(row, data) <= limit
-        assert len(steps_taken) <= 1.5 * ITERATIONS
+        assert len(iterations_taken) <= 1.5 * ITERATIONS
         sizes.append(sum(map(len, files)))
     assert sizes[0] < sizes[1]
     by_bytes = control(search).within_bytes(images[:2], [quantiser] * 2, [60, 60])
@@ -156,12 +156,12 @@ def test_a_distance_is_reached_with_few_bytes(
 
 
 def test_a_distance_out_of_reach(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     measure = partial(lpips_of, search, quantiser, images)
     with pytest.raises(GoalError, match=r"LPIPS 1e-05 is out of reach: the best reached is 0\.0"):
         control(search).within_lpips(images[:1], [quantiser], 1e-5, measure)
-    assert len(steps_taken) <= 1.5 * ITERATIONS
+    assert len(iterations_taken) <= 1.5 * ITERATIONS
 
 
 def test_places_are_filled_with_copies(

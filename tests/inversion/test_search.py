@@ -67,8 +67,8 @@ def test_distortion_is_lpips_plus_squared_error(search: Search, image: torch.Ten
 
 def test_more_steps_reach_a_smaller_loss(search: Search, image: torch.Tensor) -> None:
     losses = []
-    for steps in (1, 15, 80):
-        options = SearchOptions(iterations=steps, starts=1)
+    for iterations in (1, 15, 80):
+        options = SearchOptions(iterations=iterations, starts=1)
         losses.append(loss(search, search.run(image, STEP_INDEX, options).coordinates, image, 0.5))
     assert losses[0] > losses[1] > losses[2]
 
@@ -264,6 +264,8 @@ def test_compiling_takes_none_of_the_time(
         time.sleep(2 * seconds)  # as compiling would take
 
     monkeypatch.setattr(search.distortion, "rehearse", rehearse)
-    steps = list(search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), batch_size=2))
+    iterations = list(
+        search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), batch_size=2)
+    )
     assert rehearsed == [2]
-    assert len(steps) > 1
+    assert len(iterations) > 1

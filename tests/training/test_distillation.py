@@ -138,7 +138,7 @@ def test_an_encoder_learns_where_images_lie(bundle: Bundle, pairs: Pairs, tmp_pa
     assert (guess - truth).square().sum() < 0.9 * truth.square().sum()
     start = search.start(images[:1], 60, SearchOptions())
     assert torch.allclose(start.coordinates, guess[:1], atol=1e-5)
-    cold = search.start(images[:1], 60, SearchOptions(warm_start=False, starts=1))
+    cold = search.start(images[:1], 60, SearchOptions(use_encoder=False, starts=1))
     assert not cold.coordinates.any()
 
 

@@ -82,10 +82,10 @@ def test_one_file_two_sizes(
         latents = bundle.coordinates.latents(bundle.candidates[:1])
         pixels = bundle.generator(latents)[0].clamp(-1, 1) / 2 + 0.5
     full = Codec(bundle, "cpu", compiled=False)
-    data = full.compress(pixels, search=SearchOptions(steps=4, starts=1))
+    data = full.compress(pixels, search=SearchOptions(iterations=4, starts=1))
     assert full.decompress(data).size == (64, 64)
     assert proxy.decompress(data).size == (16, 16)
-    from_proxy = proxy.compress(pixels, search=SearchOptions(steps=4, starts=1))
+    from_proxy = proxy.compress(pixels, search=SearchOptions(iterations=4, starts=1))
     assert full.decompress(from_proxy).size == (64, 64)  # and no size of its own is written
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache" / "models").mkdir(parents=True)

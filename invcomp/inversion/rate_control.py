@@ -24,17 +24,8 @@ from .quantiser import FILL, Optimum, Quantiser
 from .search import Progress, ProgressCallback, Search
 
 OVER = 1.02  # fraction of the limit that the search aims at; the excess is trimmed
-BYTE_MOVES = (
-    0.1,
-    0.2,
-    0.3,
-    0.4,
-    0.5,
-    0.6,
-    0.7,
-    0.8,
-    0.9,
-)  # fractions of the descent at which q_step moves
+# fractions of the descent at which q_step moves
+BYTE_MOVES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LPIPS_MOVES = (0.4, 0.6, 0.8)  # fewer, because each decodes an image
 FAR, NEAR = 16, 5  # largest move in step indices: in the free phase, and after it
 SLOPE = 0.015  # approximate decrease of log LPIPS for each step index

@@ -291,9 +291,8 @@ class Search:
                     descent.iterate(rate, quickly=True)
                     work.tried(descent, iterations)
             descents = sorted(descents, key=lambda descent: descent.loss)[: len(descents) // 2]
-        return ClassedCoordinates(
-            descents[0].coordinates().detach(), descents[0].classes
-        )  # [1, active]
+        best = descents[0]
+        return ClassedCoordinates(best.coordinates().detach(), best.classes)  # [1, active]
 
     def _means(self, options: SearchOptions) -> ClassedCoordinates:
         """Means of the possible classes: the given one, all, or those of the candidates."""

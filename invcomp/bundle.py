@@ -1,7 +1,8 @@
 """The bundle: everything that encoder and decoder must share, in one safetensors file (.ivm).
 
-Metadata is JSON, tensors are plain: nothing in a bundle is executed. A bundle whose generator
-weights come from elsewhere ships without them (`prepared`) and is joined on first use.
+Metadata is JSON and tensors are plain, so nothing in a bundle is executed. If the generator's
+weights come from another source, a bundle ships without them (`prepared`) and is joined on first
+use.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from .latents.coordinates import Coordinates
 from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
 from .model_zoo.download import ByteProgress, cache_directory
 from .perception.identity import Face
-from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_of_quality
+from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_index_of_quality
 
 FORMAT = "invcomp bundle 1"
 SUFFIX = ".ivm"
@@ -48,7 +49,7 @@ SUFFIX = ".ivm"
 
 @dataclass(frozen=True)
 class Original:
-    """The bundle that a proxy stands for: its files are the proxy's, of another size.
+    """The bundle that a proxy belongs to. Both decode the same files, to different sizes.
 
     Attributes:
         fingerprint: as hexadecimal digits.
@@ -61,17 +62,18 @@ class Original:
 
 @dataclass(frozen=True)
 class Settings:
-    """The part of a bundle that is not tensors.
+    """The settings of a bundle: all that is not tensors.
 
     Attributes:
-        name: of the bundle, for people.
+        name: of the bundle, for messages.
         beta: weight of squared error in the distortion.
-        shape: of the coordinates' prior, as the search's rate term takes it.
-        quality_steps: step indices of `inversion.quality.QUALITIES`; between them it is linear.
-        default_quality: what `compress` takes when nothing is said.
+        shape: of the coordinates' prior, for the rate term of the search.
+        quality_steps: step indices of `quality.QUALITIES`, linear between them.
+        default_quality: that `compress` uses by default.
         made: how the bundle was made, for `models info`.
-        original: what the bundle is a proxy of; None: it is none.
-        face: where the face is in the frame, and what likeness weighs; None: of another domain.
+        original: the bundle that this one is a proxy of; None: it is not a proxy.
+        face: position of the face in the frame, and weights of identity; None: the domain is not
+            faces.
     """
 
     name: str
@@ -91,18 +93,18 @@ class Settings:
         """
         if not 0 <= quality <= 100:
             raise OptionError(f"quality {quality} is not in 0..100")
-        return step_of_quality(quality, self.quality_steps)
+        return step_index_of_quality(quality, self.quality_steps)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Settings:
         """The inverse of `dataclasses.asdict` through JSON.
 
         Raises:
-            ValueError, TypeError, KeyError: a file's values are not such settings.
+            ValueError, TypeError, KeyError: the values are not settings.
         """
         values = dict(values)
         original, face = values.get("original"), values.get("face")
-        if "coarsest" in values:  # of a bundle from before there were tables
+        if "coarsest" in values:  # of an older bundle, without a table
             steps: Sequence[int] = linear_steps(values.pop("coarsest"), values.pop("finest"))
         else:
             steps = values["quality_steps"]
@@ -119,17 +121,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A generator with its perceptual coordinates, priors and starts.
+    """A generator with its perceptual coordinates, prior and candidates.
 
     Attributes:
         generator: G, frozen.
         coordinates: the map from coordinates to latents.
-        tables: the integer tables of the range coder. They are stored, never computed anew: no
-            rounding of another machine may change a symbol.
-        candidates: coordinates of prior samples that the search may start from, [M, K].
+        tables: the integer tables of the range coder. They are stored and never computed again, so
+            that no rounding on another machine changes a symbol.
+        candidates: stored starts, coordinates of prior samples, [M, K].
         settings: the rest.
-        candidate_classes: of each candidate, int64 [M]; None where there is one class only.
-        aids: what makes the search fast, if there is anything.
+        candidate_classes: class of each candidate, int64 [M]; None if there is only one class.
+        aids: optional networks that make the search faster.
     """
 
     generator: Generator
@@ -142,23 +144,23 @@ class Bundle:
 
     @property
     def resolution(self) -> int:
-        """Of the images that its files are made of: a proxy's own are smaller."""
+        """Of the images that its files are made from. The images of a proxy are smaller."""
         original = self.settings.original
         return self.generator.resolution if original is None else original.resolution
 
     @property
     def fingerprint(self) -> bytes:
-        """What files name it by: its digest, or that of the bundle that it is a proxy of."""
+        """The digest by which files name the bundle. That of a proxy is its original's."""
         original = self.settings.original
         return self.digest if original is None else bytes.fromhex(original.fingerprint)
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of all that decides what a file decodes to: generator, coordinates, tables."""
+        """SHA-256 of all that determines a decoded image: generator, coordinates, tables."""
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
         for name in ("candidates", "candidate_classes"):
-            tensors.pop(name, None)  # where a search starts changes no decoded image
+            tensors.pop(name, None)  # they do not change decoded images
         for name in sorted(tensors):
             tensor = tensors[name].detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -189,15 +191,15 @@ class Bundle:
         return self.generator.shared_size or self.generator.latent_size
 
     def save(self, path: Path, *, generator: bool = True) -> None:
-        """Writes the bundle, whole or not at all.
+        """Writes the bundle atomically.
 
         Args:
-            path: of the file, by custom ending in .ivm.
-            generator: False leaves the generator's weights out (for `pretrained/`, where they
-                are fetched from their own place).
+            path: of the file, usually ending in .ivm.
+            generator: False leaves out the generator's weights, for `pretrained/`. They are then
+                downloaded from their own source.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file cannot be written.
         """
         tensors = self._own_tensors()
         if generator:
@@ -222,19 +224,19 @@ class Bundle:
 def load_bundle(
     name: str | Path, progress: ByteProgress | None = None, aids: bool = True
 ) -> Bundle:
-    """A bundle by the path of its file or the name of a known model.
+    """Loads a bundle by the path of its file or the name of a known model.
 
-    A known model is fetched and joined on first use and then lies in the user's cache.
+    A known model is downloaded and joined on first use, and then kept in the user's cache.
 
     Args:
-        name: of the file or model.
+        name: path or name.
         progress: of a download.
-        aids: whether a known model's search aids are read: a decoder has no use for them.
+        aids: whether the search aids of a known model are read. A decoder does not need them.
 
     Raises:
-        MissingBundleError: there is no such file or name.
+        MissingBundleError: there is no such file or model.
         BundleError: the file is damaged.
-        DownloadError: a known model's weights could not be fetched.
+        DownloadError: the weights of a known model cannot be downloaded.
     """
     if Path(name).suffix == SUFFIX or Path(name).is_file():
         return read_bundle(Path(name))
@@ -248,14 +250,14 @@ def load_bundle(
             if _same(joined, shipped):
                 return _with_aids(read_bundle(model.bundle), model, aids)
         except BundleError:
-            pass  # a damaged cache is made anew
+            pass  # a damaged cache is made again
     bundle = read_bundle(model.prepared, model.fetch_generator(progress))
     bundle.save(model.bundle)
     return _with_aids(bundle, model, aids)
 
 
 def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
-    """Whether two files' metadata are of one bundle with the same settings."""
+    """Whether the metadata of two files have the same fingerprint and settings."""
     try:
         ours, theirs = (
             (file["fingerprint"], Settings.from_json(json.loads(file["settings"])))
@@ -269,7 +271,7 @@ def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
 def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
     """A known model's bundle with the search aids that ship beside it.
 
-    A proxy takes its original's encoder, and has no use for a short cut.
+    A proxy uses the encoder network of its original. It does not need a surrogate.
     """
     if model.aids is None or not wanted:
         return bundle
@@ -280,17 +282,17 @@ def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
 
 
 def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:
-    """A generator by itself: of a known model, a bundle's file, a file of its own, or a training.
+    """Loads a generator alone: of a known model, a bundle, a generator's file, or a training.
 
     Args:
-        name: a known model's name, an .ivm or .safetensors file, or the directory of `invcomp
-            train`, of which it is the best snapshot.
+        name: name of a known model, an .ivm or .safetensors file, or the folder of `invcomp train`,
+            whose best snapshot is used.
         progress: of a download.
 
     Raises:
-        MissingBundleError: there is no such name, file or snapshot.
+        MissingBundleError: there is no such model, file or snapshot.
         BundleError: the file is damaged.
-        DownloadError: a known model's weights could not be fetched.
+        DownloadError: the weights of a known model cannot be downloaded.
     """
     path = Path(name)
     if path.is_dir():
@@ -303,21 +305,21 @@ def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Ge
 
 
 def find_bundle(fingerprint: bytes, proxy: bool = False) -> str:
-    """The name or path of the bundle that a file names by its fingerprint's first 4 bytes.
+    """The name or path of the bundle with a fingerprint.
 
     Args:
-        fingerprint: or its first bytes.
-        proxy: whether its small proxy is asked for, in place of the bundle itself.
+        fingerprint: all or its first bytes, as in an .ivc file.
+        proxy: find a proxy of the bundle instead.
 
     Raises:
-        MissingBundleError: it is neither a known model nor in the user's cache.
+        MissingBundleError: the bundle is neither a known model nor in the user's cache.
     """
     prefix = fingerprint.hex()
     for model in KNOWN_MODELS.values():
         if _names(read_metadata(model.prepared), prefix, proxy):
             return model.name
     for path in sorted((cache_directory() / "models").glob(f"*{SUFFIX}")):
-        with suppress(BundleError):  # one damaged file must not hide the others
+        with suppress(BundleError):  # a damaged file must not hide the others
             if _names(read_metadata(path), prefix, proxy):
                 return str(path)
     what = "a proxy of the bundle" if proxy else "the bundle"
@@ -328,7 +330,7 @@ def find_bundle(fingerprint: bytes, proxy: bool = False) -> str:
 
 
 def _names(metadata: dict[str, str], prefix: str, proxy: bool) -> bool:
-    """Whether a bundle's files begin their fingerprint so, and it is a proxy or is none."""
+    """Whether a bundle has a fingerprint with this prefix, and is a proxy or not."""
     try:
         is_proxy = json.loads(metadata["settings"]).get("original") is not None
         return metadata["fingerprint"].startswith(prefix) and is_proxy == proxy
@@ -337,11 +339,11 @@ def _names(metadata: dict[str, str], prefix: str, proxy: bool) -> bool:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """A bundle's metadata without its tensors.
+    """Reads the metadata of a bundle without its tensors.
 
     Raises:
-        MissingBundleError: no such file.
-        BundleError: not a bundle.
+        MissingBundleError: there is no such file.
+        BundleError: the file is not a bundle.
     """
     if not path.is_file():
         raise MissingBundleError(f"{path}: no such bundle")
@@ -361,15 +363,15 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 @default_modes(torch.device("cpu"))
 def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
-    """Reads a bundle's file and checks it against its fingerprint.
+    """Reads a bundle's file and checks its digest.
 
     Args:
         path: of the file.
-        generator: its generator, where the file does not hold one.
+        generator: of the bundle, if the file does not contain its weights.
 
     Raises:
-        MissingBundleError: no such file.
-        BundleError: damaged, or it does not fit the generator.
+        MissingBundleError: there is no such file.
+        BundleError: the file is damaged, or does not fit the generator.
     """
     metadata = read_metadata(path)
     try:
@@ -394,7 +396,7 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
             tensors.get("candidate_classes"),
             SearchAids.of(metadata, tensors),
         )
-        # files from before proxies have their digest under the name of fingerprint alone
+        # files older than proxies store the digest as fingerprint only
         matches = bundle.digest.hex() == metadata.get("digest", metadata["fingerprint"])
     except InvcompError:
         raise

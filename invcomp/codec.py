@@ -1,4 +1,4 @@
-"""The codec: encoder and decoder of one bundle in one hand."""
+"""The codec: encoder and decoder of one bundle in one class."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Codec:
     Args:
         bundle: generator, coordinates and priors.
         device: "cpu", "cuda", "mps" or "auto" (cuda, else mps, else cpu).
-        compiled: as of `Encoder`.
+        compiled: see `Encoder`.
 
     Raises:
-        OptionError: no such device.
+        OptionError: there is no such device.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto", compiled: bool | None = None) -> None:
@@ -38,10 +38,10 @@ class Codec:
         """The codec of a known model or of a bundle's file (.ivm).
 
         Raises:
-            MissingBundleError: no such name or file.
-            DownloadError: a known model's weights could not be fetched.
+            MissingBundleError: there is no such name or file.
+            DownloadError: the weights of a known model cannot be downloaded.
             BundleError: the file is damaged.
-            OptionError: no such device.
+            OptionError: there is no such device.
         """
         return cls(load_bundle(name), device, compiled)
 
@@ -50,35 +50,35 @@ class Codec:
         """The codec of the bundle that an .ivc file names.
 
         Raises:
-            MissingBundleError: it is not on this machine.
+            MissingBundleError: the bundle is not on this machine.
             BitstreamError: not an .ivc file.
         """
         return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
 
     def compress(self, image: ImageLike, **options: Any) -> bytes:
-        """One image to the bytes of an .ivc file.
+        """Compresses one image to the bytes of an .ivc file.
 
         Args:
             image: a PIL image, uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or
                 of floats in [0, 1].
-            options: as `encode` takes them.
+            options: see `Encoder.encode`.
 
         Raises:
-            ImageError: not an image of that kind.
-            OptionError: an option out of range.
+            ImageError: an image of another kind.
+            OptionError: an option is out of range.
         """
         return next(self.encode([image], **options)).data
 
     def compress_batch(self, images: Sequence[ImageLike], **options: Any) -> list[bytes]:
-        """Several images to the bytes of .ivc files; see `compress`."""
+        """Compresses several images; see `compress`."""
         return [encoded.data for encoded in self.encode(images, **options)]
 
     def encode(self, images: Sequence[ImageLike], **options: Any) -> Iterator[Encoded]:
-        """Images to files with their true figures, as they get done; see `Encoder.encode`."""
+        """Compresses images and yields each file with its metrics; see `Encoder.encode`."""
         return self.encoder.encode(images, **options)
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
-        """A file of this bundle held against an image; see `Encoder.measure`."""
+        """The metrics of an existing file for an original; see `Encoder.measure`."""
         return self.encoder.measure(image, data)
 
     def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
@@ -88,5 +88,5 @@ class Codec:
     def decompress_batch(
         self, files: Sequence[bytes], first_bytes: int | None = None
     ) -> list[Image.Image]:
-        """Several files in one pass of the generator; see `Decoder.decompress`."""
+        """Decompresses several files in one forward pass; see `Decoder.decompress`."""
         return self.decoder.decompress_batch(files, first_bytes)

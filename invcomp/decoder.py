@@ -1,4 +1,4 @@
-"""The decoder: .ivc bytes to images. It knows nothing of the search, and loads nothing for it."""
+"""The decoder: .ivc bytes to images. It imports and loads nothing of the search."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from .bitstream import IvcFile, decode
 from .bundle import Bundle, find_bundle, load_bundle
 from .device import choose_device, default_modes
-from .entropy.density import step_of
+from .entropy.density import q_step_of
 from .errors import MissingBundleError
 from .preprocessing.frame import from_tensor
 
@@ -26,7 +26,7 @@ class Decoder:
         device: "cpu", "cuda", "mps" or "auto" (cuda, else mps, else cpu).
 
     Raises:
-        OptionError: no such device.
+        OptionError: there is no such device.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
@@ -42,10 +42,10 @@ class Decoder:
         """The decoder of a known model or of a bundle's file (.ivm).
 
         Raises:
-            MissingBundleError: no such name or file.
-            DownloadError: a known model's weights could not be fetched.
+            MissingBundleError: there is no such name or file.
+            DownloadError: the weights of a known model cannot be downloaded.
             BundleError: the file is damaged.
-            OptionError: no such device.
+            OptionError: there is no such device.
         """
         return cls(load_bundle(name, aids=False), device)
 
@@ -54,40 +54,41 @@ class Decoder:
         """The decoder of the bundle that an .ivc file names.
 
         Raises:
-            MissingBundleError: it is not on this machine.
+            MissingBundleError: the bundle is not on this machine.
             BitstreamError: not an .ivc file.
         """
         return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
 
     @property
     def batch_size(self) -> int:
-        """How many files one pass of the generator decodes best.
+        """Best number of files for one forward pass of the generator.
 
-        On a CPU several large images at once take longer than one by one, as their feature maps
-        leave its caches (docs/benchmarks.md); of small ones a pass is mostly calls.
+        On a CPU, several large images in one pass take longer than one by one, because their
+        feature maps do not fit the caches (docs/benchmarks.md). For small images, most of the time
+        of a pass is overhead.
         """
         images = (512 if self.device.type == "cpu" else 2048) ** 2
         return int(min(max(images // self.bundle.resolution**2, 1), 64))
 
     def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
-        """The image of an .ivc file's bytes, one forward pass of the generator in float32.
+        """Decompresses an .ivc file: one forward pass of the generator in float32.
 
         Args:
             data: the file.
-            first_bytes: use only so many bytes. The data may then be the mere beginning of a file,
-                which no checksum verifies.
+            first_bytes: use this many bytes only. The data may then be the beginning of a file,
+                which no checksum can verify.
 
         Raises:
             BitstreamError: not an .ivc file, truncated, or altered.
-            VersionError: of a newer version.
-            MissingBundleError: made with another bundle.
+            VersionError: the file has a newer version.
+            MissingBundleError: the file was made with another bundle.
         """
         return self.decompress_batch([data], first_bytes)[0]
 
     def decompress_batch(
         self, files: Sequence[bytes], first_bytes: int | None = None
     ) -> list[Image.Image]:
-        """Several files in one pass of the generator; see `decompress`."""
+        """Decompresses several files in one forward pass; see `decompress`."""
         unpacked = [self.unpack(data, first_bytes) for data in files]
         images = self.images(unpacked)
         return [
@@ -96,7 +97,7 @@ class Decoder:
         ]
 
     def unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
-        """The fields of a file of this bundle; raises as `decompress` does."""
+        """The fields of a file of this bundle. Raises the errors of `decompress`."""
         file = IvcFile.unpack(data, first_bytes)
         if file.fingerprint != self.fingerprint:
             raise MissingBundleError(
@@ -106,11 +107,11 @@ class Decoder:
         return file
 
     def images(self, files: Sequence[IvcFile]) -> Tensor:
-        """Decoded images in the generator's frame, [N, 3, R, R] in [-1, 1] but for overshoot."""
+        """Decoded images in the generator's frame, [N, 3, R, R], about in [-1, 1]: not clamped."""
         decoded = [decode(file, self.tables) for file in files]
-        steps = [np.float32(step_of(file.step_index)) for file in files]
+        q_steps = [np.float32(q_step_of(file.step_index)) for file in files]
         coordinates = np.stack(
-            [found.integers * step for found, step in zip(decoded, steps, strict=True)]
+            [found.integers * q_step for found, q_step in zip(decoded, q_steps, strict=True)]
         )
         with default_modes(self.device), torch.no_grad():
             latents = self.coordinates.latents(

@@ -1,4 +1,4 @@
-"""The encoder: images to .ivc bytes, by the search, each file measured on what it decodes to."""
+"""The encoder: images to .ivc bytes by the search. Each file is measured after decoding it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .device import default_modes, has_compiler, has_fast_bfloat16
-from .entropy.density import PriorScales, step_index_of, step_of
+from .entropy.density import PriorScales, q_step_of, step_index_of
 from .errors import OptionError
 from .generators.base import reduce_images
 from .inversion.distortion import Distortion, compiled_before
@@ -29,26 +29,24 @@ from .perception.features import RESOLUTION, PerceptualFeatures
 from .preprocessing.frame import fit, from_tensor, to_tensor
 from .preprocessing.region import region
 
-REPAY_COMPILING, REPAY_LOADING = 100, 15  # steps at 1024 px that save as much time as it takes
+REPAY_COMPILING, REPAY_LOADING = 100, 15  # iterations at 1024 px that repay this time
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A compressed image and what it is, measured on the decoded file itself.
+    """A compressed image and its metrics, measured on the decoded image.
 
     Attributes:
         data: the .ivc file.
         decoded: the image that the file decodes to.
-        lpips: LPIPS-Alex between original and decoded image in the generator's frame, at
-            256 px.
+        lpips: LPIPS-Alex between original and decoded image, in the generator's frame at 256 px.
         psnr: in dB, in the generator's frame.
-        identity: distance of dlib's face descriptors, 0.6 being its limit for one person. The
-            search minimises it, so it is no independent judgement. None: the bundle is not of
-            faces.
-        seconds: encoding time of this image (its share of its batch), without loading.
-        limit: bytes that a goal allowed the file; None where there was no such goal.
+        identity: distance of dlib's face descriptors; its limit for one person is 0.6. The search
+            minimises it, so it is not an independent metric. None: the domain is not faces.
+        seconds: encoding time of this image (its share of the batch), without loading.
+        limit: largest size in bytes by a goal; None: there was no such goal.
     """
 
     data: bytes
@@ -61,7 +59,7 @@ class Encoded:
 
     @property
     def fill(self) -> float | None:
-        """The part of the allowed bytes that the file uses, where a goal set their number."""
+        """Fraction of `limit` that the file uses; None: there is no limit."""
         return None if self.limit is None else len(self.data) / self.limit
 
     @property
@@ -72,10 +70,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class _Request:
-    """What `Encoder.encode` was asked for: the same for all of its batches."""
+    """The arguments of `Encoder.encode` that all batches share."""
 
     searcher: Search
-    aim: Goal | int  # a goal, or the index of the quantiser's step
+    aim: Goal | int  # a goal, or a step index
     options: SearchOptions
     progress: ProgressCallback | None
     total: int
@@ -86,9 +84,9 @@ class Encoder:
     """Compresses images of one domain.
 
     Args:
-        decoder: of the bundle: every file is measured on what it decodes to.
-        compiled: whether the search runs through torch.compile; None: where a C++ compiler is
-            found and the search is long enough to repay the minute that it takes.
+        decoder: of the bundle. It decodes every file, for the metrics.
+        compiled: use torch.compile in the search. None: if there is a C++ compiler and the search
+            is long enough to repay the minute that compiling takes.
     """
 
     def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
@@ -96,29 +94,29 @@ class Encoder:
         self.bundle, self.device = decoder.bundle, decoder.device
         self.generator = decoder.generator
         self._search: Search | None = None
-        self._most_at_once = sys.maxsize  # originals, since memory ran out with more
+        self._most_at_once = sys.maxsize  # images; smaller after memory ran out with more
 
-    def step_index(self, quality: float | None = None, step: float | None = None) -> int:
-        """The step index of a quality 0..100, or of a step; by default the bundle's own.
+    def step_index(self, quality: float | None = None, q_step: float | None = None) -> int:
+        """The step index of a quality 0..100 or of a q_step; by default the bundle's default.
 
         Raises:
             OptionError: both are given, or one is out of range.
         """
-        if step is None:
+        if q_step is None:
             settings = self.bundle.settings
             return settings.step_index(settings.default_quality if quality is None else quality)
         if quality is not None:
-            raise OptionError("quality and step exclude each other")
-        if not step_of(255) <= step <= 1:
-            raise OptionError(f"step {step} is not in {step_of(255):.2g}..1")
-        return step_index_of(step)
+            raise OptionError("quality and q_step exclude each other")
+        if not q_step_of(255) <= q_step <= 1:
+            raise OptionError(f"q_step {q_step} is not in {q_step_of(255):.2g}..1")
+        return step_index_of(q_step)
 
     def encode(
         self,
         images: Sequence[ImageLike],
         *,
         quality: float | None = None,
-        step: float | None = None,
+        q_step: float | None = None,
         goal: Goal | None = None,
         mask: ImageLike | str | None = None,
         search: SearchOptions | None = None,
@@ -126,30 +124,31 @@ class Encoder:
         total: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
-        """Images to files with their true figures, as they get done.
+        """Compresses images and yields each file with its metrics when it is done.
 
         Args:
-            images: as `compress` takes them.
-            quality: 0 to 100, the bundle's default where neither it nor a step is given.
-            step: the quantiser's step instead, 2^(-255/16) to 1.
-            goal: a size or an LPIPS that the file shall have instead.
-            mask: an image of which white matters more to the search, or "faces-oval", where the
-                face is in a portrait's frame. LPIPS and PSNR are still those of the whole.
-            search: how much to try.
-            batch: images searched for in one graph; None: one on a CPU, on a GPU what its memory
-                holds. Where memory runs out half as many go on.
-            total: images in all, where they come by several calls. By their number compiling
-                pays or not; once compiled, the search fills a smaller last batch with copies.
-            progress: called after every step of the search.
+            images: of the kinds that `Codec.compress` takes.
+            quality: 0 to 100. The default is the bundle's, if no q_step is given.
+            q_step: the quantiser's step instead of a quality, 2^(-255/16) to 1.
+            goal: a size or an LPIPS instead of a quality.
+            mask: region of interest: an image in which white weighs more in the search, or
+                "faces-oval", the oval of the face in the frame of portraits. LPIPS and PSNR are
+                still those of the whole image.
+            search: options of the search.
+            batch: number of images in one graph. None: one on a CPU; on a GPU, as many as its
+                memory holds. If memory runs out, the batch is halved.
+            total: number of images, if they come in several calls. It decides whether compiling
+                pays. With compiling, a smaller last batch is padded with copies.
+            progress: called after every iteration of the search.
 
         Raises:
-            ImageError: not an image of that kind.
-            OptionError: an option out of range, or the batch is too large for the GPU's memory.
-            GoalError: no file of an image meets the goal; those after it are not begun.
+            ImageError: an image is of another kind.
+            OptionError: an option is out of range, or one image needs too much of the GPU's memory.
+            GoalError: no file of an image meets the goal. Later images are not compressed.
         """
-        if goal is not None and (quality is not None or step is not None):
-            raise OptionError("quality, step and a goal exclude each other")
-        index, options = self.step_index(quality, step), search or SearchOptions()
+        if goal is not None and (quality is not None or q_step is not None):
+            raise OptionError("quality, q_step and a goal exclude each other")
+        index, options = self.step_index(quality, q_step), search or SearchOptions()
         if batch is not None and batch < 1:
             raise OptionError(f"batch is {batch}: at least 1 is needed")
         if not len(images):
@@ -165,12 +164,12 @@ class Encoder:
     def _encode_all(
         self, request: _Request, images: Sequence[ImageLike], batch: int
     ) -> Iterator[Encoded]:
-        """Batch after batch, half as large where memory runs out."""
+        """Compresses batch after batch. If memory runs out, the batch size is halved."""
         batch, first = min(batch, self._most_at_once), 0
         while first < len(images):
             some = images[first : first + batch]
             try:
-                with default_modes(self.device):  # never while the caller has the word
+                with default_modes(self.device):  # left before the caller runs
                     found = self._encode_batch(request, some, batch)
             except torch.cuda.OutOfMemoryError as error:
                 if batch == 1:
@@ -186,8 +185,8 @@ class Encoder:
     ) -> list[Encoded]:
         started = time.perf_counter()
         originals, sizes = self._fitted(images)
-        # a smaller batch would be compiled for anew
-        places = batch if self.compiled and batch < request.total else len(sizes)
+        # a smaller batch would be compiled again
+        batch_size = batch if self.compiled and batch < request.total else len(sizes)
         limits: list[int | None] = [None] * len(sizes)
         quantisers = [
             Quantiser(self.bundle.tables, self.decoder.fingerprint, size) for size in sizes
@@ -198,10 +197,12 @@ class Encoder:
                 search, self.step_index(), options, request.progress, request.region
             )
             limits = [request.aim.limit(self._pixels(size)) for size in sizes]
-            files = self._reach(request.aim, limits, control, originals, quantisers, places)
+            files = self._reach(request.aim, limits, control, originals, quantisers, batch_size)
         else:
             index = request.aim
-            found = search.run(originals, index, options, request.progress, places, request.region)
+            found = search.run(
+                originals, index, options, request.progress, batch_size, request.region
+            )
             rows = zip(
                 quantisers, found.coordinates.cpu().numpy(), found.classes.tolist(), strict=True
             )
@@ -226,29 +227,30 @@ class Encoder:
         control: RateControl,
         originals: Tensor,
         quantisers: list[Quantiser],
-        places: int,
+        batch_size: int,
     ) -> list[bytes]:
-        """Files of originals [N, 3, R, R] that meet a goal."""
+        """Files of the originals [N, 3, R, R] that meet a goal."""
         if goal.lpips is not None:
             return control.within_lpips(
                 originals,
                 quantisers,
                 goal.lpips,
                 lambda row, data: self._measured(originals[row : row + 1], data, 0.0).lpips,
-                places,
+                batch_size,
             )
         within = [limit for limit in limits if limit is not None]
-        return control.within_bytes(originals, quantisers, within, places)
+        return control.within_bytes(originals, quantisers, within, batch_size)
 
     def _pixels(self, size: tuple[int, int] | None) -> int:
-        """Of a decoded image of an original size."""
+        """Number of pixels of the decoded image; `size` is the stored original size."""
         width, height = size or (self.generator.resolution,) * 2
         return width * height
 
     def batch_for(self, images: int) -> int:
-        """How many of so many images one graph takes: on a CPU one, where more gain nothing.
+        """Batch size for a number of images.
 
-        On a GPU what its free memory holds, by what one image takes.
+        It is 1 on a CPU, where more gain nothing. On a GPU it depends on free memory and on the
+        memory that one image takes.
         """
         if self.device.type != "cuda":
             return 1
@@ -265,11 +267,11 @@ class Encoder:
         return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
-        """A file of this bundle held against an image; of its encoding it knows no seconds.
+        """The metrics of an existing file of this bundle for an original; `seconds` is 0.
 
         Raises:
             ImageError: not an image that `compress` takes.
-            BitstreamError, MissingBundleError: as of `decompress`.
+            BitstreamError, MissingBundleError: see `Decoder.decompress`.
         """
         with default_modes(self.device):
             return self._measured(self._fitted([image])[0], data, 0.0)
@@ -296,13 +298,13 @@ class Encoder:
             return PerceptualFeatures(settings.beta, seen, settings.face).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
-        """The search for so many images, made on first use; with it `compiled` is settled."""
+        """The search, made on first use. The number of images decides `compiled` if it is None."""
         if self._search is None:
             if self.compiled is None:
                 self.compiled = has_compiler() and self._repays_compiling(options, images)
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             settings = (self.generator, self.features, fast, self.compiled)
-            quick = Distortion(*settings, aids.shortcut) if aids.shortcut else None
+            quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
             self._search = Search(
                 Distortion(*settings),
                 self.decoder.coordinates,
@@ -316,20 +318,19 @@ class Encoder:
         return self._search
 
     def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
-        """Whether so many steps save more than compiling takes: a minute, or, of what was
-        compiled on this machine before and kept, some seconds.
+        """Whether the iterations for this many images save more time than compiling takes.
 
-        A step at 1024 px saves most of a second, one of a smaller image less, as it has fewer
-        pixels.
+        Compiling takes a minute, or some seconds if compiled code is in the cache. An iteration at
+        1024 px saves most of a second, one of a smaller image less, in proportion to its pixels.
         """
         aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
-        warm = aids.encoder is not None and options.warm_start
-        quick = aids.shortcut is not None and options.hurried
-        steps = options.starts_cost(classes, warm, quick)
-        steps += options.descent_cost(self.step_index(), quick)
+        with_encoder = aids.encoder is not None and options.use_encoder
+        quick = aids.surrogate is not None and options.hurried
+        iterations = options.starts_cost(classes, with_encoder, quick)
+        iterations += options.descent_cost(self.step_index(), quick)
         fast = has_fast_bfloat16(self.device)
         ways = (False, True) if quick else (False,)
         has_identity = self.bundle.settings.face is not None
         kept = all(compiled_before(self.generator, fast, way, has_identity) for way in ways)
         least = REPAY_LOADING if kept else REPAY_COMPILING
-        return steps * images * self.generator.resolution**2 >= least * 1024**2
+        return iterations * images * self.generator.resolution**2 >= least * 1024**2

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .decoder import Decoder
 
 FORMAT = "IVC"
-OPTIONS = ("quality", "step", "goal", "mask", "search")  # of Codec.encode
+OPTIONS = ("quality", "q_step", "goal", "mask", "search")  # of Codec.encode
 
 
 class IvcImageFile(ImageFile.ImageFile):

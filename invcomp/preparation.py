@@ -1,4 +1,4 @@
-"""Prepares a generator for compression: perceptual coordinates, starts, priors, qualities."""
+"""Prepares a generator for compression: perceptual coordinates, candidates, priors, qualities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .codec import Codec
 from .device import choose_device, has_fast_bfloat16
 from .encoder import Encoded
 from .entropy.calibration import FittedPrior, fit_prior, provisional_scales
-from .entropy.density import make_tables, step_of
+from .entropy.density import make_tables, q_step_of
 from .entropy.tables import PriorTables
 from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
 from .files import atomic_write
@@ -32,7 +32,7 @@ from .latents.prior import Prior, prior_of
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
 from .preprocessing.frame import to_pil
-from .quality import DEFAULT_STEP, fit_steps, quality_of_step
+from .quality import DEFAULT_STEP_INDEX, fit_steps, quality_of_step_index
 
 StageProgress = Callable[[str, int, int], None]
 SAVE_EVERY = 50  # draws between two checkpoints
@@ -40,22 +40,23 @@ SAVE_EVERY = 50  # draws between two checkpoints
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What `prepare` does.
+    """Options of `prepare`.
 
     Attributes:
-        draws: backward passes that estimate the metric.
-        coordinates: K, how many are kept.
-        tau: deviation of a layer's own part of the latent against the shared part, in the prior.
-        draw_tau: the same where the metric is drawn: found latents differ more between layers than
-            the prior that codes them best.
+        draws: backward passes that estimate the perceptual metric of the latents.
+        coordinates: K, the number of coordinates that are kept.
+        tau: deviation of a layer's own part of the latent, relative to the shared part, in the
+            prior.
+        draw_tau: the same for the draws. Latents that searches find differ more between layers than
+            in the prior that codes them best.
         beta: weight of squared error in the distortion.
-        face: where the frame has its one face, which makes identity a part of the distortion; None:
-            the domain is another.
+        face: position of the face in the frame; identity is then a part of the distortion. None:
+            the domain is not faces.
         batch: draws in one graph.
-        candidates: prior samples kept as starts of the search.
+        candidates: number of prior samples that are stored as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
         calibration_steps: step indices at which the images are coded.
-        seed: of everything drawn.
+        seed: of all random numbers.
     """
 
     draws: int = 1200
@@ -86,14 +87,14 @@ def prepare(
     compiled: bool = False,
     include_generator: bool = True,
 ) -> Bundle:
-    """Makes a generator's bundle, as `make_bundle` does, and writes it.
+    """Makes a generator's bundle with `make_bundle` and writes it.
 
     Args:
-        generator, output, options, images, progress, device, compiled: as of `make_bundle`.
-        include_generator: whether the file holds the generator's weights too.
+        generator, output, options, images, progress, device, compiled: see `make_bundle`.
+        include_generator: whether the file contains the generator's weights.
 
     Raises:
-        OptionError, ImageError: as of `make_bundle`.
+        OptionError, ImageError: see `make_bundle`.
         OutputError: the bundle cannot be written.
     """
     bundle = make_bundle(generator, output, options, images, progress, device, compiled)
@@ -113,23 +114,23 @@ def make_bundle(
 ) -> Bundle:
     """Makes a generator's bundle: perceptual coordinates, priors, qualities.
 
-    A killed run goes on where it stopped: draws and coded images are kept beside the output
-    until `drop_work`.
+    An interrupted run continues where it stopped: draws and coded images are kept beside the
+    output until `drop_work`.
 
     Args:
-        generator: of the interface in generators/base.py.
-        output: the bundle's file, .ivm; its stem is the bundle's name.
-        options: how much to draw and keep.
-        images: of the domain, in the generator's frame: priors are fitted to how they are
-            coded, and the table of qualities to their LPIPS. Without any, priors are those of the
-            generator's own samples, and qualities the linear table.
+        generator: with the interface of generators/base.py.
+        output: the bundle's file, .ivm. Its stem is the bundle's name.
+        options: of the preparation.
+        images: of the domain, in the generator's frame. Priors are fitted to their integers, the
+            table of qualities to their LPIPS. Without images, priors come from the generator's own
+            samples, and the table of qualities is linear.
         progress: called with stage, done and total.
-        device: where it runs.
-        compiled: through torch.compile.
+        device: that it runs on.
+        compiled: use torch.compile.
 
     Raises:
-        OptionError: an option out of range.
-        OutputError: what is kept cannot be written.
+        OptionError: an option is out of range.
+        OutputError: an intermediate file cannot be written.
         ImageError: an image cannot be read.
     """
     where = choose_device(device)
@@ -164,7 +165,7 @@ def make_bundle(
 
 
 def drop_work(output: Path) -> None:
-    """Deletes what was kept beside a bundle's file while it was made."""
+    """Deletes the intermediate files beside a bundle's file."""
     _draws_beside(output).unlink(missing_ok=True)
     drop_coded(coded_beside(output))
 
@@ -179,9 +180,9 @@ def tables_of(prior: FittedPrior, classes: int) -> PriorTables:
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:
-    """Samples less their class's mean, [M, d], and their classes, int64 [M], as far as there are.
+    """Samples minus the mean of their class, [M, d], and their classes, int64 [M] or None.
 
-    All classes come equally often, or, if there are more classes than starts, once at most.
+    All classes occur equally often, or at most once if there are more classes than candidates.
     """
     if samples.ndim == 2:
         return samples[: options.candidates] - prior.mean, None
@@ -193,7 +194,7 @@ def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Ten
 
 
 class _Drawing:
-    """Draws of J^T u at latents of the prior, with a checkpoint."""
+    """Draws J^T u at latents of the prior, with a checkpoint."""
 
     def __init__(
         self,
@@ -210,7 +211,7 @@ class _Drawing:
             grey = torch.zeros(1, 3, self.resolution, self.resolution, device=device)
             self.size = self.features(grey).shape[1]
         self.project = torch.compile(self._project, dynamic=False) if compiled else self._project
-        self.source = torch.Generator().manual_seed(options.seed + 1)
+        self.random = torch.Generator().manual_seed(options.seed + 1)
         self.mixed = has_fast_bfloat16(device)
         decisive = ("draw_tau", "beta", "batch", "seed", *(["face"] if options.face else []))
         described = {name: value for name, value in asdict(options).items() if name in decisive}
@@ -236,22 +237,22 @@ class _Drawing:
     def _draw(self) -> Tensor:
         """One batch of J^T u, [batch, D]."""
         count = self.options.batch
-        z = torch.randn(count, self.generator.z_size, generator=self.source).to(self.device)
-        classes = draw_classes(self.generator, count, self.source)
+        z = torch.randn(count, self.generator.z_size, generator=self.random).to(self.device)
+        classes = draw_classes(self.generator, count, self.random)
         classes = None if classes is None else classes.to(self.device)
         with torch.no_grad():
             latents = self.generator.spread(sample_of(self.generator, z, classes))
             if self.prior.layers > 1:
-                x = torch.randn(count, self.generator.latent_size, generator=self.source)
+                x = torch.randn(count, self.generator.latent_size, generator=self.random)
                 latents = latents + self.options.draw_tau * self.prior.own_parts(x.to(self.device))
-        directions = torch.randn(count, self.size, generator=self.source).to(self.device)
+        directions = torch.randn(count, self.size, generator=self.random).to(self.device)
         latents.requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             value = self.project(latents, directions)
         return torch.autograd.grad(value, latents)[0]
 
     def _save(self, path: Path, drawn: list[Tensor]) -> None:
-        tensors = {"gradients": torch.cat(drawn), "source": self.source.get_state()}
+        tensors = {"gradients": torch.cat(drawn), "source": self.random.get_state()}
         with atomic_write(path, force=True) as temporary:
             save_file(tensors, temporary, {"made_for": self.made_for})
 
@@ -264,23 +265,23 @@ class _Drawing:
                     raise BundleError(
                         f"{path} was begun with other options: delete it to start anew"
                     )
-                self.source.set_state(file.get_tensor("source"))
+                self.random.set_state(file.get_tensor("source"))
                 return [file.get_tensor("gradients")]
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
 
 
-# What images say of a bundle ----------------------------------------------------------------
+# Calibration on images -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CodedImage:
-    """An image at one step.
+    """An image coded at one step index.
 
     Attributes:
-        step_index: of the quantiser's step.
+        step_index: of q_step.
         integers: that the search found, int [K].
-        lpips: LPIPS-Alex of what its file decodes to.
+        lpips: LPIPS-Alex of the decoded image.
     """
 
     step_index: int
@@ -289,7 +290,7 @@ class CodedImage:
 
 
 def coded_beside(output: Path) -> Path:
-    """The folder of the images that were coded for a bundle not yet written."""
+    """The folder of the images that were coded for a bundle that is not yet written."""
     return output.with_name(output.name + ".coded")
 
 
@@ -303,21 +304,21 @@ def code_images(
     compiled: bool | None = False,
     search: SearchOptions | None = None,
 ) -> list[CodedImage]:
-    """The images at every step; each is kept as a file, by which a killed run goes on.
+    """Codes images at every step index. Files are kept, so that an interrupted run can continue.
 
     Args:
-        bundle: that codes them.
+        bundle: that codes the images.
         images: of the domain, in the generator's frame.
-        folder: where the files are kept; they are not deleted.
-        step_indices: of the steps.
+        folder: of the files. They are not deleted.
+        step_indices: to code at.
         progress: called with stage, done and total.
-        device: where it runs.
-        compiled: as of `Codec`.
-        search: how they are coded; None: as by default.
+        device: that it runs on.
+        compiled: see `Codec`.
+        search: options of the search; None: the defaults.
 
     Raises:
         ImageError: an image cannot be read.
-        BundleError: a file that is there is damaged, or of another bundle.
+        BundleError: an existing file is damaged or of another bundle.
         OutputError: a file cannot be written.
     """
     codec = Codec(bundle, device, compiled)
@@ -326,24 +327,24 @@ def code_images(
     for path in images:
         image = _read(path)
         digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
-        for step in step_indices:
+        for step_index in step_indices:
             progress("calibration", len(coded), total)
-            kept = folder / f"{path.stem}-{digest}.{step}.ivc"
+            kept = folder / f"{path.stem}-{digest}.{step_index}.ivc"
             if kept.is_file():
                 encoded = _measure(codec, image, kept)
             else:
-                encoded = next(codec.encode([image], step=step_of(step), search=search))
+                encoded = next(codec.encode([image], q_step=q_step_of(step_index), search=search))
                 with atomic_write(kept) as temporary:
                     temporary.write_bytes(encoded.data)
             found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
             integers = torch.from_numpy(found.integers)
-            coded.append(CodedImage(step, integers, encoded.lpips))
+            coded.append(CodedImage(step_index, integers, encoded.lpips))
     progress("calibration", total, total)
     return coded
 
 
 def drop_coded(folder: Path) -> None:
-    """Deletes the files that `code_images` kept, and their folder if it has nothing else."""
+    """Deletes the files of `code_images`, and their folder if it is empty then."""
     for path in folder.glob("*.ivc"):
         path.unlink()
     if folder.is_dir() and not any(folder.iterdir()):
@@ -359,9 +360,9 @@ def with_priors(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
 
 
 def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
-    """The bundle with the table by which a quality means the same LPIPS as in other bundles.
+    """The bundle with a table that gives a quality the same LPIPS as in other bundles.
 
-    What decodes, and so the fingerprint, is as it was.
+    Decoding does not change, so the fingerprint does not either.
     """
     by_step: dict[int, list[float]] = {}
     for image in coded:
@@ -375,7 +376,7 @@ def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
     settings = replace(
         bundle.settings,
         quality_steps=steps,
-        default_quality=5 * round(quality_of_step(DEFAULT_STEP, steps) / 5),
+        default_quality=5 * round(quality_of_step_index(DEFAULT_STEP_INDEX, steps) / 5),
         made={**bundle.settings.made, "quality": made},
     )
     return replace(bundle, settings=settings)

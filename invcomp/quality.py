@@ -1,4 +1,4 @@
-"""What a quality is, in every bundle: a mean LPIPS. And which steps reach it in one bundle."""
+"""Quality: a mean LPIPS, the same in every bundle, and the step index that gives it in a bundle."""
 
 from __future__ import annotations
 
@@ -9,35 +9,34 @@ import numpy as np
 
 from .entropy.tables import STEP_INDICES
 
-QUALITIES = (0, 25, 50, 75, 100)  # that a bundle's table holds the step indices of
-LINEAR_STEPS = (32, 57, 82, 107, 132)  # the table of a bundle that nothing was measured with
-HALVING = 25  # qualities in which LPIPS halves; by the linear table step indices as well
-FINEST = 176  # step index: at 2^-11 the rounding of all coordinates adds about 1e-5 to LPIPS
-DEFAULT_STEP = 82  # index: what a bundle's default quality comes to
-LEAST_LPIPS = 1e-6  # a generator's own image may come back exactly, and zero has no logarithm
+QUALITIES = (0, 25, 50, 75, 100)  # whose step indices a bundle's table has
+LINEAR_STEPS = (32, 57, 82, 107, 132)  # the table of a bundle without measurements
+HALVING = 25  # increase of quality that halves LPIPS; in the linear table, of step index too
+FINEST = 176  # step index: with q_step 2^-11, rounding adds about 1e-5 to LPIPS
+DEFAULT_STEP_INDEX = 82  # that the default quality of a bundle is chosen for
+LEAST_LPIPS = 1e-6  # LPIPS may be 0 for an image of the generator; 0 has no logarithm
 
 
 def lpips_of(quality: float) -> float:
-    """The mean LPIPS-Alex over images of the domain that a quality 0..100 stands for."""
+    """The mean LPIPS-Alex over images of the domain that a quality 0..100 means."""
     return float(0.09 * 2 ** (-(quality - 50) / HALVING))
 
 
-def step_of_quality(quality: float, steps: Sequence[int]) -> int:
-    """The step index of a quality 0..100 by a table: linear between its entries."""
+def step_index_of_quality(quality: float, steps: Sequence[int]) -> int:
+    """The step index of a quality 0..100 by a table, linear between its entries."""
     return round(float(np.interp(quality, QUALITIES, steps)))
 
 
-def quality_of_step(index: int, steps: Sequence[int]) -> int:
-    """The quality 0..100 whose step by a table is nearest to this one."""
+def quality_of_step_index(index: int, steps: Sequence[int]) -> int:
+    """The quality 0..100 of a step index by a table."""
     return round(float(np.interp(index, steps, QUALITIES)))
 
 
 def checked_steps(values: Sequence[Any]) -> tuple[int, ...]:
-    """A table as it was read from a file.
+    """A table that was read from a file.
 
     Raises:
-        ValueError: it is not as many step indices as there are QUALITIES, each finer than the one
-            before.
+        ValueError: it does not have one step index for each of QUALITIES, rising.
     """
     steps = tuple(values)
     whole = all(type(step) is int and 0 <= step < STEP_INDICES for step in steps)
@@ -49,21 +48,21 @@ def checked_steps(values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def linear_steps(coarsest: int, finest: int) -> tuple[int, ...]:
-    """The table of a map that is linear between the step indices of quality 0 and 100."""
+    """The table that is linear between the step indices of quality 0 and 100."""
     return tuple(round(coarsest + (finest - coarsest) * quality / 100) for quality in QUALITIES)
 
 
 def fit_steps(measured: Mapping[int, float]) -> tuple[int, ...]:
-    """The table by which a quality means `lpips_of` it, 0..FINEST and rising.
+    """The table that gives each quality the LPIPS `lpips_of` it, with indices in 0..FINEST, rising.
 
-    LPIPS falls as steps get finer; where the measured does not, by noise, the steps concerned
-    are taken together, at their mean. Between steps, and beyond the outermost with the last slope,
-    the logarithm of LPIPS is linear in the index. If no slope is left, it is the linear table's.
+    LPIPS falls with the step index. Where noise makes measurements rise, isotonic regression
+    replaces them by their mean. The logarithm of LPIPS is linear between measured step indices, and
+    continues with the last slope outside. If no slope is left, the linear table's is used.
 
     Args:
-        measured: mean LPIPS by step index, one at least.
+        measured: mean LPIPS by step index, at least one.
     """
-    from scipy.interpolate import make_interp_spline  # slow to import, and seldom needed
+    from scipy.interpolate import make_interp_spline  # slow to import, rarely needed
     from scipy.optimize import isotonic_regression
 
     indices = sorted(measured)
@@ -76,6 +75,6 @@ def fit_steps(measured: Mapping[int, float]) -> tuple[int, ...]:
         centres = np.append(centres, centres[0] + HALVING)
     wanted = [-np.log(lpips_of(quality)) for quality in QUALITIES]
     found = np.rint(make_interp_spline(levels, centres, k=1)(wanted))
-    places = np.arange(len(QUALITIES))  # a higher quality is one step finer at least
-    rising = np.maximum.accumulate(np.clip(found - places, 0, FINEST - places[-1]))
-    return tuple(int(step) for step in rising + places)
+    offsets = np.arange(len(QUALITIES))  # step indices differ by at least 1
+    rising = np.maximum.accumulate(np.clip(found - offsets, 0, FINEST - offsets[-1]))
+    return tuple(int(step) for step in rising + offsets)

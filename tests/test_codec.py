@@ -24,7 +24,7 @@ from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
-from invcomp.inversion.search import Progress, Search, Starts
+from invcomp.inversion.search import ClassedCoordinates, Progress, Search
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_tensor
@@ -32,7 +32,7 @@ from invcomp.preprocessing.frame import from_tensor
 from .bitstream import version1
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
-SHORT = SearchOptions(steps=20)
+SHORT = SearchOptions(iterations=20)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def image(codec: Codec) -> Image.Image:
 
 
 def test_there_and_back(codec: Codec, image: Image.Image) -> None:
-    data = codec.compress(image, search=SearchOptions(steps=60))
+    data = codec.compress(image, search=SearchOptions(iterations=60))
     decoded = codec.decompress(data)
     assert decoded.size == image.size
     error = np.square(np.array(decoded, float) - np.array(image, float)).mean()
@@ -94,7 +94,7 @@ def test_decoding_needs_no_network_that_looks_at_images(codec: Codec, image: Ima
 def test_a_finer_step_gives_more_bytes_and_less_distortion(
     codec: Codec, image: Image.Image
 ) -> None:
-    options = SearchOptions(steps=60)
+    options = SearchOptions(iterations=60)
     coarse, fine = (
         next(codec.encode([image], quality=quality, search=options)) for quality in (5, 60)
     )
@@ -144,7 +144,7 @@ def test_a_file_of_version_1_decodes_to_the_same_image(codec: Codec, image: Imag
 
 
 def test_more_bytes_refine_the_image(codec: Codec, image: Image.Image) -> None:
-    data = codec.compress(image, search=SearchOptions(steps=60))
+    data = codec.compress(image, search=SearchOptions(iterations=60))
     target = np.array(image, float)
     errors = [
         np.square(np.array(codec.decompress(data, first_bytes=size), float) - target).mean()
@@ -161,11 +161,11 @@ def test_another_size_is_handed_back(codec: Codec, image: Image.Image) -> None:
 
 def test_progress_tells_every_step(codec: Codec, image: Image.Image) -> None:
     seen: list[Progress] = []
-    options = SearchOptions(steps=5, starts=4, candidates=6, trial_steps=2)
+    options = SearchOptions(iterations=5, starts=4, candidates=6, trial_iterations=2)
     codec.compress(image, search=options, progress=seen.append)
     stages = [progress.stage for progress in seen]
     assert stages == ["screening"] * 6 + ["starts"] * (4 * 2 + 2 * 2) + ["search"] * 5
-    assert seen[-1].step == seen[-1].steps == 5
+    assert seen[-1].iteration == seen[-1].iterations == 5
     assert options.starts_cost() == pytest.approx(12 + 6 * SCREENING_COST)
     assert options.descent_cost(82) == 5
 
@@ -175,8 +175,8 @@ def test_the_same_seed_gives_the_same_file(codec: Codec, image: Image.Image) -> 
 
 
 def test_options_out_of_range(codec: Codec, image: Image.Image) -> None:
-    for options in ({"quality": 101}, {"quality": -1}, {"step": 2.0}, {"step": 0.0},
-                    {"step": 0.1, "quality": 3}, {"batch": 0}):  # fmt: skip
+    for options in ({"quality": 101}, {"quality": -1}, {"q_step": 2.0}, {"q_step": 0.0},
+                    {"q_step": 0.1, "quality": 3}, {"batch": 0}):  # fmt: skip
         with pytest.raises(OptionError):
             codec.compress(image, **options)
     with pytest.raises(OptionError, match="not available"):
@@ -208,7 +208,7 @@ def test_goals_that_make_no_sense(codec: Codec, image: Image.Image) -> None:
                   {"bits_per_pixel": float("nan")}):  # fmt: skip
         with pytest.raises(OptionError, match="goal"):
             Goal(**given)
-    for option in ({"quality": 50}, {"step": 0.02}):
+    for option in ({"quality": 50}, {"q_step": 0.02}):
         with pytest.raises(OptionError, match="exclude"):
             codec.compress(image, goal=Goal(bytes=40), **option)
     with pytest.raises(GoalError, match="takes 17"):
@@ -255,7 +255,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
 def test_compiling_goes_by_the_number_of_all_images(
     recorded: type[Recorded], image: Image.Image
 ) -> None:
-    options, codec = SearchOptions(steps=2, starts=1), Codec(tiny_bundle(), "cpu")
+    options, codec = SearchOptions(iterations=2, starts=1), Codec(tiny_bundle(), "cpu")
     enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small images repay it late
     for total in (None, enough - 1, enough):
         list(Codec(tiny_bundle(), "cpu").encode([image], search=options, total=total))
@@ -269,7 +269,7 @@ def test_what_was_compiled_before_repays_sooner(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    options, bundle = SearchOptions(steps=2, starts=1), tiny_bundle()
+    options, bundle = SearchOptions(iterations=2, starts=1), tiny_bundle()
     enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
     codec = Codec(bundle, "cpu")
     list(codec.encode([image], search=options, total=enough))
@@ -295,7 +295,7 @@ def test_a_compiled_graph_gets_full_batches(
     batches: list[int],
 ) -> None:
     codec = Codec(tiny_bundle(), "cpu", compiled)
-    options = SearchOptions(steps=1, starts=1)
+    options = SearchOptions(iterations=1, starts=1)
     encoded = list(codec.encode([image] * images, search=options, batch=2))
     assert len(encoded) == images
     assert recorded.batches == batches
@@ -313,7 +313,7 @@ def test_where_memory_runs_out_half_as_many_go_on(
 ) -> None:
     ran, run = [], Search.run
 
-    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> Starts:
+    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> ClassedCoordinates:
         ran.append(len(images))
         if len(images) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
@@ -344,10 +344,10 @@ def test_the_class_is_coded_and_comes_back() -> None:
             codec.decoder.coordinates.latents(torch.zeros(2, 24), classes)
         )
     images = [from_tensor(tensor[None]) for tensor in tensors]
-    files = codec.compress_batch(images, search=SearchOptions(steps=3, starts=1), batch=2)
+    files = codec.compress_batch(images, search=SearchOptions(iterations=3, starts=1), batch=2)
     found = [decode(IvcFile.unpack(data), codec.bundle.tables).class_index for data in files]
     assert found == classes.tolist()
-    given = codec.compress(images[0], search=SearchOptions(steps=3, starts=1, class_index=1))
+    given = codec.compress(images[0], search=SearchOptions(iterations=3, starts=1, class_index=1))
     assert decode(IvcFile.unpack(given), codec.bundle.tables).class_index == 1
     for image, decoded in zip(images, codec.decompress_batch(files), strict=True):
         difference = np.array(image, float) - np.array(decoded, float)
@@ -368,7 +368,7 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
     """Of 1024 px, by a short search; `scripts/benchmarks/faces.py` measures the long one."""
     codec = Codec(load_bundle("faces-1024"), "cpu", compiled=False)
     with Image.open(faces[-1]) as image:
-        encoded = next(codec.encode([image], search=SearchOptions(steps=12)))
+        encoded = next(codec.encode([image], search=SearchOptions(iterations=12)))
     assert encoded.decoded.size == (1024, 1024)
     assert 30 < len(encoded.data) < 400
     assert encoded.lpips < 0.45  # from 0.55 to 0.7 at the mean latent
@@ -390,7 +390,7 @@ def test_a_given_colour_of_the_eyes(pypi: Path) -> None:
     image = from_tensor(codec.decoder.generator(codec.decoder.generator.sample(z, blue)))
     losses = []
     for colour in (1, 7):
-        options = SearchOptions(steps=30, starts=1, class_index=colour)
+        options = SearchOptions(iterations=30, starts=1, class_index=colour)
         encoded = next(codec.encode([image], quality=60, search=options))
         assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).class_index == colour
         losses.append(encoded.lpips)

@@ -19,7 +19,7 @@ from invcomp.preprocessing.frame import from_tensor
 
 from .tiny import tiny_bundle
 
-SHORT = SearchOptions(steps=8)
+SHORT = SearchOptions(iterations=8)
 Mode = Callable[[], contextlib.AbstractContextManager[Any]]
 
 

@@ -17,7 +17,7 @@ from invcomp.bundle import read_bundle, read_metadata
 from invcomp.codec import Codec
 
 ROOT = Path(__file__).resolve().parents[1]
-SEARCH = SearchOptions(steps=4, starts=1)
+SEARCH = SearchOptions(iterations=4, starts=1)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_image_has_its_original_size_and_works_as_any_other(
 def test_options_reach_the_codec(tiny_model: Path, images: list[Path]) -> None:
     sizes = []
     with Image.open(images[0]) as image:
-        for options in ({"quality": 0}, {"step": 0.005}):
+        for options in ({"quality": 0}, {"q_step": 0.005}):
             stream = io.BytesIO()
             image.save(stream, "IVC", model=tiny_model, search=SEARCH, **options)
             sizes.append(stream.tell())
@@ -135,7 +135,7 @@ def test_the_import_is_all_it_takes(file: Path, tiny_cache: Path) -> None:
         "assert 'torch' not in sys.modules\n"
         "image = Image.open(sys.argv[1])\n"
         "from invcomp import SearchOptions\n"
-        "image.save(sys.argv[2], model=sys.argv[3], search=SearchOptions(steps=2, starts=1))\n"
+        "image.save(sys.argv[2], model=sys.argv[3], search=SearchOptions(iterations=2, starts=1))\n"
         "print(Image.open(sys.argv[2]).convert('RGB').size)\n"
     )
     arguments = [str(file), str(file.with_name("b.ivc")), str(tiny_cache / "models" / "tiny.ivm")]

@@ -11,7 +11,7 @@ from PIL import Image
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import read_bundle
 from invcomp.codec import Codec
-from invcomp.entropy.density import step_of
+from invcomp.entropy.density import q_step_of
 from invcomp.errors import BundleError, ImageError, OptionError
 from invcomp.generators.base import Generator, normal
 from invcomp.generators.stylegan2 import StyleGAN2
@@ -59,7 +59,7 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     with torch.no_grad():
         tensor = generator(generator.spread(generator.sample(normal(1, 32, seed=9))))
     image = from_tensor(tensor)
-    encoded = next(codec.encode([image], step=0.03, search=SearchOptions(steps=40)))
+    encoded = next(codec.encode([image], q_step=0.03, search=SearchOptions(iterations=40)))
     coarse = codec.decompress(encoded.data, first_bytes=10)  # the mean tensor
     start = codec.encoder.features.lpips_distance(*map(_tensor, (image, coarse)))
     assert encoded.lpips < 0.8 * float(start)
@@ -75,7 +75,7 @@ def test_images_smaller_than_the_perceptual_network_takes(
     codec = Codec(prepare(generator, tmp_path / "small.ivm", options, device="cpu"), "cpu", False)
     with torch.no_grad():
         image = from_tensor(generator(generator.spread(generator.sample(normal(1, 8, 3)))))
-    encoded = next(codec.encode([image], search=SearchOptions(steps=10)))
+    encoded = next(codec.encode([image], search=SearchOptions(iterations=10)))
     assert codec.decompress(encoded.data).size == (generator.resolution,) * 2
     assert 0 <= encoded.lpips < 1
 
@@ -102,7 +102,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
     codec = Codec(bundle, "cpu", compiled=False)
     sample = generator.spread(generator.sample(normal(1, z_size, seed=9), torch.tensor([1])))
     image = from_tensor(generator(sample))
-    data = codec.compress(image, search=SearchOptions(steps=10, class_index=1))
+    data = codec.compress(image, search=SearchOptions(iterations=10, class_index=1))
     assert bundle.settings.quality_steps == LINEAR_STEPS  # without images
     assert decode(IvcFile.unpack(data), codec.bundle.tables).class_index == 1
     assert codec.decompress(data).size == (32, 32)
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
         prepare(generator, tmp_path / "own.ivm", OPTIONS, device="cpu")
 
 
-SHORT = SearchOptions(steps=6, starts=1)
+SHORT = SearchOptions(iterations=6, starts=1)
 
 
 def test_images_are_coded_and_measured_as_by_the_codec(tmp_path: Path, images: list[Path]) -> None:
@@ -150,7 +150,7 @@ def test_images_are_coded_and_measured_as_by_the_codec(tmp_path: Path, images: l
     codec = Codec(bundle, "cpu", compiled=False)
     opened = [Image.open(path) for path in images]
     for index in steps:
-        encoded = list(codec.encode(opened, step=step_of(index), search=SHORT))
+        encoded = list(codec.encode(opened, q_step=q_step_of(index), search=SHORT))
         found = [one_image for one_image in coded if one_image.step_index == index]
         assert [one.lpips for one in found] == pytest.approx([one.lpips for one in encoded])
         for one, file in zip(found, encoded, strict=True):
@@ -187,7 +187,7 @@ def test_broken_coding_goes_on(tmp_path: Path, images: list[Path]) -> None:
     kept = sorted(tmp_path.glob("*.ivc"))
     assert len(kept) == 3
     # a file that no search makes shows that it is not made anew
-    coarse = Codec(bundle, "cpu", False).compress(Image.open(one[0]), step=0.9, search=SHORT)
+    coarse = Codec(bundle, "cpu", False).compress(Image.open(one[0]), q_step=0.9, search=SHORT)
     first = next(path for path in kept if path.name.startswith(one[0].stem))
     first.write_bytes(coarse)
     coded = code_images(bundle, one, tmp_path, steps, device="cpu", search=SHORT)
@@ -216,7 +216,7 @@ def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, images: list[Pa
 
 
 def test_coded_images_of_something_else_are_refused(tmp_path: Path, images: list[Path]) -> None:
-    one, search = images[:1], SearchOptions(steps=2, starts=1)
+    one, search = images[:1], SearchOptions(iterations=2, starts=1)
     code_images(tiny_bundle(), one, tmp_path, (60,), device="cpu", search=search)
     other = replace(tiny_bundle(), tables=with_priors(tiny_bundle(), some_coded()).tables)
     (kept,) = tmp_path.glob("*.ivc")

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invcomp.quality import (
-    DEFAULT_STEP,
+    DEFAULT_STEP_INDEX,
     FINEST,
     HALVING,
     LINEAR_STEPS,
@@ -15,8 +15,8 @@ from invcomp.quality import (
     fit_steps,
     linear_steps,
     lpips_of,
-    quality_of_step,
-    step_of_quality,
+    quality_of_step_index,
+    step_index_of_quality,
 )
 
 measurements = st.dictionaries(st.integers(0, FINEST), st.floats(0, 1), min_size=1, max_size=8)
@@ -29,10 +29,10 @@ def test_what_a_quality_means() -> None:
 
 def test_which_quality_a_step_comes_to() -> None:
     steps = (30, 55, 80, 110, 160)
-    assert [quality_of_step(index, steps) for index in (20, 30, 82, 160, 176)] == [
+    assert [quality_of_step_index(index, steps) for index in (20, 30, 82, 160, 176)] == [
         0, 0, 52, 100, 100,
     ]  # fmt: skip
-    assert quality_of_step(DEFAULT_STEP, LINEAR_STEPS) == 50
+    assert quality_of_step_index(DEFAULT_STEP_INDEX, LINEAR_STEPS) == 50
 
 
 @settings(deadline=None)  # scipy is imported at the first call
@@ -97,8 +97,8 @@ def test_the_linear_table_is_the_linear_map(coarsest: int, finest: int) -> None:
     steps = linear_steps(coarsest, finest)
     for quality in np.arange(0, 100.5, 0.5):
         exact = coarsest + (finest - coarsest) * quality / 100
-        assert abs(step_of_quality(quality, steps) - exact) <= 1
+        assert abs(step_index_of_quality(quality, steps) - exact) <= 1
     assert linear_steps(32, 132) == LINEAR_STEPS
-    assert [step_of_quality(q, LINEAR_STEPS) for q in (0, 1, 50, 99.4, 100)] == [
+    assert [step_index_of_quality(q, LINEAR_STEPS) for q in (0, 1, 50, 99.4, 100)] == [
         32, 33, 82, 131, 132,
     ]  # fmt: skip

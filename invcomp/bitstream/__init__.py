@@ -1,8 +1,8 @@
 """The .ivc container: one compressed image, from and to the coded integers.
 
-Nothing here, nor in the coder and the tables of `entropy`, knows a generator or torch, and nothing
-that decides a symbol is floating point: a file reads the same on every machine. docs/format.md is
-the specification.
+This package, and the coder and the tables of `entropy`, use neither a generator nor torch. No
+symbol depends on floating point, so a file decodes to the same integers on every machine.
+docs/format.md is the specification.
 """
 
 from .ivc import MAGIC, VERSION, Decoded, IvcFile, Layer, decode, encode

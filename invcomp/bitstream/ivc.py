@@ -1,6 +1,6 @@
-"""The .ivc container: one compressed image. Specified in docs/format.md.
+"""The .ivc container: one compressed image. docs/format.md specifies it.
 
-Version 2 is written; version 1 is read too.
+Version 2 is written. Version 1 is read too.
 """
 
 from binascii import crc_hqx
@@ -15,22 +15,22 @@ from ..entropy.coder import decode_beginning, decode_payload, encode_payload
 from ..entropy.tables import STEP_INDICES, PriorTables
 from ..errors import BitstreamError, ImageError, OptionError, VersionError
 
-MAGIC = b"\xc9V"  # 0xC9 is an I with its high bit set: no ASCII or UTF-8 text begins like this
+MAGIC = b"\xc9V"  # 0xC9 is an I with its high bit set; no ASCII or UTF-8 text begins like this
 VERSION = 2
-MAX_LAYERS = 7  # beside the coordinates: three bits
-_FIXED = 10  # bytes up to and with the checksum, which is the last two of them
+MAX_LAYERS = 7  # after the coordinates; the count has three bits
+_FIXED = 10  # bytes up to the end of the checksum, which has the last two
 _HAS_OPTIONS = 0x08
-_CRITICAL = 0x80  # options and layers from here on must be understood, others may be skipped
+_CRITICAL = 0x80  # options and layers from this tag on must be known, others may be skipped
 _ORIGINAL_SIZE = 1
 
 
 class Decoded(NamedTuple):
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         integers: quantised coordinates, `[K]`, zero where nothing was decoded.
-        class_index: of a class-conditional generator; 0 where there is one class, or where the
-            class was not decoded.
+        class_index: of a class-conditional generator; 0 if there is one class, or if the class was
+            not decoded.
     """
 
     integers: NDArray[np.int32]
@@ -38,10 +38,10 @@ class Decoded(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What follows the coordinates in a file.
+    """A part of a file after the coordinates.
 
     Attributes:
-        tag: the kind of layer, 1 to 255; from 128 on a reader must know it.
+        tag: the kind of layer, 1 to 255. A reader must know tags from 128 on.
         payload: its bytes.
     """
 
@@ -56,19 +56,19 @@ class IvcFile:
     Args:
         fingerprint: the first 4 bytes of the fingerprint of the bundle that decodes it.
         step_index: s in 0..255; q_step is 2^(-s/16).
-        payloads: the coded coordinates. One in version 2; in version 1 one for each of 1 to 8
-            segments of the coordinates. Of the beginning of a file those that are complete.
-        original_size: (width, height) of the original in pixels, 1 to 65535 each, or None where
-            it is the generator's own.
-        layers: what follows the coordinates, at most 7, with increasing tags; of the beginning of a
-            file those that are complete.
+        payloads: the coded coordinates. Version 2 has one, version 1 one for each of 1 to 8
+            segments of the coordinates. Of a partial file, the complete ones.
+        original_size: (width, height) of the original in pixels, 1 to 65535 each; None: the
+            generator's own size.
+        layers: parts after the coordinates, at most 7, with increasing tags. Of a partial file, the
+            complete ones.
         version: of the format.
-        missing: how many more payloads the whole file has, where only its beginning was read.
-        beginning: the bytes that were read of the first of those.
+        missing: number of payloads that are missing from a partial file.
+        beginning: the bytes that were read of the first missing payload.
 
     Raises:
         ImageError: the original size does not fit the format.
-        ValueError: another field does not.
+        ValueError: another field does not fit the format.
     """
 
     fingerprint: bytes
@@ -116,19 +116,19 @@ class IvcFile:
 
     @classmethod
     def unpack(cls, data: bytes, first: int | None = None) -> "IvcFile":
-        """Read a file's bytes, or so many from its beginning.
+        """Reads a file's bytes, or a number of bytes from its beginning.
 
         Args:
             data: the file.
-            first: use only the first so many bytes: payloads and layers that are complete in them,
-                and the beginning of the next payload. The data itself may then be cut short, as by
-                an interrupted download. Such data cannot be verified, as the checksum is that of
-                the whole file.
+            first: use this many bytes only: payloads and layers that are complete in them, and the
+                beginning of the next payload. The data may then be truncated, for example by an
+                interrupted download. Truncated data cannot be verified, because the checksum is
+                that of the whole file.
 
         Raises:
-            VersionError: a newer format version, or an option or a layer that this program must
-                know and does not.
-            BitstreamError: not an .ivc file, truncated, or altered.
+            VersionError: the format version is newer, or the file has an unknown option or layer
+                that must be known.
+            BitstreamError: the data is not an .ivc file, truncated, or altered.
             OptionError: `first` is negative.
         """
         if first is not None and first < 0:
@@ -182,15 +182,15 @@ def encode(
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
 ) -> bytes:
-    """Code quantised coordinates to an .ivc file.
+    """Codes quantised coordinates to an .ivc file.
 
     Args:
         integers: `[K]`, each within +-(2^31 - 1).
-        step_index: in 0..255; the integers count steps of 2^(-step_index / 16).
+        step_index: in 0..255. The integers are in units of q_step = 2^(-step_index / 16).
         tables: the bundle's tables.
         fingerprint: the first 4 bytes of the bundle's.
-        original_size: (width, height) in pixels, None where it is the generator's own.
-        class_index: of a class-conditional generator; it costs nothing where there is one class.
+        original_size: (width, height) in pixels; None: the generator's own size.
+        class_index: of a class-conditional generator. It takes no bits if there is one class.
 
     Returns:
         The bytes of the file.
@@ -198,7 +198,7 @@ def encode(
     Raises:
         ImageError: the original size is over 65535 pixels a side.
         OptionError: the step index is not in 0..255.
-        ValueError: integers of another shape or out of range, or such a class.
+        ValueError: the integers have another shape or are out of range, or the class is.
     """
     rows = tables.rows(step_index)
     if integers.shape != rows.shape:
@@ -210,23 +210,23 @@ def encode(
 
 
 def decode(file: IvcFile, tables: PriorTables) -> Decoded:
-    """Take back the quantised coordinates of a file, and its class.
+    """Decodes the quantised coordinates of a file, and its class.
 
-    Whether the file belongs to the tables is for the caller to see: compare the fingerprints.
+    The caller must check that the file fits the tables, by the fingerprints.
 
     Args:
-        file: what `IvcFile.unpack` gave.
+        file: from `IvcFile.unpack`.
         tables: the tables of the bundle that the file names.
 
     Raises:
-        BitstreamError: a payload is altered, or a file of version 1 has other segments than the
+        BitstreamError: a payload is altered, or the segments of a file of version 1 do not fit the
             tables.
     """
     count = len(file.payloads) + file.missing
     parts = tables.parts(count)
     rows = tables.rows(file.step_index)
     integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
-    is_old = file.version == 1  # whose escape codes come last
+    is_old = file.version == 1  # its escape codes come last
     for data, part in zip(file.payloads, parts, strict=False):
         with_class = part.start == 0 and tables.classes > 1
         found, integers[part] = decode_payload(data, rows[part], tables, with_class, is_old)
@@ -251,7 +251,7 @@ def _take(data: bytes, at: int, length: int) -> bytes:
 
 
 def _check_tags(tags: bytes) -> None:
-    """Refuses layers that are out of order, and such as must be known and are not."""
+    """Refuses layers that are out of order, and unknown layers that must be known."""
     if any(b <= a for a, b in pairwise(b"\0" + tags)):
         raise BitstreamError("altered: its layers are out of order")
     for tag in tags:
@@ -262,13 +262,13 @@ def _check_tags(tags: bytes) -> None:
 def _complete_chunks(
     data: bytes, at: int, lengths: list[int], size: int | None
 ) -> tuple[bytes, ...]:
-    """The payloads and layers that are complete in a file's beginning.
+    """The complete payloads and layers of a partial file.
 
     Args:
-        data: the beginning.
-        at: where the first one begins.
+        data: the beginning of the file.
+        at: position of the first one.
         lengths: of all but the last.
-        size: of the whole file, where the last ends; None: nobody knows.
+        size: of the whole file, where the last ends; None: unknown.
     """
     bounds = [*accumulate(lengths, initial=at), *([] if size is None else [size])]
     return tuple(data[a:b] for a, b in pairwise(bounds) if b <= len(data))
@@ -279,7 +279,7 @@ def _pack_length(length: int) -> bytes:
 
 
 def _unpack_length(data: bytes, at: int) -> tuple[int, int]:
-    """The length that stands at `at`, and where it ends."""
+    """The length at the position `at`, and the position after it."""
     length = 0
     while (byte := _take(data, at, 1)[0]) == 255:
         length, at = length + byte, at + 1
@@ -287,7 +287,7 @@ def _unpack_length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _unpack_options(data: bytes, at: int) -> tuple[dict[int, bytes], int]:
-    """The options that begin at `at`, by tag, and where they end."""
+    """The options at the position `at`, by tag, and the position after them."""
     options: dict[int, bytes] = {}
     while tag := _take(data, at, 1)[0]:
         if options and tag <= max(options):

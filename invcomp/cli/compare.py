@@ -61,9 +61,15 @@ def compare(
             show_default="all that can measure these images",
         ),
     ] = None,
-    steps: Annotated[
+    iterations: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Gradient steps.", show_default="the search's"),
+        typer.Option(
+            "--iterations",
+            "--steps",
+            metavar="N",
+            help="Iterations of the search.",
+            show_default="the search's",
+        ),
     ] = None,
     starts: Annotated[
         int | None,
@@ -96,11 +102,11 @@ def compare(
     Takes minutes for every image. Stopped and started again, it goes on where it was.
     """
     show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
-    search = search_options(steps=steps, starts=starts, fast=fast)
+    search = search_options(iterations=iterations, starts=starts, fast=fast)
     plan = make_plan(codecs, qualities, sizes, metrics, search, judge)
     check_folder(output)
-    report = show.Report()
-    subjects = find_subjects(images, report)
+    outcomes = show.Outcomes()
+    subjects = find_subjects(images, outcomes)
     if subjects:
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
@@ -111,7 +117,7 @@ def compare(
             found = run(codec, subjects, plan, output, shown, meter)
         print_bd_rates(found)
         show.result(f"{len(found.files)} files measured: {output / 'index.html'}")
-    report.finish()
+    outcomes.finish()
 
 
 def make_plan(
@@ -193,21 +199,21 @@ def check_folder(output: Path) -> None:
         raise OutputError(reason)
 
 
-def find_subjects(images: list[Path], report: show.Report) -> list[Subject]:
+def find_subjects(images: list[Path], outcomes: show.Outcomes) -> list[Subject]:
     """The images that can be read, each under a name of its own."""
     from ..errors import ImageError
     from ..evaluation.comparison import Subject
     from .images import read_image, readable_suffixes
 
     found: dict[str, Path] = {}
-    for path in find_sources(images, readable_suffixes() - {".ivc"}, report):
+    for path in find_sources(images, readable_suffixes() - {".ivc"}, outcomes):
         try:
             read_image(path)
         except ImageError as error:
-            report.failed(str(error))
+            outcomes.failed(str(error))
             continue
         if (other := found.setdefault(path.name, path)) != path:
-            report.failed(f"{path}: has the name of {other}: give each a name of its own")
+            outcomes.failed(f"{path}: has the name of {other}: give each a name of its own")
     return [Subject(name, partial(read_image, path)) for name, path in found.items()]
 
 

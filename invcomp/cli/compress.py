@@ -35,14 +35,6 @@ def compress(
             show_default="the model's",
         ),
     ] = None,
-    step: Annotated[
-        float | None,
-        typer.Option(
-            metavar="D",
-            help="The quantiser's step, 2^-15.9 to 1, instead of a quality.",
-            show_default=False,
-        ),
-    ] = None,
     most_bytes: Annotated[
         int | None,
         typer.Option(
@@ -56,7 +48,7 @@ def compress(
         float | None,
         typer.Option(
             metavar="X",
-            help="At most X bits for each pixel, instead of a quality.",
+            help="At most X bits per pixel of the decoded image, instead of a quality.",
             show_default=False,
         ),
     ] = None,
@@ -76,11 +68,13 @@ def compress(
             show_default="all alike",
         ),
     ] = None,
-    steps: Annotated[
+    iterations: Annotated[
         int | None,
         typer.Option(
+            "--iterations",
+            "--steps",
             metavar="N",
-            help="Gradient steps.",
+            help="Iterations of the search.",
             show_default="120, more for fine qualities; half as many with --fast",
         ),
     ] = None,
@@ -93,7 +87,7 @@ def compress(
         typer.Option(
             "--time",
             metavar="S",
-            help="Seconds for each image, in place of a number of steps.",
+            help="Seconds for each image, in place of a number of iterations.",
             show_default=False,
         ),
     ] = None,
@@ -116,10 +110,13 @@ def compress(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
     ] = None,
-    warm_start: Annotated[
+    no_encoder: Annotated[
         bool,
-        typer.Option(help="Start where the model's encoder says, if it has one."),
-    ] = True,
+        typer.Option(
+            "--no-encoder",
+            help="Do not start at the prediction of the bundle's encoder network.",
+        ),
+    ] = False,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -143,30 +140,28 @@ def compress(
     """
     from .images import readable_suffixes
 
-    report = show.Report()
-    sources = find_sources(photos, readable_suffixes() - {".ivc"}, report)
+    outcomes = show.Outcomes()
+    sources = find_sources(photos, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(photos) > 1 or photos[0].is_dir()
-    jobs = plan(sources, output, into_folder, ".ivc", force, report)
+    jobs = plan(sources, output, into_folder, ".ivc", force, outcomes)
     if jobs:
-        aim = aim_of(
-            quality=quality, step=step, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips
-        )
+        aim = aim_of(quality=quality, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips)
         if mask is not None:
             aim["mask"] = read_mask(mask)
         options = search_options(
-            steps=steps,
+            iterations=iterations,
             fast=fast,
             seconds=seconds,
             starts=starts,
             seed=seed,
-            warm_start=warm_start,
+            use_encoder=not no_encoder,
             class_index=class_index,
         )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            run = _Run(codec, aim, options, batch, force, report, meter)
+            run = _Run(codec, aim, options, batch, force, outcomes, meter)
             run.compress_all(jobs)
-    report.finish()
+    outcomes.finish()
 
 
 def aim_of(**given: Any) -> dict[str, Any]:
@@ -180,10 +175,10 @@ def aim_of(**given: Any) -> dict[str, Any]:
 
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) > 1:
-        raise OptionError("--quality, --step, --bytes, --bpp and --max-lpips exclude each other")
+        raise OptionError("--quality, --bytes, --bpp and --max-lpips exclude each other")
     if not 0 <= given.get("quality", 0) <= 100:  # before a model is fetched for nothing
         raise OptionError(f"quality {given['quality']} is not in 0..100")
-    if given.keys() <= {"quality", "step"}:
+    if given.keys() <= {"quality"}:
         return given
     return {"goal": Goal(**given)}
 
@@ -234,7 +229,7 @@ class _Run:
     options: SearchOptions
     batch: int | None
     force: bool
-    report: show.Report
+    outcomes: show.Outcomes
     meter: show.Meter
     bytes: int = 0
     written: int = 0
@@ -245,7 +240,7 @@ class _Run:
         from ..generators.base import check_class
 
         if "goal" not in self.aim:
-            self.codec.encoder.step_index(self.aim.get("quality"), self.aim.get("step"))
+            self.codec.encoder.step_index(self.aim.get("quality"))
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
@@ -290,10 +285,10 @@ class _Run:
                 self._write(left.pop(0), result)
         except ImageError as error:
             for job in left:
-                self.report.failed(f"{job.source}: {error}")
+                self.outcomes.failed(f"{job.source}: {error}")
         except GoalError as error:
             if len(read) == 1:
-                self.report.failed(f"{read[0][0].source}: {error}")
+                self.outcomes.failed(f"{read[0][0].source}: {error}")
             else:  # one of them cannot have it: the others do not suffer
                 for one in read[-len(left) :]:
                     self._compress_read([one], first, count, of)
@@ -312,7 +307,7 @@ class _Run:
             try:
                 read.append((job, read_image(job.source)))
             except ImageError as error:
-                self.report.failed(str(error))
+                self.outcomes.failed(str(error))
         return read
 
     def _write(self, job: Job, encoded: Encoded) -> None:
@@ -322,7 +317,7 @@ class _Run:
         try:
             write_bytes(encoded.data, job.target, self.force)
         except OutputError as error:
-            self.report.failed(f"{job.source}: {error}")
+            self.outcomes.failed(f"{job.source}: {error}")
             return
         self.written += 1
         self.bytes += len(encoded.data)

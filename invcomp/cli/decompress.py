@@ -61,24 +61,24 @@ def decompress(
 
     if proxy and model:
         raise OptionError("--proxy and --model exclude each other")
-    report = show.Report()
-    sources = find_sources(files, {".ivc"}, report)
+    outcomes = show.Outcomes()
+    sources = find_sources(files, {".ivc"}, outcomes)
     into_folder = len(files) > 1 or files[0].is_dir()
-    jobs = plan(sources, output, into_folder, ".png", force, report)
+    jobs = plan(sources, output, into_folder, ".png", force, outcomes)
     for job in jobs:
         image_format(job.target)  # refuses a suffix that means nothing
     with show.Meter() as meter:
-        for name, tasks in _read(jobs, first_bytes, model, proxy, report).items():
+        for name, tasks in _read(jobs, first_bytes, model, proxy, outcomes).items():
             try:
                 decoder = _open(name, device, meter)
             except (BundleError, DownloadError, MissingBundleError) as error:
                 if model:
                     raise
                 for task in tasks:  # files of other models go on
-                    report.failed(f"{task.job.source}: {error}")
+                    outcomes.failed(f"{task.job.source}: {error}")
                 continue
-            _decompress_all(decoder, tasks, first_bytes, force, report, meter)
-    report.finish()
+            _decompress_all(decoder, tasks, first_bytes, force, outcomes, meter)
+    outcomes.finish()
 
 
 def _open(model: str, device: str, meter: show.Meter) -> Decoder:
@@ -96,7 +96,7 @@ def _read(
     first_bytes: int | None,
     model: str | None,
     proxy: bool,
-    report: show.Report,
+    outcomes: show.Outcomes,
 ) -> dict[str, list[_Task]]:
     """The files by the model that decodes them."""
     from ..bitstream import IvcFile
@@ -118,9 +118,9 @@ def _read(
             )
             groups.setdefault(name, []).append(_Task(job, data, note))
         except InvcompError as error:
-            report.failed(f"{job.source}: {error}")
+            outcomes.failed(f"{job.source}: {error}")
         except OSError as error:
-            report.failed(f"{job.source}: cannot be read: {error.strerror}")
+            outcomes.failed(f"{job.source}: cannot be read: {error.strerror}")
     return groups
 
 
@@ -140,7 +140,7 @@ def _decompress_all(
     tasks: list[_Task],
     first_bytes: int | None,
     force: bool,
-    report: show.Report,
+    outcomes: show.Outcomes,
     meter: show.Meter,
 ) -> None:
     """Files of one model, a few at a time."""
@@ -161,7 +161,7 @@ def _decompress_all(
                 write_image(image, target, force)
                 show.result(f"{source} -> {target}  {image.width} x {image.height}{task.note}")
             except InvcompError as error:
-                report.failed(f"{source}: {error}")
+                outcomes.failed(f"{source}: {error}")
     meter.drop(name)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FOLDER = Path("invcomp-demo")
 WITHOUT_NETWORK = "faces-128"  # a proxy of the default model, which ships whole
 SECONDS = 40.0  # of the default model's search: so the whole takes under 90 s on two slow cores
-STEPS = 60  # of the proxy's
+ITERATIONS = 60  # of the proxy's
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
 PANEL = 384  # px of one image in the side-by-side
 CAPTION = 90  # px below it
@@ -51,7 +51,7 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Demonstration:
     """Our file and its rivals."""
 
     original: Image.Image
@@ -106,9 +106,15 @@ def demo(
             show_default=f"{DEFAULT_MODEL}; {WITHOUT_NETWORK} where it cannot be fetched",
         ),
     ] = None,
-    steps: Annotated[
+    iterations: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Gradient steps.", show_default="few, or what 40 s allow"),
+        typer.Option(
+            "--iterations",
+            "--steps",
+            metavar="N",
+            help="Iterations of the search.",
+            show_default="few, or what 40 s allow",
+        ),
     ] = None,
     device: Device = "auto",
     compiled: Compile = None,
@@ -132,18 +138,18 @@ def demo(
         raise OutputError(f"{photo}: the demo would write over it, choose another folder with -o")
     with show.Meter() as meter:
         codec, model = open_model(model, device, compiled, meter)
-        if steps is None and model == DEFAULT_MODEL:
+        if iterations is None and model == DEFAULT_MODEL:
             search = SearchOptions(seconds=SECONDS)
-        elif steps is None and model == WITHOUT_NETWORK:
-            search = SearchOptions(steps=STEPS)
+        elif iterations is None and model == WITHOUT_NETWORK:
+            search = SearchOptions(iterations=ITERATIONS)
         else:
-            search = SearchOptions(steps=steps)
-        comparison = compare(codec, original, photo.name, meter, search)
-    write_bytes(comparison.encoded.data, output / f"{photo.stem}.ivc", force=True)
-    write_image(comparison.original, output / "original.png", force=True)
-    write_image(comparison.encoded.decoded, output / "decoded.png", force=True)
-    write_image(side_by_side(comparison.panels), output / "side_by_side.png", force=True)
-    _print(comparison)
+            search = SearchOptions(iterations=iterations)
+        demonstration = compare(codec, original, photo.name, meter, search)
+    write_bytes(demonstration.encoded.data, output / f"{photo.stem}.ivc", force=True)
+    write_image(demonstration.original, output / "original.png", force=True)
+    write_image(demonstration.encoded.decoded, output / "decoded.png", force=True)
+    write_image(side_by_side(demonstration.panels), output / "side_by_side.png", force=True)
+    _print(demonstration)
     show.result(f"written to {output}: {photo.stem}.ivc, original, decoded, side_by_side (.png)")
 
 
@@ -164,7 +170,7 @@ def open_model(
 
 def compare(
     codec: Codec, image: Image.Image, name: str, meter: show.Meter, search: SearchOptions
-) -> Comparison:
+) -> Demonstration:
     """Encodes, decodes and measures an image, then looks for its rivals.
 
     Args:
@@ -183,7 +189,7 @@ def compare(
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
     original = from_tensor(fit(image, codec.decoder.generator.resolution)[0])
-    return Comparison(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
+    return Demonstration(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
 
 
 def find_rivals(
@@ -243,12 +249,12 @@ def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image
     return sheet
 
 
-def _print(comparison: Comparison) -> None:
+def _print(demonstration: Demonstration) -> None:
     """The figures of all as a table."""
     from rich import box
     from rich.table import Table
 
-    ours = comparison.encoded
+    ours = demonstration.encoded
     table = Table(
         title="invcomp, and the others where they equal it", box=box.SIMPLE, padding=(0, 1)
     )
@@ -271,7 +277,7 @@ def _print(comparison: Comparison) -> None:
         f"{ours.psnr:.1f}",
         style="bold",
     )
-    for rival in comparison.rivals:
+    for rival in demonstration.rivals:
         table.add_row(
             f"{LABELS[rival.result.codec]} at {rival.result.size} px",
             rival.equal,
@@ -282,7 +288,7 @@ def _print(comparison: Comparison) -> None:
             f"{rival.psnr:.1f}",
         )
     show.table(table)
-    show.result(f"encoded in {ours.seconds:.1f} s, decoded in {comparison.decode_seconds:.2f} s")
+    show.result(f"encoded in {ours.seconds:.1f} s, decoded in {demonstration.decode_seconds:.2f} s")
     if ours.identity is not None:
         show.result(
             "identity: distance of dlib's face descriptors, which invcomp optimises; 0.6 and more "

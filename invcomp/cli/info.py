@@ -33,17 +33,17 @@ def info(
     """
     from ..errors import InvcompError
 
-    report = show.Report()
+    outcomes = show.Outcomes()
     bundle_of = cache(_bundle_finder(model))
     described: list[dict[str, Any]] = []
-    for path in find_sources(files, {".ivc"}, report):
+    for path in find_sources(files, {".ivc"}, outcomes):
         try:
             described.append(describe(path, bundle_of))
         except InvcompError as error:
-            report.failed(f"{path}: {error}")
+            outcomes.failed(f"{path}: {error}")
             described.append({"file": str(path), "error": str(error)})
         except OSError as error:
-            report.failed(f"{path}: cannot be read: {error.strerror}")
+            outcomes.failed(f"{path}: cannot be read: {error.strerror}")
             described.append({"file": str(path), "error": str(error.strerror)})
     if as_json:
         typer.echo(json.dumps(described, indent=2))
@@ -51,7 +51,7 @@ def info(
         for entry in described:
             if "error" not in entry:
                 _print(entry)
-    report.finish()
+    outcomes.finish()
 
 
 def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bundle | None]]:
@@ -92,7 +92,7 @@ def describe(
         MissingBundleError: the bundle asked for is another than the file's.
     """
     from ..bitstream import IvcFile
-    from ..entropy.density import step_of
+    from ..entropy.density import q_step_of
 
     data = path.read_bytes()
     file = IvcFile.unpack(data)
@@ -110,7 +110,7 @@ def describe(
         "version": file.version,
         "bundle": {"fingerprint": file.fingerprint.hex(), "name": name},
         "step_index": file.step_index,
-        "step": step_of(file.step_index),
+        "q_step": q_step_of(file.step_index),
         "width": width,
         "height": height,
         "original_size_stored": file.original_size is not None,
@@ -158,7 +158,7 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("bits per pixel", f"{rate:.5f}" if rate else "needs the bundle"),
         ("format version", str(entry["version"])),
         ("bundle", f"{bundle['fingerprint']}  {bundle['name'] or 'not on this machine'}"),
-        ("step", f"{entry['step']:.5f} (index {entry['step_index']})"),
+        ("q_step", f"{entry['q_step']:.5f} (index {entry['step_index']})"),
         ("image", size + (", stored in the file" if entry["original_size_stored"] else "")),
         ("checksum", entry["checksum"]),
     ]

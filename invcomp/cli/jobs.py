@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .show import Report
+from .show import Outcomes
 
 
 @dataclass(frozen=True)
@@ -18,36 +18,38 @@ class Job:
     target: Path
 
 
-def find_sources(paths: Iterable[Path], suffixes: Collection[str], report: Report) -> list[Path]:
+def find_sources(
+    paths: Iterable[Path], suffixes: Collection[str], outcomes: Outcomes
+) -> list[Path]:
     """Every file named, and the files with one of the suffixes in every folder named.
 
     Args:
         paths: files and folders; a file may have any suffix.
         suffixes: in lower case, with the dot.
-        report: hears of what is not there.
+        outcomes: hears of what is not there.
     """
     found: dict[Path, Path] = {}  # by resolved path, so that each is read once
     for path in paths:
         if path.is_dir():
-            files = [file for file in _listing(path, report) if file.suffix.lower() in suffixes]
+            files = [file for file in _listing(path, outcomes) if file.suffix.lower() in suffixes]
             if not files:
-                report.failed(f"{path}: no file in this folder can be read")
+                outcomes.failed(f"{path}: no file in this folder can be read")
         elif path.exists():
             files = [path]
         else:
             files = []
-            report.failed(f"{path}: no such file")
+            outcomes.failed(f"{path}: no such file")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
 
 
-def _listing(folder: Path, report: Report) -> list[Path]:
+def _listing(folder: Path, outcomes: Outcomes) -> list[Path]:
     try:
         files = (file for file in folder.iterdir() if not file.name.startswith("."))
         return sorted(file for file in files if file.is_file())
     except OSError as error:
-        report.failed(f"{folder}: {error.strerror}")
+        outcomes.failed(f"{folder}: {error.strerror}")
         return []
 
 
@@ -57,7 +59,7 @@ def plan(
     into_folder: bool,
     suffix: str,
     force: bool,
-    report: Report,
+    outcomes: Outcomes,
 ) -> list[Job]:
     """The jobs that may go ahead.
 
@@ -67,7 +69,7 @@ def plan(
         into_folder: whether the output must be a folder, there being several sources.
         suffix: of the files that are written.
         force: whether existing output may be replaced.
-        report: hears why a job may not go ahead.
+        outcomes: hears why a job may not go ahead.
     """
     jobs: list[Job] = []
     taken = {source.resolve(): source for source in sources}  # no source may be written over
@@ -75,11 +77,11 @@ def plan(
         target = target_of(source, output, into_folder, suffix)
         other = taken.setdefault(target.resolve(), source)
         if target.resolve() == source.resolve():
-            report.failed(f"{source}: would be written over itself: give another -o")
+            outcomes.failed(f"{source}: would be written over itself: give another -o")
         elif other is not source:
-            report.failed(f"{source}: {target} is taken by {other}: give it an -o of its own")
+            outcomes.failed(f"{source}: {target} is taken by {other}: give it an -o of its own")
         elif reason := obstacle(target, force):
-            report.failed(f"{source}: {reason}")
+            outcomes.failed(f"{source}: {reason}")
         else:
             jobs.append(Job(source, target))
     return jobs

@@ -36,7 +36,7 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the generator first: a minute once, then faster steps.",
+        help="Compile the generator first: a minute once, then faster iterations.",
         show_default="where it pays",
     ),
 ]

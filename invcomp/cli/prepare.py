@@ -60,7 +60,7 @@ def prepare(
         typer.Option(
             "--encoder",
             help="Also train what makes the search fast: an encoder that says where to start and, "
-            "for a large generator, a short cut past its last layers.",
+            "for a large generator, a surrogate for its last layers.",
         ),
     ] = False,
     keep: Annotated[
@@ -157,12 +157,12 @@ def _images(folder: Path | None) -> list[Path]:
 
     if folder is None:
         return []
-    report = show.Report()
-    paths = find_sources([folder], readable_suffixes(), report)
+    outcomes = show.Outcomes()
+    paths = find_sources([folder], readable_suffixes(), outcomes)
     for path in paths:
         try:
             read_image(path)
         except ImageError as error:
-            report.failed(str(error))
-    report.finish()
+            outcomes.failed(str(error))
+    outcomes.finish()
     return paths

@@ -69,7 +69,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class Report:
+class Outcomes:
     """The failures of a run over many files: each is said at once, and the others go on."""
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ def search_progress(
     """
 
     def moved(state: SearchState) -> None:
-        note = f"{state.stage} {state.step}/{state.steps}  loss {state.loss:.4f}"
+        note = f"{state.stage} {state.iteration}/{state.iterations}  loss {state.loss:.4f}"
         if state.bytes:
             note += f"  {state.bytes:.0f} bytes"
         meter.show(name, state.fraction, 1, note)

@@ -1,1 +1,1 @@
-"""Small networks distilled from a generator that make its search faster; files need them not."""
+"""Small networks distilled from a generator that make its search faster. Decoding needs none."""

@@ -1,6 +1,6 @@
-"""What a bundle may carry to make the search fast: an encoder and a short cut.
+"""Optional parts of a bundle that make the search faster: an encoder network and a surrogate.
 
-Neither decides what a file decodes to: a bundle's fingerprint does not cover them.
+They do not change what a file decodes to, so a bundle's fingerprint does not cover them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,29 +19,30 @@ from torch import Tensor
 from ..errors import BundleError
 from ..files import atomic_write
 from .encoder import InversionEncoder
-from .surrogate import Shortcut
+from .surrogate import Surrogate
 
 FORMAT = "invcomp search aids 1"
-KINDS: dict[str, type[InversionEncoder] | type[Shortcut]] = {
-    "encoder": InversionEncoder,
-    "shortcut": Shortcut,
+ENCODER, SURROGATE = "encoder", "shortcut"  # names in files; the surrogate's is an older one
+KINDS: dict[str, type[InversionEncoder] | type[Surrogate]] = {
+    ENCODER: InversionEncoder,
+    SURROGATE: Surrogate,
 }
 
 
 @dataclass(frozen=True)
 class SearchAids:
-    """An encoder, a short cut, or neither."""
+    """An encoder network, a surrogate, both or neither."""
 
     encoder: InversionEncoder | None = None
-    shortcut: Shortcut | None = None
+    surrogate: Surrogate | None = None
 
     def to(self, device: torch.device) -> SearchAids:
         """The same on another device."""
         encoder = self.encoder and self.encoder.to(device)
-        return SearchAids(encoder, self.shortcut and self.shortcut.to(device))
+        return SearchAids(encoder, self.surrogate and self.surrogate.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights in float16: where a search starts needs no more."""
+        """Weights in float16, which is precise enough for a search."""
         return {
             f"{name}.{key}": value.detach().cpu().half() if value.is_floating_point() else value
             for name, part in self._parts().items()
@@ -51,18 +53,18 @@ class SearchAids:
         """The options of each as JSON, by name."""
         return {name: json.dumps(part.options()) for name, part in self._parts().items()}
 
-    def _parts(self) -> dict[str, InversionEncoder | Shortcut]:
-        parts = {"encoder": self.encoder, "shortcut": self.shortcut}
+    def _parts(self) -> dict[str, InversionEncoder | Surrogate]:
+        parts = {ENCODER: self.encoder, SURROGATE: self.surrogate}
         return {name: part for name, part in parts.items() if part is not None}
 
     @classmethod
     def of(cls, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SearchAids:
-        """The inverse of `metadata` and `tensors`, among others' entries; frozen, in float32.
+        """The inverse of `metadata` and `tensors`, frozen, in float32. Ignores other entries.
 
         Raises:
-            KeyError, TypeError, ValueError, RuntimeError: they do not fit.
+            KeyError, TypeError, ValueError, RuntimeError: the entries do not fit.
         """
-        found = {}
+        found: dict[str, Any] = {}
         for name, kind in KINDS.items():
             if name not in metadata:
                 continue
@@ -75,13 +77,13 @@ class SearchAids:
             }
             part.load_state_dict(state, assign=True)
             found[name] = part.eval().requires_grad_(False)
-        return cls(**found)  # type: ignore[arg-type]
+        return cls(found.get(ENCODER), found.get(SURROGATE))
 
     def save(self, path: Path, fingerprint: bytes) -> None:
-        """Writes them by themselves, for the bundle of a fingerprint.
+        """Writes them to a file of their own, for the bundle with this fingerprint.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file cannot be written.
         """
         metadata = {"format": FORMAT, "fingerprint": fingerprint.hex(), **self.metadata()}
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
@@ -90,10 +92,10 @@ class SearchAids:
 
     @classmethod
     def load(cls, path: Path, fingerprint: bytes) -> SearchAids:
-        """Reads what `save` wrote.
+        """Reads the file of `save`.
 
         Raises:
-            BundleError: damaged, or made for another bundle.
+            BundleError: the file is damaged or was made for another bundle.
         """
         try:
             with safe_open(path, "pt") as file:

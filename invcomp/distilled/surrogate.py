@@ -1,9 +1,9 @@
-"""A short cut past a large generator's last layers, for the search.
+"""The surrogate: it replaces a large generator's last layers during the search.
 
-More than half of the time of a 1024-px generator goes into layers that draw what the distortion,
-taken at 256 px, hardly sees. The generator's own layers up to 256 px, and two light ones in place
-of the rest, make the small image in well under half of the time; what they get wrong the search
-corrects (distortion.py).
+A 1024-px generator spends more than half of its time in layers that hardly change the distortion,
+which is computed at 256 px. The generator's own layers up to 256 px, and two light ones instead of
+the rest, make the small image in well under half of the time. The search corrects their error
+(distortion.py).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ..errors import OptionError
 from ..generators.base import Generator
 
 TRUNK = 256  # px of the generator's last own feature maps, and of the image
-LEAST = 512  # px of a generator that repays a short cut
-STYLE = 128  # the latents of the layers passed by are squeezed into so many numbers
+LEAST = 512  # px of the smallest generator for which a surrogate pays
+STYLE = 128  # size of a linear projection of the skipped layers' latents
 
 
-class Shortcut(nn.Module):
-    """The generator's trunk at 256 px to the image at 256 px.
+class Surrogate(nn.Module):
+    """Maps the generator's trunk at 256 px to the image at 256 px.
 
-    Generators of this kind learn to have the image so far in every layer, but for a modulation
-    and a linear map: that is the first way here. The second is for what is not linear.
+    In these generators, the feature maps of every layer determine the image so far by a modulation
+    and a linear map. This is the first branch. The second branch adds a nonlinear part.
 
     Args:
         inputs: channels of the trunk.
-        skipped: values of a flat latent that belong to the layers passed by.
-        width: channels of the second way.
+        skipped: number of values of a flat latent that belong to the skipped layers.
+        width: channels of the second branch.
     """
 
     def __init__(self, inputs: int, skipped: int, width: int = 32) -> None:
@@ -42,31 +42,31 @@ class Shortcut(nn.Module):
         self.linear = nn.Conv2d(inputs, 3, 3, padding=1)
         self.conv = nn.Conv2d(inputs, width, 1)
         self.to_image = nn.Conv2d(width, 3, 3, padding=1)
-        with torch.no_grad():  # begins near a grey image
+        with torch.no_grad():  # the image is almost grey before training
             self.modulation.weight.mul_(0.3)
             self.linear.weight.mul_(0.1)
             self.to_image.weight.mul_(0.1)
 
     @staticmethod
     def fits(generator: Generator) -> bool:
-        """Whether a generator is large enough to repay one, and can stop inside."""
+        """Whether a generator is large enough for a surrogate, and can return its trunk."""
         return generator.resolution >= LEAST and generator.trunk_layers(TRUNK) > 0
 
     @classmethod
-    def of(cls, generator: Generator) -> Shortcut:
-        """An untrained one for a generator.
+    def of(cls, generator: Generator) -> Surrogate:
+        """An untrained surrogate for a generator.
 
         Raises:
-            OptionError: it has no use for one.
+            OptionError: the generator has no use for one.
         """
         if not cls.fits(generator):
             kind = type(generator).__name__
-            raise OptionError(f"a {kind} of {generator.resolution} px has no use for a short cut")
+            raise OptionError(f"a {kind} of {generator.resolution} px has no use for a surrogate")
         latents = next(generator.parameters()).new_zeros(1, generator.latent_size)
         with torch.no_grad():
             inputs = generator.trunk(latents, TRUNK).shape[1]
-        passed = generator.layers[generator.trunk_layers(TRUNK) :]
-        return cls(inputs, sum(layer.size for layer in passed))
+        skipped = generator.layers[generator.trunk_layers(TRUNK) :]
+        return cls(inputs, sum(layer.size for layer in skipped))
 
     def options(self) -> dict[str, Any]:
         """The constructor's arguments as JSON values."""
@@ -81,5 +81,5 @@ class Shortcut(nn.Module):
         return self.linear(features * scale1) + self.to_image(x)  # type: ignore[no-any-return]
 
     def image(self, generator: Generator, latents: Tensor) -> Tensor:
-        """What stands for `generator.forward_reduced(latents, 256)`: [N, 3, 256, 256]."""
+        """Replaces `generator.forward_reduced(latents, 256)`: [N, 3, 256, 256]."""
         return self(generator.trunk(latents, TRUNK), latents)  # type: ignore[no-any-return]

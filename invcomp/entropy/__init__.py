@@ -1,1 +1,1 @@
-"""Entropy coding of quantised coordinates: their prior as a density and as tables, the coder."""
+"""Entropy coding of quantised coordinates: the prior as a density and as tables, and the coder."""

@@ -1,4 +1,4 @@
-"""Fits the prior of the coordinates to what real images were coded as."""
+"""Fits the prior of the coordinates to the integers of real images."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .density import PriorScales, PriorShape, step_of
+from .density import PriorScales, PriorShape, q_step_of
 
-Coded = tuple[int, Tensor]  # a step index and the integers found at that step, int [K]
+Coded = tuple[int, Tensor]  # a step index and the integers found at it, int [K]
 
 SHAPES = [PriorShape(0.0, 1.0)] + [
     PriorShape(weight, ratio) for weight in (0.01, 0.03, 0.1, 0.3) for ratio in (2.0, 3.0, 4.0)
 ]
-SLOPES = tuple(range(-64, 289, 32))  # a quarter of a scale index down to one and an eighth up
-REACH = 48  # sixteenths of an octave that a scale may lie under or over its start
+SLOPES = tuple(range(-64, 289, 32))  # from -1/4 to 1 1/8 of a scale index
+REACH = 48  # largest change of a scale, in sixteenths of an octave
 
 
 def provisional_scales(deviations: Tensor) -> Tensor:
     """Scale indices of Laplace densities with 1.5 times the prior's deviations, int16 [K].
 
-    Real images lie further out than prior samples; 1.5 only serves to code the first of them.
+    Coordinates of real images are larger than those of prior samples. The first images are coded
+    with these scales.
     """
     return (16 * (1.5 * deviations / 2**0.5).log2()).round().to(torch.int16)
 
 
 @dataclass(frozen=True)
 class FittedPrior:
-    """What codes a domain's images in the fewest bits.
+    """The prior that codes a domain's images in the fewest bits.
 
     Attributes:
         scales: scale indices at step index 0, int16 [K].
-        slopes: in 256ths, int16 [K]; None: they are all 0.
+        slopes: of the scales, in 256ths, int16 [K]; None: all are 0.
         shape: of all coordinates.
     """
 
@@ -47,19 +48,19 @@ class FittedPrior:
 def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
     """The scales, their slopes and the shape that code these images in the fewest bits.
 
-    A finer step lets coordinates go further out, as bits weigh less in its search: that is what
-    the slopes are for. They are fitted where images were coded at different steps.
+    With a small q_step, bits weigh less in the search, so coordinates become larger. The slopes
+    model this. They are fitted if the images were coded at different step indices.
 
-    A coordinate's scale is fitted on a window of its neighbours in the order of weight, a quarter
-    of its index to either side: few images suffice, and no coordinate is fitted to one.
+    The scale of a coordinate is fitted on a window of its neighbours, a quarter of its index to
+    either side. So few images are enough, and no coordinate is fitted to a single image.
 
     Args:
-        coded: images of the domain as they were coded.
-        start: scale indices to look around, int16 [K].
+        coded: step indices and integers of images of the domain.
+        start: scale indices around which to search, int16 [K].
     """
-    steps = {step_index for step_index, _ in coded}
-    pivot = round(sum(steps) / len(steps))  # where a slope changes nothing
-    slopes = torch.tensor(SLOPES if len(steps) > 1 else (0,))
+    step_indices = {step_index for step_index, _ in coded}
+    pivot = round(sum(step_indices) / len(step_indices))  # where a slope has no effect
+    slopes = torch.tensor(SLOPES if len(step_indices) > 1 else (0,))
     offsets = torch.arange(-REACH, REACH + 1, 2)
     tried = torch.cartesian_prod(offsets, slopes)  # [A, 2]
     best: tuple[float, FittedPrior] | None = None
@@ -70,7 +71,7 @@ def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
         if best is None or total < best[0]:
             offset, slope = tried[chosen].unbind(1)
             scales = (start + offset - pivot * slope // 256).to(torch.int16).numpy()
-            sloped = slope.to(torch.int16).numpy() if len(steps) > 1 else None
+            sloped = slope.to(torch.int16).numpy() if len(step_indices) > 1 else None
             best = total, FittedPrior(scales, sloped, shape)
     assert best is not None
     return best[1]
@@ -89,7 +90,7 @@ def _bits(coded: Sequence[Coded], start: Tensor, shape: PriorShape, tried: Tenso
     offsets, slopes = tried[:, :1], tried[:, 1:]
     for step_index, integers in coded:
         scales = PriorScales(start + offsets, slopes).at(step_index).double()
-        total += shape.bits(integers.double()[None], scales / step_of(step_index))
+        total += shape.bits(integers.double()[None], scales / q_step_of(step_index))
     return total
 
 

@@ -1,6 +1,6 @@
-"""Range coding of integers, with `constriction`, to the shortest byte string that decodes.
+"""Range coding of integers with `constriction`, to the shortest byte string that decodes.
 
-A payload knows nothing of the file that it lies in.
+A payload does not depend on the rest of its file.
 """
 
 import contextlib
@@ -23,19 +23,19 @@ def encode_payload(
     class_index: int | None = None,
     escapes_last: bool = False,
 ) -> bytes:
-    """Code integers to the one byte string that `decode_payload` takes back.
+    """Codes integers to the only byte string that `decode_payload` accepts for them.
 
-    It is less than one byte longer than the ideal code length, but for the range coder's own loss
-    (about a ten-thousandth of a bit a symbol). Zeros alone take no byte at all, and neither do the
-    class 0 and zeros.
+    It is less than one byte longer than the ideal code length, apart from the loss of the range
+    coder (about a ten-thousandth of a bit for each symbol). Zeros alone take no bytes, even with
+    the class 0.
 
     Args:
         integers: `[m]`, each within +-(2^31 - 1).
         rows: `[m]`, the table row of each (`PriorTables.rows`).
         tables: the tables.
-        class_index: coded ahead of the integers, where the tables have several classes.
-        escapes_last: as in files of version 1, whose escape codes follow all symbols. They now
-            follow their own symbol, so that any beginning of a payload decodes.
+        class_index: coded before the integers, if the tables have several classes.
+        escapes_last: the order of version 1, in which escape codes follow all symbols. In version 2
+            each follows its own symbol, so that any beginning of a payload decodes.
 
     Raises:
         ValueError: an integer is out of range, or the shapes differ.
@@ -73,19 +73,19 @@ def decode_payload(
     with_class: bool = False,
     escapes_last: bool = False,
 ) -> tuple[int, NDArray[np.int32]]:
-    """Take back the class, 0 if none was coded, and the integers `[m]` that `encode_payload` coded.
+    """Decodes the class, 0 if none was coded, and the integers `[m]` of `encode_payload`.
 
     Raises:
-        BitstreamError: `encode_payload` never makes these bytes.
+        BitstreamError: `encode_payload` does not write these bytes.
     """
     decoder, class_index = _decoder(data), 0
     try:
         if with_class:
             class_index = int(decoder.decode(stream.model.Uniform(tables.classes)))
         values = _decode_integers(decoder, _weights(rows, tables), tables.largest, escapes_last)
-    except AssertionError as error:  # what constriction raises at a point that codes no symbol
+    except AssertionError as error:  # from constriction, if no symbol has this code
         raise BitstreamError("altered: its payload holds a code that means nothing") from error
-    # The shortest code is the only one, so this finds much of what slips past the checksum.
+    # Only the shortest code is valid. This detects many errors that the checksum misses.
     coded = encode_payload(values, rows, tables, class_index if with_class else None, escapes_last)
     if coded != data:
         raise BitstreamError("altered: its payload is not in its shortest form")
@@ -103,8 +103,10 @@ def _decode_integers(
             values[index] = _decode_escape(decoder, largest)
         return values
     again = decoder.clone()
-    with contextlib.suppress(AssertionError):  # past an escape; or for good, as is seen below
-        symbols = decoder.decode(family, weights)  # all at once, as nearly all files have no escape
+    with contextlib.suppress(
+        AssertionError
+    ):  # after an escape; other errors are raised again below
+        symbols = decoder.decode(family, weights)  # all at once: nearly all files have no escape
         if not (symbols == escape).any():
             return _values(symbols)
     values = np.zeros(len(weights), dtype=np.int32)
@@ -122,11 +124,13 @@ def decode_beginning(
     with_class: bool = False,
     escapes_last: bool = False,
 ) -> tuple[int, NDArray[np.int32]]:
-    """What the first bytes of a payload settle: its class, if it has one, and integers `[m]`, zeros
-    from the first that they do not; the class 0 where not even that is settled.
+    """Decodes the beginning of a payload: class, if it has one, and integers `[m]`.
 
-    Whatever bytes follow lie between all zeros and all ones, and a range coder's symbols rise with
-    them: where both ends decode to the same symbols, so does everything between.
+    Integers are zero from the first one that these bytes do not determine. The class is 0 if it is
+    not determined.
+
+    The missing bytes lie between all zeros and all ones, and the symbols of a range coder are
+    monotonic in them. So a symbol is determined if both ends decode to it.
     """
     values = np.zeros(len(rows), dtype=np.int32)
     ends = [_decoder(data + 16 * byte) for byte in (b"\x00", b"\xff")]
@@ -147,7 +151,7 @@ def decode_beginning(
             symbol = settled(partial(_decode_symbol, row))
             if symbol < 2 * tables.largest + 1:
                 values[index] = int(_values(np.array([symbol]))[0])
-            elif escapes_last:  # its code is yet to come
+            elif escapes_last:  # its code follows after all symbols
                 break
             else:
                 values[index] = settled(lambda end: _decode_escape(end, tables.largest))
@@ -161,11 +165,11 @@ def _decode_symbol(row: NDArray[np.float64], decoder: Any) -> int:
 
 
 class _Unsettled(Exception):
-    """Bytes that are still to come decide what is next."""
+    """The next symbol depends on missing bytes."""
 
 
 def _values(symbols: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Integers of symbols ordered 0, 1, -1, 2, -2, ...; of an escape's, nothing meant."""
+    """Integers of symbols in the order 0, 1, -1, 2, -2, ...; undefined for the escape."""
     return np.where(symbols % 2, symbols // 2 + 1, -(symbols // 2))
 
 
@@ -175,12 +179,12 @@ def _decoder(data: bytes) -> Any:
 
 
 def _weights(rows: NDArray[np.int64], tables: PriorTables) -> NDArray[np.float64]:
-    """The tables of the rows, `[m, 2M + 2]`, such that constriction codes with just these integers.
+    """The tables of the rows, `[m, 2M + 2]`, as weights that make constriction use these integers.
 
-    Symbols are ordered 0, 1, -1, 2, -2, ..., escape, so that bytes of zero, which is what the
-    decoder reads past the end, mean integers of zero. constriction's fast quantisation gives
-    every symbol 1 and shares the other 2^24 - n in proportion: frequencies less 1 sum to that
-    already, so its scale is exactly 1 and its sums of whole numbers are exact.
+    Symbols have the order 0, 1, -1, 2, -2, ..., escape. So bytes of zero, which the decoder reads
+    after the end, mean integers of zero. constriction's fast quantisation gives every symbol 1 and
+    shares the other 2^24 - n in proportion to the weights. The frequencies minus 1 sum to 2^24 - n,
+    so its scale is exactly 1, and its sums of whole numbers are exact.
     """
     magnitudes = np.arange(1, tables.largest + 1)
     pairs = np.stack([magnitudes, -magnitudes], axis=1).ravel() + tables.largest
@@ -209,10 +213,10 @@ def _decode_escape(decoder: Any, largest: int) -> int:
 
 def _shortest(encoder: Any) -> bytes:
     """The shortest byte string that lies in the encoder's final interval when zeros follow it."""
-    words_done, (lower, width) = encoder.pos()  # lower: 64 bits that begin after these words
+    words_done, (lower, width) = encoder.pos()  # lower: the 64 bits after these words
     size = 4 * (words_done + 2)
     words = encoder.get_compressed().astype(">u4").tobytes()
-    point = int.from_bytes(words.ljust(size, b"\0"), "big")  # some number inside the interval
+    point = int.from_bytes(words.ljust(size, b"\0"), "big")  # a number inside the interval
     low = point - (point - lower) % 2**64
     length, value = 0, 0
     while value << 8 * (size - length) not in range(low, low + width):

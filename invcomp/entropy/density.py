@@ -1,7 +1,7 @@
-"""The prior of quantised coordinates as a density: bits with a gradient, and the tables made of it.
+"""The prior of quantised coordinates as a density: bits with a gradient, and the integer tables.
 
-Each coordinate k follows a mixture of two Laplace densities, scale b_k and `tail_ratio` b_k: the
-second carries what real images have and prior samples lack.
+Each coordinate k has a mixture of two Laplace densities with the scales b_k and `tail_ratio` b_k.
+The second one models the tails of real images, which prior samples do not have.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from torch import Tensor
 
 from .tables import PriorTables, frequencies_from_probabilities
 
-LARGEST = 24  # integers past this go through the escape
-FLOOR = 2.0**-24  # the least probability that a table can hold
+LARGEST = 24  # larger integers are coded with the escape symbol
+FLOOR = 2.0**-24  # the least probability in a table
 
 
 @dataclass(frozen=True)
 class PriorShape:
-    """What all coordinates have in common: how much of the mass is in the wide component."""
+    """The shape that all coordinates share: weight and relative scale of the wide component."""
 
     tail_weight: float = 0.1
     tail_ratio: float = 3.0
 
     def probability(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Mass of [x - 1/2, x + 1/2] where `scale` is b_k in units of the step."""
+        """Mass of [x - 1/2, x + 1/2]; x and `scale`, b_k, are in units of q_step."""
         narrow = _laplace_interval(x, scale)
         wide = _laplace_interval(x, scale * self.tail_ratio)
         return (1 - self.tail_weight) * narrow + self.tail_weight * wide
 
     def bits(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Code length in bits of x (in steps; between integers it interpolates), elementwise."""
+        """Code length in bits of x, in units of q_step, elementwise. x need not be an integer."""
         return -(self.probability(x, scale) + FLOOR).log2()
 
 
 @dataclass(frozen=True)
 class PriorScales:
-    """The prior scale b of every coordinate at any step, as the tables have it, in float.
+    """The prior scale b of every coordinate at any step index, equal to the tables', in float.
 
     Attributes:
         indices: scale indices at step index 0, int64 [K].
-        slopes: by how many 256ths they rise from one step index to the next, int64 [K].
+        slopes: increase of the indices with each step index, in 256ths, int64 [K].
     """
 
     indices: Tensor
@@ -51,12 +51,12 @@ class PriorScales:
 
     @classmethod
     def of(cls, tables: PriorTables, device: torch.device | str = "cpu") -> PriorScales:
-        """Those of tables."""
+        """The scales of tables."""
         slopes = np.zeros_like(tables.scales) if tables.slopes is None else tables.slopes
         return cls(*(torch.from_numpy(part).long().to(device) for part in (tables.scales, slopes)))
 
     def at(self, step_index: int) -> Tensor:
-        """b_k for a step 2^(-step_index / 16), [K]."""
+        """b_k at q_step 2^(-step_index / 16), [K]."""
         rise = torch.div(self.slopes * step_index, 256, rounding_mode="floor")
         return torch.pow(2.0, (self.indices + rise).float() / 16)
 
@@ -70,14 +70,14 @@ def _laplace_interval(x: Tensor, scale: Tensor) -> Tensor:
     return torch.where(distance > 0.5, outer, inner)
 
 
-def step_of(step_index: int) -> float:
-    """Delta of a step index: 2^(-index/16)."""
+def q_step_of(step_index: int) -> float:
+    """The q_step of a step index: 2^(-step_index/16)."""
     return float(2.0 ** (-step_index / 16))
 
 
-def step_index_of(step: float) -> int:
-    """The step index nearest to a step."""
-    return int(np.clip(round(-16 * np.log2(step)), 0, 255))
+def step_index_of(q_step: float) -> int:
+    """The step index with the q_step closest to this one."""
+    return int(np.clip(round(-16 * np.log2(q_step)), 0, 255))
 
 
 def make_tables(
@@ -86,13 +86,13 @@ def make_tables(
     classes: int = 1,
     slopes: NDArray[np.int16] | None = None,
 ) -> PriorTables:
-    """Integer tables of a mixture: one row each quarter octave of scale against step.
+    """Integer tables of a mixture, one row for each quarter octave of scale over q_step.
 
     Args:
         scales: log2 of every b_k in sixteenths of an octave, at step index 0, [K].
         shape: of the mixture.
-        classes: of the generator; 1 where it has none.
-        slopes: of the scales, as `PriorTables` has them.
+        classes: of the generator; 1 if it has none.
+        slopes: of the scales, see `PriorTables`.
     """
     first, stride = -96, 4
     ratios = torch.arange(first, 112 + 1, stride, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The integer frequency tables that both sides of the range coder share."""
+"""The integer frequency tables that encoder and decoder share."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,31 +11,31 @@ from ..errors import BitstreamError, BundleError, OptionError
 
 PRECISION = 24  # bits; constriction's Categorical models have this precision
 TOTAL = 1 << PRECISION
-LARGEST_INTEGER = 2**31 - 1  # of a coordinate, either sign: it decodes to int32
+LARGEST_INTEGER = 2**31 - 1  # absolute value of a coordinate, which decodes to int32
 STEP_INDICES = 256
-MAX_SEGMENTS = 8  # of a file of version 1, which had three bits for their number
+MAX_SEGMENTS = 8  # of a file of version 1; the count had three bits
 MAX_CLASSES = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class PriorTables:
-    """The prior of every coordinate, as integers. A bundle holds one; both sides read it.
+    """The prior of every coordinate as integers. It is a part of the bundle.
 
-    A coordinate with prior scale 2^(a/16), coded with step 2^(-s/16), has the ratio index a + s:
-    the log2 of scale over step in sixteenths of an octave. Row t of `frequencies` is the table
-    for ratio index `first_ratio + t * ratio_stride`; other ratios take the nearest row. Where a
-    finer step lets coordinates go further out, a itself rises with s, by a slope.
+    A coordinate with prior scale 2^(a/16), coded with q_step 2^(-s/16), has the ratio index a + s:
+    the log2 of scale over q_step in sixteenths of an octave. Row t of `frequencies` is the table
+    for ratio index `first_ratio + t * ratio_stride`; other ratios use the closest row. With a
+    small q_step coordinates become larger, so a rises with s by a slope.
 
     Args:
         frequencies: `[T, 2M + 2]`, the frequencies of the integers -M..M and, last, of the
-            escape that announces an integer past M. Every entry >= 1, every row sums to 2^24.
+            escape, which precedes an integer larger than M. Entries are >= 1, rows sum to 2^24.
         first_ratio: ratio index of row 0.
         ratio_stride: ratio indices from one row to the next, >= 1.
         scales: `[K]`, the scale index a of every coordinate.
-        classes: C, 1 to 65536: of a class-conditional generator. Where it is over 1, a file begins
-            with its class, all being equally likely.
-        slopes: `[K]`, by how many 256ths every a rises from one step index to the next; `scales`
-            then has the a of step index 0. None: they are all 0.
+        classes: C, 1 to 65536, of a class-conditional generator. If it is over 1, a payload begins
+            with the class. All classes are equally likely.
+        slopes: `[K]`, the increase of every a with each step index, in 256ths. `scales` then has
+            the a of step index 0. None: all are 0.
         segment_ends: coordinate counts at which the segments of files of version 1 end, increasing;
             the last is K. Empty: such files have one segment.
 
@@ -80,7 +80,7 @@ class PriorTables:
 
     @property
     def largest(self) -> int:
-        """M, the largest integer with a frequency of its own; larger ones are escaped."""
+        """M, the largest integer with its own frequency. Larger ones are coded with the escape."""
         return int(self.frequencies.shape[1]) // 2 - 1
 
     @property
@@ -90,10 +90,10 @@ class PriorTables:
         return tuple(map(slice, (0, *ends[:-1]), ends))
 
     def parts(self, count: int) -> tuple[slice, ...]:
-        """The coordinates of each of a file's payloads: of its segments, or all of them in one.
+        """The coordinates of each payload of a file: of its segments, or all in one.
 
         Raises:
-            BitstreamError: a file of these tables has another number of segments.
+            BitstreamError: the number of segments does not fit these tables.
         """
         if count == 1:
             return (slice(0, len(self.scales)),)
@@ -103,11 +103,11 @@ class PriorTables:
 
     @property
     def class_bits(self) -> float:
-        """Ideal code length of a class in bits; 0 where there is one only."""
+        """Ideal code length of a class in bits; 0 if there is only one."""
         return float(PRECISION - np.log2(TOTAL // self.classes))
 
     def scales_at(self, step_index: int) -> NDArray[np.int64]:
-        """Scale index a of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+        """Scale index a of every coordinate, `[K]`, at q_step 2^(-step_index / 16).
 
         Raises:
             OptionError: the step index is not in 0..255.
@@ -120,7 +120,7 @@ class PriorTables:
         return scales + self.slopes.astype(np.int64) * step_index // 256
 
     def rows(self, step_index: int) -> NDArray[np.int64]:
-        """Table row of every coordinate, `[K]`, when coded with step 2^(-step_index / 16).
+        """Table row of every coordinate, `[K]`, at q_step 2^(-step_index / 16).
 
         Raises:
             OptionError: the step index is not in 0..255.
@@ -148,10 +148,10 @@ class PriorTables:
 
 
 def frequencies_from_probabilities(probabilities: NDArray[np.float64]) -> NDArray[np.uint32]:
-    """Round every row of probabilities to integers >= 1 that sum to exactly 2^24.
+    """Rounds every row of probabilities to integers >= 1 that sum to exactly 2^24.
 
-    Every symbol gets 1, the rest is shared in proportion, and what rounding down leaves goes to
-    the largest remainders (ties to the lower column).
+    Every symbol gets 1. The rest is shared in proportion, rounded down. What is left goes to the
+    largest remainders; ties go to the lower column.
 
     Args:
         probabilities: `[T, n]`, finite and >= 0; a row need not sum to 1.

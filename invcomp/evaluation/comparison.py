@@ -122,7 +122,7 @@ class Comparison:
             "aids": aids.hexdigest()[:16],
             "search": asdict(search),
             # what stands for what the options leave open
-            "steps": [search.steps_at(index) for index in range(FINEST + 1)],
+            "steps": [search.iterations_at(index) for index in range(FINEST + 1)],
             "learning_rate": search.rate,
         }
 
@@ -232,7 +232,7 @@ class Comparison:
         names = f"{', '.join(subject.name for subject in subjects)}, quality {quality:g}"
 
         def searching(state: Progress) -> None:
-            note = f"{names}: {state.stage} {state.step}/{state.steps}"
+            note = f"{names}: {state.stage} {state.iteration}/{state.iterations}"
             self.moved("invcomp", done + state.fraction * len(subjects), total, note)
 
         self.moved("invcomp", done, total, names)

@@ -89,7 +89,7 @@ class Generator(nn.Module, ABC):
     def trunk(self, latents: Tensor, resolution: int) -> Tensor:
         """Feature maps of an inner layer: [N, D] to [N, C, resolution, resolution].
 
-        A large generator has it, so that a `Shortcut` can stand for the layers above.
+        A large generator has it, so that a `Surrogate` can stand for the layers above.
 
         Raises:
             OptionError: it has none; `trunk_layers` is 0 there.

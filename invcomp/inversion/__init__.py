@@ -1,1 +1,1 @@
-"""Inversion: the search for the quantised coordinates of an image, and its rate control."""
+"""Inversion: the search for the quantised coordinates of an image, and rate control."""

@@ -1,4 +1,4 @@
-"""One descent: variables, optimiser, phases, and when it is over."""
+"""One descent: variables, optimiser, phases, and its end."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..entropy.density import PriorScales, PriorShape, step_of
+from ..entropy.density import PriorScales, PriorShape, q_step_of
 from ..latents.coordinates import Coordinates
 from .distortion import Target
 from .options import QUICKER, SearchOptions
 
-ACTIVE = 0.15  # a prior scale under this many steps: the coordinate stays zero
-PIVOT = 0.3  # the deviation at which `whitening` makes no difference
-PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # and the fraction at which each ends
-WINDOW = 12  # losses whose mean is compared with that of as many before them
-RESTART = 0.3  # of the learning rate, where the generator takes over from its short cut
-FLAT = 0.001  # a loss that falls by less than this part from window to window is flat
+ACTIVE = 0.15  # prior scale, in units of q_step, below which a coordinate stays zero
+PIVOT = 0.3  # the deviation at which `whitening` has no effect
+PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # with the fraction at which each ends
+WINDOW = 12  # number of losses whose mean is compared with the mean of as many before them
+RESTART = 0.3  # factor on the learning rate where the generator replaces its surrogate
+FLAT = 0.001  # a loss is flat if it falls by a smaller fraction from window to window
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where the search moves: coordinates and what they cost.
+    """The space that the search moves in: coordinates, and their cost in bits.
 
     Attributes:
         coordinates: the bundle's.
@@ -45,23 +45,23 @@ class Space:
         return self.coordinates.basis()
 
     def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Flat latents [N, D] of the first coordinates [N, k] and classes [N]; None: the first."""
+        """Flat latents [N, D] of the first k coordinates [N, k] and classes [N]; None: class 0."""
         means = self.coordinates.means(classes)
         return means + coordinates @ self.basis[: coordinates.shape[1]]
 
     def active(self, step_index: int) -> int:
-        """How many coordinates, from the first, can round to more than zero at this step."""
-        reaching = (self.scales.at(step_index) > ACTIVE * step_of(step_index)).nonzero()
+        """Number of leading coordinates. All later ones round to zero at this step index."""
+        reaching = (self.scales.at(step_index) > ACTIVE * q_step_of(step_index)).nonzero()
         return int(reaching[-1]) + 1 if len(reaching) else 1
 
 
 class Schedule:
-    """How far a descent is: by its steps or by the clock, and ahead where the loss is flat.
+    """Progress of a descent, by iterations or by time. A flat loss ends a phase early.
 
     Args:
         options: of the search.
-        seconds: in place of a number of steps.
-        quick: whether there is a short cut, for all but the last steps.
+        seconds: time limit, instead of a number of iterations.
+        quick: whether a surrogate runs all but the last iterations.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Schedule:
         self.options, self.seconds = options, seconds
         self.full_part = options.full_part if quick else 1.0
         self.fraction, self._done, self._started = 0.0, Fraction(0), time.monotonic()
-        self._losses: list[float] = []  # of this phase
-        self._comparable = 0  # index of the first of them that is of the present loss
+        self._losses: list[float] = []  # in this phase
+        self._comparable = 0  # index of the first one of the present loss
 
     @property
     def mode(self) -> str:
@@ -80,14 +80,14 @@ class Schedule:
 
     @property
     def quickly(self) -> bool:
-        """Whether a short cut will do: its losses jump where it is corrected, so none is flat."""
+        """Whether the surrogate is used now. Its losses jump at corrections, so none is flat."""
         return self.fraction < 1 - self.full_part
 
     @property
     def learning_rate(self) -> float:
-        """Eight steps of ramp, then a cosine down to 2%.
+        """A ramp of eight iterations, then a cosine down to 2%.
 
-        The generator's own steps after those of a short cut begin higher than the cosine is there.
+        Where the generator replaces its surrogate, the rate restarts above the cosine.
         """
         ramp = min(1.0, (len(self._losses) + 1) / 8) if self.mode == "free" else 1.0
         factor = ramp * (0.51 + 0.49 * math.cos(math.pi * self.fraction))
@@ -97,13 +97,14 @@ class Schedule:
         return self.options.rate * factor
 
     def advance(self, loss: float, step_index: int = 0) -> None:
-        """After a step that saw this loss, with a quantiser's step of this index."""
+        """Counts an iteration with this loss, at this step index."""
         self._losses.append(loss)
         before = self.mode, self.quickly
         if self.seconds is not None:
             self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
         else:
-            self._done += Fraction(1, self.options.steps_at(step_index))  # the pace may change
+            # summed, because the step index may change
+            self._done += Fraction(1, self.options.iterations_at(step_index))
             if self._flat():
                 self._done = max(self._done, Fraction(str(dict(PHASES)[self.mode])))
             self.fraction = float(self._done)
@@ -112,11 +113,11 @@ class Schedule:
             self._losses, self._comparable = [], 0
 
     def loss_changes(self) -> None:
-        """The loss is another one from here on: what it was before says nothing of its slope."""
+        """The loss function has changed: earlier losses are not compared with later ones."""
         self._comparable = len(self._losses)
 
     def _by_time(self, elapsed: float) -> float:
-        """The fraction of steps of a fraction of time, the last steps taking longer."""
+        """The fraction of iterations at a fraction of time: the last ones take longer."""
         full = self.full_part
         quick = 1 - full
         switch = quick / (quick + QUICKER * full)
@@ -133,16 +134,16 @@ class Schedule:
 
 
 class Descent:
-    """The variables of one or several images, their optimiser, and what the last step saw.
+    """The variables of one or several images, their optimiser, and the last loss.
 
     Args:
-        space: where it moves.
-        target: what is to be reached.
-        start: coordinates [N, k] to start from.
-        classes: of each, int64 [N].
-        step_index: of the quantiser's step; `aim` changes it.
+        space: that the descent moves in.
+        target: the images.
+        start: coordinates [N, k].
+        classes: of the images, int64 [N].
+        step_index: of q_step; `aim` changes it.
         options: of the search.
-        spread: how far each coordinate may be from its start, [K].
+        spread: expected deviation of each coordinate from its start, [K].
     """
 
     def __init__(
@@ -165,18 +166,18 @@ class Descent:
             if options.hurried
             else torch.optim.Adam([self.variables], betas=(0.9, 0.99))
         )
-        self.generator = torch.Generator().manual_seed(options.seed)
+        self.random = torch.Generator().manual_seed(options.seed)
         self.taken, self.loss, self.bits = 0, math.inf, 0.0
 
     def aim(self, step_indices: list[int]) -> None:
-        """Sets the quantiser's step of each image; the coordinates stay where they are."""
+        """Sets the q_step of each image. The coordinates do not change."""
         self.step_indices = step_indices
-        self.delta = self.variables.new_tensor([[step_of(index)] for index in step_indices])
+        self.q_step = self.variables.new_tensor([[q_step_of(index)] for index in step_indices])
         self.active = self.space.active(max(step_indices))
         scales = torch.stack([self.space.scales.at(index) for index in step_indices])
-        self.scales = scales[:, : self.active] / self.delta  # [N, active]
+        self.scales = scales[:, : self.active] / self.q_step  # [N, active]
         weight = self.options.rate_weight * math.log(2) / 6
-        self.rate_weight = weight * self.delta[:, 0] ** 2  # [N]
+        self.rate_weight = weight * self.q_step[:, 0] ** 2  # [N]
 
     def coordinates(self) -> Tensor:
         """[N, active]."""
@@ -185,19 +186,19 @@ class Descent:
 
     def integers(self) -> Tensor:
         """int32 [N, K]."""
-        found = (self.coordinates().detach() / self.delta).round().int()
+        found = (self.coordinates().detach() / self.q_step).round().int()
         return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
 
-    def step(self, learning_rate: float, mode: str = "free", quickly: bool = False) -> None:
-        """One gradient step."""
-        steps = self.coordinates() / self.delta
+    def iterate(self, learning_rate: float, mode: str = "free", quickly: bool = False) -> None:
+        """One iteration: a step of the optimiser. `quickly`: with the surrogate."""
+        scaled = self.coordinates() / self.q_step
         if mode == "noise":
-            noise = torch.rand(steps.shape, generator=self.generator).to(steps.device) - 0.5
-            steps = steps + noise * (steps.detach().abs() > 0.5)  # the rest rounds to zero
+            noise = torch.rand(scaled.shape, generator=self.random).to(scaled.device) - 0.5
+            scaled = scaled + noise * (scaled.detach().abs() > 0.5)  # the rest rounds to zero
         elif mode == "round":
-            steps = steps + (steps.round() - steps).detach()
-        bits = self.space.shape.bits(steps, self.scales).sum(1)
-        latents = self.space.latents(steps * self.delta, self.classes)
+            scaled = scaled + (scaled.round() - scaled).detach()
+        bits = self.space.shape.bits(scaled, self.scales).sum(1)
+        latents = self.space.latents(scaled * self.q_step, self.classes)
         loss = self.target.distance(latents, quickly) + self.rate_weight * bits
         self.optimiser.param_groups[0]["lr"] = learning_rate
         self.optimiser.zero_grad()

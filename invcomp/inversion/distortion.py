@@ -1,6 +1,6 @@
-"""The distortion of latents against an image, with its gradient.
+"""The distortion between the image of latents and a target image, with its gradient.
 
-LPIPS + beta * MSE, which are squared distances of features, and a part for structure, which is not.
+LPIPS + beta * MSE are squared distances of features. The part for structure is MS-SSIM.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distilled.surrogate import Shortcut
+from ..distilled.surrogate import Surrogate
 from ..generators.base import Generator
 from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
-WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: pixels of its Gaussian window; the least factor
-CORRECT_EVERY = 10  # steps of the short cut between two looks at the generator's own image
+WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: side of its Gaussian window in pixels; least factor
+CORRECT_EVERY = 10  # iterations between two corrections of the surrogate by the generator
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class Distortion:
     Args:
         generator: G.
         features: f.
-        mixed: bfloat16 autocast.
-        compiled: through torch.compile; the first call of a shape then takes a minute. What was
-            compiled is kept on disk for the next process.
-        shortcut: what makes the images, in place of the whole generator.
+        mixed: use bfloat16 autocast.
+        compiled: use torch.compile. The first call of each shape then takes a minute. Compiled code
+            is kept on disk for the next process.
+        surrogate: replaces the last layers of the generator.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Distortion:
         features: PerceptualFeatures,
         mixed: bool,
         compiled: bool,
-        shortcut: Shortcut | None = None,
+        surrogate: Surrogate | None = None,
     ) -> None:
         self.generator, self.features, self.mixed = generator, features, mixed
-        self.resolution, self.shortcut = min(RESOLUTION, generator.resolution), shortcut
+        self.resolution, self.surrogate = min(RESOLUTION, generator.resolution), surrogate
         self._features = self._eager
         self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
@@ -58,9 +58,9 @@ class Distortion:
             self._features = torch.compile(self._eager, dynamic=False)
 
     def rehearse(self, latents: Tensor) -> None:
-        """Compiles the step of as many latents [N, D], so that no clock counts it.
+        """Compiles an iteration for latents [N, D], so that no time limit includes it.
 
-        Where compiling fails (no headers of Python, a broken compiler), it goes on without.
+        If compiling fails (no Python headers, a broken compiler), the search runs without it.
         """
         if not self.compiled or len(latents) in self._rehearsed:
             return
@@ -69,16 +69,16 @@ class Distortion:
             self.features_of(latents.detach().requires_grad_()).square().sum().backward()
         except torch.cuda.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # dynamo's, inductor's and the compiler's own
+        except RuntimeError as error:  # from dynamo, inductor or the compiler
             reason = str(error).strip().splitlines()[0]
-            logger.warning("compiling fails here, so steps take longer (%s)", reason)
+            logger.warning("compiling fails here, so iterations take longer (%s)", reason)
             self._features, self.compiled = self._eager, False
         else:
             identity = self.features.identity is not None
-            _remember(_mark(self.generator, self.mixed, self.shortcut is not None, identity))
+            _remember(_mark(self.generator, self.mixed, self.surrogate is not None, identity))
 
     def target(self, images: Tensor) -> Tensor:
-        """Features of images [N, 3, H, W] in [-1, 1], computed once a search."""
+        """Features of images [N, 3, H, W] in [-1, 1], computed once for a search."""
         with torch.no_grad():
             return self.features(images)  # type: ignore[no-any-return]
 
@@ -90,7 +90,7 @@ class Distortion:
     def seen(self, latents: Tensor) -> Tensor:
         """`features_of` without a gradient.
 
-        With gradients on, though none is asked for: so the steps' graph serves, compiled once.
+        It runs with gradients enabled, so that the compiled graph of the iterations is used.
         """
         return self.features_of(latents.detach().requires_grad_()).detach()
 
@@ -99,8 +99,8 @@ class Distortion:
         return (self.features_of(latents) - target).square().sum(1)
 
     def _eager(self, latents: Tensor) -> Tensor:
-        if self.shortcut is not None:
-            image = self.shortcut.image(self.generator, latents)
+        if self.surrogate is not None:
+            image = self.surrogate.image(self.generator, latents)
         else:
             image = self.generator.forward_reduced(latents, self.resolution)
         found: Tensor = self.features(image).float()
@@ -108,19 +108,19 @@ class Distortion:
 
 
 class Target:
-    """Images to be reached, seen through the generator or through its short cut.
+    """Target images, compared with images of the generator or of its surrogate.
 
-    A short cut is wrong by something that changes slowly from step to step: every few steps the
-    generator itself is looked at, and what the two differ by is taken off the short cut's target
-    (output space mapping: Bandler et al. 2004, "Space mapping: the state of the art"). So the short
-    cut's descent comes to rest near the generator's own.
+    The error of the surrogate changes slowly from iteration to iteration. Every few iterations the
+    generator runs too, and the difference of the two is subtracted from the surrogate's target
+    (output space mapping: Bandler et al. 2004, "Space mapping: the state of the art"). So the
+    descent with the surrogate converges near that with the generator.
 
     Args:
         features: of the images, [N, F].
-        distortion: of the generator itself.
-        quick: of the short cut, if there is one.
-        weights: of each feature, [1, F], where some places matter more; None: all are alike.
-        structure: weight of what MS-SSIM lacks to 1, as of `SearchOptions`.
+        distortion: through the generator.
+        quick: distortion through the surrogate, if there is one.
+        weights: of each feature, [1, F], for a region of interest; None: all are equal.
+        structure: weight of 1 - MS-SSIM, see `SearchOptions`.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Target:
         self._corrected, self._age = features, 0
 
     def distance(self, latents: Tensor, quickly: bool = False) -> Tensor:
-        """Distortion of latents [N, D], in order: [N]."""
+        """Distortion between latents [N, D] and the images in order: [N]."""
         if self.quick is None or not quickly:
             return self._between(self.distortion, latents, self.features)
         if self._age % CORRECT_EVERY == 0:
@@ -154,15 +154,15 @@ class Target:
         if not self.structure:
             return loss
         x, y = (distortion.features.pixels(f, distortion.resolution) for f in (found, features))
-        if self.weights is not None:  # where less matters, more of the image is put
-            places = distortion.features.pixels(self.weights, distortion.resolution)
-            x = y + (x - y) * places / places.max()
+        if self.weights is not None:  # where the weight is small, pixels of the target replace it
+            weights = distortion.features.pixels(self.weights, distortion.resolution)
+            x = y + (x - y) * weights / weights.max()
         return loss + self.structure * (1 - similarity(x, y))
 
     def screen(self, latents: Tensor) -> Tensor:
-        """Distortion of each of latents [M, D] against the only image, without gradient: [M].
+        """Distortion between each of latents [M, D] and the only image, without gradient: [M].
 
-        One at a time, in the graph of the steps; through the short cut, if there is one.
+        Latents run one at a time in the compiled graph, with the surrogate if there is one.
         """
         distortion = self.quick or self.distortion
         found = [distortion.seen(one[None]) - self.features for one in latents]
@@ -173,31 +173,31 @@ class Target:
 def similarity(one: Tensor, other: Tensor) -> Tensor:
     """MS-SSIM (Wang et al. 2003) of images [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
 
-    As the package pytorch-msssim has it, but that no factor is less than FLOOR: a power of 0 has no
-    gradient, and opposite images would end a search with it.
+    Equal to the package pytorch-msssim, except that no factor is below FLOOR: a power of 0 has no
+    gradient, so the search would stop at images with opposite structure.
     """
     product = torch.ones(len(one), one.shape[1], device=one.device)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
             one, other = (F.avg_pool2d(image, 2) for image in (one, other))
         luminance, contrast = _ssim_parts(one, other)
-        is_last = scale == len(SCALE_WEIGHTS) - 1  # where luminance counts too
+        is_last = scale == len(SCALE_WEIGHTS) - 1  # luminance is used there only
         found = (luminance * contrast if is_last else contrast).mean((2, 3))
         product = product * found.clamp_min(FLOOR) ** weight
     return product.mean(1)
 
 
 def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of the two factors of SSIM: luminance, contrast with structure; [N, 3, h, w] each."""
+    """Maps of the two factors of SSIM, luminance and contrast-structure: [N, 3, h, w] each."""
     channels = x.shape[1]
     moments = torch.cat([x, y, x * x, y * y, x * y], 1)
-    places = torch.arange(WINDOW, device=x.device) - WINDOW // 2
-    window = (-(places**2) / (2 * 1.5**2)).exp()
+    offsets = torch.arange(WINDOW, device=x.device) - WINDOW // 2
+    window = (-(offsets**2) / (2 * 1.5**2)).exp()
     window = (window / window.sum()).expand(moments.shape[1], 1, 1, WINDOW)
     moments = F.conv2d(moments, window, groups=moments.shape[1])
     moments = F.conv2d(moments, window.transpose(2, 3), groups=moments.shape[1])
     x_mean, y_mean, xx, yy, xy = moments.split(channels, 1)
-    # Wang's constants, (0.01, 0.03) of the range, which is 2; means are of images in [0, 2]
+    # Wang's constants, (0.01, 0.03) times the range 2; the means are those of images in [0, 2]
     first, second = 0.02**2, 0.06**2
     covariance, variances = xy - x_mean * y_mean, xx - x_mean**2 + yy - y_mean**2
     x_mean, y_mean = x_mean + 1, y_mean + 1
@@ -205,31 +205,31 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + second) / (variances + second)
 
 
-def compiled_before(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> bool:
-    """Whether such a distortion was compiled on this machine: then it takes seconds, no minute."""
-    return _mark(generator, mixed, shortcut, identity).is_file()
+def compiled_before(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> bool:
+    """Whether such a distortion was compiled here before: then it takes seconds, not a minute."""
+    return _mark(generator, mixed, surrogate, identity).is_file()
 
 
-def _mark(generator: Generator, mixed: bool, shortcut: bool, identity: bool) -> Path:
-    """The file that says so: it lies with what torch keeps, and goes with it."""
+def _mark(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> Path:
+    """The file that records this. It lies in torch's cache and is deleted with it."""
     shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
     device = next(generator.parameters()).device.type
     kind = type(generator).__name__
-    made_of = [torch.__version__, kind, shapes, device, mixed, shortcut, identity]
+    made_of = [torch.__version__, kind, shapes, device, mixed, surrogate, identity]
     name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     return _compiled_folder() / f"{name}.invcomp"
 
 
 def _remember(mark: Path) -> None:
-    with contextlib.suppress(OSError):  # of a cache that cannot be written, torch keeps nothing
+    with contextlib.suppress(OSError):  # torch cannot use a read-only cache either
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
 
 
 def _compiled_folder() -> Path:
-    """Where torch keeps what it compiled: where the user did not say, in our cache.
+    """Folder of torch's compiled code: the user's choice, else in the cache of invcomp.
 
-    torch's own choice, which importing torchvision sets, lies among temporary files and is lost.
+    The default of torch, which importing torchvision sets, is a temporary folder and is lost.
     """
     given = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))
     temporary = given.parent == Path(tempfile.gettempdir()) and "torchinductor_" in given.name
@@ -238,5 +238,5 @@ def _compiled_folder() -> Path:
 
 def _keep_compiled() -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_compiled_folder())
-    # where CUDA is installed without a GPU, torch warns of it as it compiles
+    # torch warns while compiling if CUDA is installed without a GPU
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

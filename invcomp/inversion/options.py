@@ -1,4 +1,4 @@
-"""Everything that the search can be told, with its defaults: the only place that has them."""
+"""All options of the search with their defaults: the only place that defines them."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 
-STEPS = 120
-FAST_STEPS = 60
-ENOUGH = 82  # index of the quantiser's step up to which so many are enough
-DOUBLING = 96  # indices further on, six octaves of the step, twice as many: the way is longer
+ITERATIONS = 120
+FAST_ITERATIONS = 60
+ENOUGH = 82  # step index up to which these numbers of iterations are enough
+DOUBLING = 96  # step indices (six octaves of q_step) that double the number of iterations
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
-QUICKER = 2.3  # how many steps of a short cut take as long as one of the generator
-SCREENING_COST = 0.3  # of a forward pass against a whole step
+QUICKER = 2.3  # iterations of the surrogate in the time of one of the generator
+SCREENING_COST = 0.3  # of a forward pass, in iterations
 FOLLOWED_CLASSES = 8
-MEANS = 64  # classes whose means are all screened; of more, those of the candidates
+MEANS = 64  # up to this number of classes, all means are screened; else those of the candidates
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How much the search tries.
+    """Options of the search.
 
     Attributes:
-        steps: gradient steps from the chosen start to the file; fewer where the loss is flat
-            before. None: as `steps_at` has it.
-        seconds: for each image, in place of a number of steps: the best in that time.
-        fast: half as many steps, and most of them through the bundle's short cut, if it has one:
-            two to three times faster, and not quite as near (docs/benchmarks.md). A limit of time
-            takes the short cut, too.
-        full_part: of a fast search: part of the steps, the last, that run the generator itself.
-        warm_start: whether the search starts where the bundle's encoder says, if it has one.
-        starts: how many starts, the encoder's or the mean among them, are followed for
-            `trial_steps` before one is chosen. None: one with an encoder or a limit of time, else
-            two. Four are better still and take half as long again.
-        candidates: prior samples screened for those starts.
-        trial_steps: gradient steps in each round of trials; a round drops half of the starts.
-        learning_rate: the optimiser's, on the variables. None: LEARNING_RATE, or
-            FAST_LEARNING_RATE, with NAdam in place of Adam, where the search is to be fast.
-        whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. 1: whitened variables, 0:
-            coordinates themselves. Between them strong coordinates move less in a step and weak
-            ones more: a fifth fewer bytes on real portraits than with 1 (docs/experiments.md).
-        rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) step^2.
-        structure: weight in the distortion of what MS-SSIM lacks to 1. It holds
-            outlines, light and colour, which LPIPS alone gives away (docs/experiments.md). Only of
-            images of 256 px and more; 0: none.
-        seed: of the noise that stands in for rounding.
-        class_index: of a class-conditional generator; None: the means of the eight likeliest
-            classes are followed in place of other starts, and the one that is chosen has the class.
+        iterations: of the optimiser from the chosen start. A phase ends earlier where the loss is
+            flat. None: the number is `iterations_at` the step index.
+        seconds: time limit for each image. It replaces a number of iterations.
+        fast: use half as many iterations, most of them with the bundle's surrogate if it has one.
+            Two to three times faster, with slightly higher LPIPS (docs/benchmarks.md). A time
+            limit uses the surrogate too.
+        full_part: in a search with a surrogate, the fraction of iterations, at the end, that run
+            the generator itself.
+        use_encoder: start at the prediction of the bundle's encoder network, if it has one.
+        starts: number of starts that are followed for `trial_iterations` before one is chosen. The
+            encoder's prediction or the mean is one of them. None: 1 with an encoder or a time
+            limit, else 2. With 4 the result is better and takes half as long again.
+        candidates: number of candidates that are screened for these starts.
+        trial_iterations: iterations in each round of trials. Each round drops half of the starts.
+        learning_rate: of the optimiser, for the variables. None: LEARNING_RATE with Adam; in a
+            fast search FAST_LEARNING_RATE with NAdam.
+        whitening: c = deviation^whitening * PIVOT^(1 - whitening) * v. With 1 the variables v are
+            whitened, with 0 they are the coordinates themselves. Values between them move strong
+            coordinates less in an iteration and weak ones more. On real portraits this takes a
+            fifth fewer bytes than 1 (docs/experiments.md).
+        rate_weight: factor on the lambda of high-rate theory, (ln 2 / 6) q_step^2.
+        structure: weight of 1 - MS-SSIM in the distortion. It preserves outlines, light and colour,
+            which LPIPS alone does not (docs/experiments.md). It applies to images of 256 px and
+            more. 0: none.
+        seed: of the noise that replaces rounding.
+        class_index: class, for a class-conditional generator. None: the search follows the means
+            of the eight likeliest classes instead of other starts, and the best decides the class.
     """
 
-    steps: int | None = None
+    iterations: int | None = None
     seconds: float | None = None
     fast: bool = False
     full_part: float = 0.15
-    warm_start: bool = True
+    use_encoder: bool = True
     starts: int | None = None
     candidates: int = 64
-    trial_steps: int = 12
+    trial_iterations: int = 12
     learning_rate: float | None = None
     whitening: float = 0.6
     rate_weight: float = 0.5
@@ -66,15 +68,15 @@ class SearchOptions:
     class_index: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise OptionError(f"steps is {self.steps}: at least 1 is needed")
+        if self.iterations is not None and self.iterations < 1:
+            raise OptionError(f"iterations is {self.iterations}: at least 1 is needed")
         if self.starts is not None and self.starts < 1:
             raise OptionError(f"starts is {self.starts}: at least 1 is needed")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise OptionError(f"a time of {self.seconds} s: it must be above 0")
-        if self.seconds is not None and self.steps is not None:
-            raise OptionError("a time and a number of steps exclude each other")
-        for name in ("candidates", "trial_steps", "rate_weight", "structure"):
+        if self.seconds is not None and self.iterations is not None:
+            raise OptionError("a time and a number of iterations exclude each other")
+        for name in ("candidates", "trial_iterations", "rate_weight", "structure"):
             if not getattr(self, name) >= 0:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 0 is needed")
         if not 0 < self.full_part <= 1:
@@ -82,62 +84,64 @@ class SearchOptions:
 
     @property
     def hurried(self) -> bool:
-        """Whether time matters more than the last bit of likeness."""
+        """Whether the search is fast: by option, or because of a time limit."""
         return self.fast or self.seconds is not None
 
-    def steps_at(self, step_index: int) -> int:
-        """`steps`, or what stands for it: STEPS or FAST_STEPS, and more for a fine quantiser."""
-        steps = FAST_STEPS if self.hurried else STEPS
-        return self.steps or round(steps * 2 ** max((step_index - ENOUGH) / DOUBLING, 0))
+    def iterations_at(self, step_index: int) -> int:
+        """`iterations`, or the default at a step index: a small q_step needs more iterations."""
+        default = FAST_ITERATIONS if self.hurried else ITERATIONS
+        return self.iterations or round(default * 2 ** max((step_index - ENOUGH) / DOUBLING, 0))
 
     @property
     def rate(self) -> float:
-        """`learning_rate`, or what stands for it."""
+        """`learning_rate`, or its default."""
         return self.learning_rate or (FAST_LEARNING_RATE if self.hurried else LEARNING_RATE)
 
-    def starts_cost(self, classes: int = 1, warm: bool = False, quick: bool = False) -> float:
-        """Of finding the start of one image, in steps of the generator.
+    def starts_cost(
+        self, classes: int = 1, with_encoder: bool = False, quick: bool = False
+    ) -> float:
+        """Cost of choosing the start of one image, in iterations of the generator.
 
         Args:
-            classes, warm: as of `followed`.
-            quick: whether it goes through a short cut.
+            classes, with_encoder: see `followed`.
+            quick: whether the surrogate is used.
         """
-        trials = self.trial_steps * sum(rounds(self.followed(classes, warm)))
-        steps = trials + SCREENING_COST * self.screened(classes, warm)
-        return steps / QUICKER if quick else steps
+        trials = self.trial_iterations * sum(rounds(self.followed(classes, with_encoder)))
+        iterations = trials + SCREENING_COST * self.screened(classes, with_encoder)
+        return iterations / QUICKER if quick else iterations
 
     def descent_cost(self, step_index: int, quick: bool = False) -> float:
-        """Of the descent from there, in steps of the generator."""
+        """Cost of the descent from the start, in iterations of the generator."""
         full = self.full_part if quick else 1.0
-        return self.steps_at(step_index) * (full + (1 - full) / QUICKER)
+        return self.iterations_at(step_index) * (full + (1 - full) / QUICKER)
 
-    def followed(self, classes: int = 1, warm: bool = False) -> int:
-        """How many starts are followed before one is chosen.
+    def followed(self, classes: int = 1, with_encoder: bool = False) -> int:
+        """Number of starts that are followed before one is chosen.
 
         Args:
-            classes: of the model; 1 where it has none.
-            warm: whether there is an encoder's start.
+            classes: of the generator; 1 if it has none.
+            with_encoder: whether an encoder network predicts a start.
         """
-        starts = self.starts or (1 if warm or self.seconds is not None else 2)
+        starts = self.starts or (1 if with_encoder or self.seconds is not None else 2)
         if classes == 1 or self.class_index is not None:
             return starts
         return min(classes, max(starts, FOLLOWED_CLASSES))
 
-    def screened(self, classes: int = 1, warm: bool = False) -> int:
-        """How many starts are looked at before some are followed, at most."""
+    def screened(self, classes: int = 1, with_encoder: bool = False) -> int:
+        """Largest number of starts whose distortion is computed before some are followed."""
         if classes > 1 and self.class_index is None:
             return min(classes, MEANS)
-        return self.candidates if self.followed(classes, warm) > 1 else 0
+        return self.candidates if self.followed(classes, with_encoder) > 1 else 0
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a file shall be, in place of a quality or a step: just one of these.
+    """A target for a file, instead of a quality or a q_step. Exactly one attribute is set.
 
     Attributes:
-        bytes: of the whole file, at most; of them 93% are used where the image can use them.
-        bits_per_pixel: the same as bits of the file over pixels of the decoded image.
-        lpips: LPIPS-Alex at most, as `Encoded` has it, with as few bytes as the search finds.
+        bytes: largest size of the whole file. At least 93% are used if the image can use them.
+        bits_per_pixel: the same limit, in bits of the file over pixels of the decoded image.
+        lpips: largest LPIPS-Alex, as in `Encoded`. The file is the smallest that the search finds.
     """
 
     bytes: int | None = None
@@ -153,12 +157,12 @@ class Goal:
             raise OptionError(f"a goal of {value} {name.replace('_', ' ')}: it must be above 0")
 
     def limit(self, pixels: int) -> int | None:
-        """Bytes that the file of so many pixels may take; None: as many as it needs."""
+        """Largest size in bytes of the file of an image with this many pixels; None: no limit."""
         if self.bits_per_pixel is not None:
             return int(self.bits_per_pixel * pixels / 8)
         return self.bytes
 
 
 def rounds(runs: int) -> list[int]:
-    """Numbers of runs in each round of halving until one is left."""
+    """Number of runs in each round of halving, until one run is left."""
     return [] if runs <= 1 else [runs, *rounds(runs // 2)]

@@ -1,4 +1,4 @@
-"""Coordinates to a file of at most so many bytes: rounding, and leaving off what matters least."""
+"""From coordinates to a file with a limited number of bytes, by rounding and trimming."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bitstream import encode
-from ..entropy.density import step_of
+from ..entropy.density import q_step_of
 from ..entropy.tables import PriorTables
 from ..quality import FINEST
 
-FILL = 0.93  # of the bytes that a file may take shall be used
+FILL = 0.93  # least fraction of the allowed bytes that a file should use
 
 
-class Place(NamedTuple):
-    """Where a search stands with one image.
+class Optimum(NamedTuple):
+    """What a search has found for one image.
 
     Attributes:
-        coordinates: before they are rounded, [K].
+        coordinates: before rounding, [K].
         class_index: of a class-conditional generator, else 0.
     """
 
@@ -36,7 +36,7 @@ class Quantiser:
     Attributes:
         tables: the bundle's.
         fingerprint: the first 4 bytes of the bundle's.
-        original_size: (width, height) in pixels, None where it is the generator's own.
+        original_size: (width, height) in pixels; None: the generator's own size.
     """
 
     tables: PriorTables
@@ -45,94 +45,94 @@ class Quantiser:
 
     @property
     def least(self) -> int:
-        """Bytes that hold any class with all coordinates at zero."""
+        """Size in bytes that is enough for any class with all coordinates at zero."""
         zeros = np.zeros(len(self.tables.scales), dtype=np.int64)
         bits = 0.0
         if self.tables.classes > 1:
             bits = self.tables.class_bits + float(self.tables.code_length(zeros, 0).sum())
         return len(self.encode(zeros, 0, 0)) + math.ceil(bits / 8)
 
-    def file(self, place: Place, step_index: int) -> bytes:
-        """The file with every coordinate rounded to the nearest step."""
-        integers = np.rint(place.coordinates / step_of(step_index)).astype(np.int64)
-        return self.encode(integers, step_index, place.class_index)
+    def file(self, optimum: Optimum, step_index: int) -> bytes:
+        """The file with every coordinate rounded to the nearest multiple of q_step."""
+        integers = np.rint(optimum.coordinates / q_step_of(step_index)).astype(np.int64)
+        return self.encode(integers, step_index, optimum.class_index)
 
     def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
         """The file of integers [K]."""
         fixed = self.tables, self.fingerprint, self.original_size
         return encode(integers, step_index, *fixed, class_index)
 
-    def index_for(self, place: Place, size: float) -> int:
-        """The finest step index, 0 to FINEST, at which the file has at most so many bytes."""
+    def index_for(self, optimum: Optimum, size: float) -> int:
+        """The largest step index, 0 to FINEST, at which the file has at most `size` bytes."""
         low, high = 0, FINEST
         while low < high:
             middle = (low + high + 1) // 2
-            if len(self.file(place, middle)) <= size:
+            if len(self.file(optimum, middle)) <= size:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def filling(self, place: Place, step_index: int, limit: int) -> bytes:
-        """A file of at most `limit` bytes, and of FILL of them where any step can use them.
+    def filling(self, optimum: Optimum, step_index: int, limit: int) -> bytes:
+        """A file of at most `limit` bytes that uses FILL of them if any q_step can.
 
-        That of the given step, if it is such; else the one nearest to the place among those of
-        coarser and finer steps, trimmed.
+        It is the file at the given step index if that fits. Else files at other step indices are
+        trimmed, and the one with the coordinates closest to the optimum is taken.
 
         Args:
-            place: of the image.
-            step_index: that the search adapted to.
+            optimum: of the image.
+            step_index: that the search ended with.
             limit: in bytes, `least` or more.
         """
-        given = self.file(place, step_index)
+        given = self.file(optimum, step_index)
         if FILL * limit <= len(given) <= limit:
             return given
         found: list[tuple[bool, float, bytes]] = []
-        for index in range(min(step_index, self.index_for(place, limit)), FINEST + 1):
-            plain = len(self.file(place, index))
+        for index in range(min(step_index, self.index_for(optimum, limit)), FINEST + 1):
+            plain = len(self.file(optimum, index))
             if plain < FILL * limit and index < FINEST:
                 continue
-            data, distance = self._trimmed(place, index, limit)
+            data, distance = self._trimmed(optimum, index, limit)
             found.append((len(data) < FILL * limit, distance, data))
-            # trimming so much costs more than a coarser step does
+            # trimming this much costs more than a larger q_step does
             if plain > (2 * limit if found[-1][0] else (2 - FILL) * limit):
                 break
         return min(found)[2]
 
-    def trimmed(self, place: Place, step_index: int, limit: int) -> bytes:
-        """The file, its least valuable integers brought nearer to zero until it fits in `limit`.
+    def trimmed(self, optimum: Optimum, step_index: int, limit: int) -> bytes:
+        """The file with integers moved towards zero until it has at most `limit` bytes.
 
-        Distance in coordinates is distortion to first order, so what a move costs is known
-        without the generator: those go first that cost the least for every bit they save.
+        Squared distance in coordinates is distortion to first order, so the cost of a move is known
+        without the generator. The moves that cost least for every bit saved are made first.
         """
-        return self._trimmed(place, step_index, limit)[0]
+        return self._trimmed(optimum, step_index, limit)[0]
 
-    def _trimmed(self, place: Place, step_index: int, limit: int) -> tuple[bytes, float]:
-        """The trimmed file, and the squared distance of its coordinates from the place."""
-        step = step_of(step_index)
-        steps = place.coordinates / step
-        integers = np.rint(steps).astype(np.int64)
-        while len(data := self.encode(integers, step_index, place.class_index)) > limit:
+    def _trimmed(self, optimum: Optimum, step_index: int, limit: int) -> tuple[bytes, float]:
+        """The trimmed file, and the squared distance between its coordinates and the optimum."""
+        q_step = q_step_of(step_index)
+        scaled = optimum.coordinates / q_step
+        integers = np.rint(scaled).astype(np.int64)
+        while len(data := self.encode(integers, step_index, optimum.class_index)) > limit:
             if not integers.any():
-                data = self.encode(integers, 0, place.class_index)
+                data = self.encode(integers, 0, optimum.class_index)
                 break
-            # a few at a time, as each changes what the next one is worth; and no more than is
-            # sure, as the last byte of what is too much may hold a single bit
-            self._trim(steps, integers, step_index, min(8 * (len(data) - limit) - 7, 9))
-        return data, step**2 * float(np.square(steps - integers).sum())
+            # a few at a time, because each move changes the value of the others; and only the bits
+            # that are certainly too many: the last byte may hold a single bit
+            self._trim(scaled, integers, step_index, min(8 * (len(data) - limit) - 7, 9))
+        return data, q_step**2 * float(np.square(scaled - integers).sum())
 
     def _trim(
         self,
-        steps: NDArray[np.float64],
+        scaled: NDArray[np.float64],
         integers: NDArray[np.int64],
         step_index: int,
         bits: int,
     ) -> None:
-        """Brings integers one nearer to zero, as many as save so many bits, or all of them."""
+        """Moves integers one step towards zero: as many as save this many bits, at most all."""
         smaller = integers - np.sign(integers)
         lengths = (self.tables.code_length(values, step_index) for values in (integers, smaller))
         saved = np.maximum(np.subtract(*lengths), 1e-6)
-        cost = np.square(steps - smaller) - np.square(steps - integers)
+        cost = np.square(scaled - smaller) - np.square(scaled - integers)
         nonzero = np.flatnonzero(integers)
         order = nonzero[np.argsort((cost / saved)[nonzero])]
         count = int(np.searchsorted(saved[order].cumsum(), bits)) + 1

@@ -1,8 +1,8 @@
-"""Rate control: the steps of a search move until every file meets its goal.
+"""Rate control: adapts the q_step of each image during one search until its file meets a goal.
 
-It is one search, not one for each step that is tried. As it descends, the step of every image
-goes where the file would meet the goal if the search ended there. At its end a few straight-through
-steps from the latents that were found make up for what is still missing.
+There is one search, not one for each q_step. During the descent, the q_step of each image moves to
+the value at which its file would meet the goal if the search ended there. After the descent, the
+search settles: a few straight-through iterations adapt the coordinates to the last change.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from ..errors import GoalError
 from ..quality import FINEST
 from .descent import Descent
 from .options import SearchOptions
-from .quantiser import FILL, Place, Quantiser
+from .quantiser import FILL, Optimum, Quantiser
 from .search import Progress, ProgressCallback, Search
 
-OVER = 1.02  # the search aims at so much of the limit: what is too much is trimmed off its end
-BYTE_MOVES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # fractions at which the step moves
-LPIPS_MOVES = (0.4, 0.6, 0.8)  # fewer, as each makes an image
-FAR, NEAR = 16, 5  # step indices that a move goes at most: in the free phase, and after it
-SLOPE = 0.015  # by which the logarithm of LPIPS falls from one step index to the next, roughly
+OVER = 1.02  # fraction of the limit that the search aims at; the excess is trimmed
+# fractions of the descent at which q_step moves
+BYTE_MOVES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LPIPS_MOVES = (0.4, 0.6, 0.8)  # fewer, because each decodes an image
+FAR, NEAR = 16, 5  # largest move in step indices: in the free phase, and after it
+SLOPE = 0.015  # approximate decrease of log LPIPS for each step index
 ROUNDS = 3  # of settling, at most
-PROBES = 6  # steps tried for an LPIPS after the search
-TRIMS = 3  # trims tried on the smallest file that reaches an LPIPS
+PROBES = 6  # largest number of step indices tried for an LPIPS goal after the search
+TRIMS = 3  # attempts to trim the smallest file that meets an LPIPS goal
 SETTLING_RATE = 0.1  # of the learning rate
-BYTE_SHARE, LPIPS_SHARE = 0.15, 0.35  # of the search's own cost that settling takes at most
+BYTE_SHARE, LPIPS_SHARE = 0.15, 0.35  # largest cost of settling, as a fraction of the search's
 
-LpipsOf = Callable[[int, bytes], float]  # of the image of this number, and this file
+LpipsOf = Callable[[int, bytes], float]  # of the image with this index and this file
 
 
 class RateControl:
@@ -42,10 +43,10 @@ class RateControl:
 
     Args:
         search: of the bundle.
-        step_index: of the quantiser's step to begin with.
-        options: how much to try.
-        progress: called after every step.
-        region: as of `Search.run`.
+        step_index: of the q_step to begin with.
+        options: of the search.
+        progress: called after every iteration.
+        region: see `Search.run`.
     """
 
     def __init__(
@@ -65,19 +66,19 @@ class RateControl:
         images: Tensor,
         quantisers: Sequence[Quantiser],
         limits: Sequence[int],
-        places: int = 1,
+        batch_size: int = 1,
     ) -> list[bytes]:
-        """Files of at most so many bytes, and of 93% of them where the image can use them.
+        """Files within limits in bytes, which use 93% of the limit if the image can.
 
         Args:
             images: [N, 3, H, W] in [-1, 1], in the generator's frame.
-            quantisers: one for each.
-            limits: one for each, in bytes of the whole file.
-            places: as of `Search.run`.
+            quantisers: one for each image.
+            limits: one for each image, in bytes of the whole file.
+            batch_size: see `Search.run`.
 
         Raises:
-            GoalError: no file can be so small.
-            OptionError: as `Search.run`.
+            GoalError: a limit is below the smallest possible file.
+            OptionError: see `Search.run`.
         """
         for quantiser, limit in zip(quantisers, limits, strict=True):
             if limit < quantiser.least:
@@ -86,26 +87,26 @@ class RateControl:
                     f"{quantiser.least}"
                 )
 
-        def wanted(row: int, place: Place, index: int) -> int:
-            return quantisers[row].index_for(place, OVER * limits[row])
+        def wanted(row: int, optimum: Optimum, index: int) -> int:
+            return quantisers[row].index_for(optimum, OVER * limits[row])
 
-        descent = self._descend(images, places, BYTE_MOVES, wanted, BYTE_SHARE)
+        descent = self._descend(images, batch_size, BYTE_MOVES, wanted, BYTE_SHARE)
         for count in range(ROUNDS):
-            current = _places(descent, len(images))
+            current = _optima(descent, len(images))
             indices = list(descent.step_indices)
-            for row, place in enumerate(current):
-                size = len(quantisers[row].file(place, indices[row]))
+            for row, optimum in enumerate(current):
+                size = len(quantisers[row].file(optimum, indices[row]))
                 if not FILL * limits[row] <= size <= (2 - FILL) * limits[row]:
-                    indices[row] = _nearer(indices[row], wanted(row, place, indices[row]), FAR)
+                    indices[row] = _nearer(indices[row], wanted(row, optimum, indices[row]), FAR)
             if indices == descent.step_indices or self._late():
                 break
             self._settle(descent, indices, BYTE_SHARE, count, ROUNDS)
         return [
-            quantiser.filling(place, index, limit)
-            for quantiser, place, index, limit in zip(
+            quantiser.filling(optimum, index, limit)
+            for quantiser, optimum, index, limit in zip(
                 quantisers,
-                _places(descent, len(images)),
-                descent.step_indices,  # copies that fill the places come last
+                _optima(descent, len(images)),
+                descent.step_indices,  # the copies that pad the batch come last
                 limits,
                 strict=False,
             )
@@ -117,28 +118,28 @@ class RateControl:
         quantisers: Sequence[Quantiser],
         limit: float,
         lpips_of: LpipsOf,
-        places: int = 1,
+        batch_size: int = 1,
     ) -> list[bytes]:
         """The smallest files found whose LPIPS is at most the limit; see `within_bytes`.
 
         Raises:
-            GoalError: it is out of reach for one of them.
-            OptionError: as `Search.run`.
+            GoalError: the limit is out of reach for one image.
+            OptionError: see `Search.run`.
         """
-        trials = [_Trials(limit) for _ in quantisers]
+        trials = [_Bisection(limit) for _ in quantisers]
 
-        def wanted(row: int, place: Place, index: int) -> int:
-            found = lpips_of(row, quantisers[row].file(place, index))
+        def wanted(row: int, optimum: Optimum, index: int) -> int:
+            found = lpips_of(row, quantisers[row].file(optimum, index))
             return index + round(math.log(max(found, 1e-6) / limit) / SLOPE)
 
-        descent = self._descend(images, places, LPIPS_MOVES, wanted, LPIPS_SHARE)
+        descent = self._descend(images, batch_size, LPIPS_MOVES, wanted, LPIPS_SHARE)
         for count in range(PROBES):
             indices = list(descent.step_indices)
-            for row, place in enumerate(_places(descent, len(images))):
+            for row, optimum in enumerate(_optima(descent, len(images))):
                 if trials[row].over:
                     continue
-                data = quantisers[row].file(place, indices[row])
-                trials[row].add(_Trial(indices[row], lpips_of(row, data), data, place))
+                data = quantisers[row].file(optimum, indices[row])
+                trials[row].add(_TriedFile(indices[row], lpips_of(row, data), data, optimum))
                 if not trials[row].over:
                     indices[row] = trials[row].next_index()
             if all(trial.over for trial in trials) or self._late() or count == PROBES - 1:
@@ -152,27 +153,27 @@ class RateControl:
     def _descend(
         self,
         images: Tensor,
-        places: int,
+        batch_size: int,
         moves: Sequence[float],
-        wanted: Callable[[int, Place, int], int],
+        wanted: Callable[[int, Optimum, int], int],
         share: float,
     ) -> Descent:
-        """The search, its steps moved at the given fractions of it.
+        """The search; the q_step of each image moves at the given fractions of it.
 
         Args:
-            images, places: as of `Search.run`.
-            moves: ascending.
-            wanted: the step index that an image at a place should have, of its number, the
-                place and the present index.
-            share: of the search's cost that is needed afterwards.
+            images, batch_size: see `Search.run`.
+            moves: fractions, ascending.
+            wanted: maps the index of an image, its optimum so far and its step index to the step
+                index that it should have.
+            share: cost of settling afterwards, as a fraction of the search's.
         """
         options, left = self.options, list(moves)
         if options.seconds is not None:
-            self.search.rehearse(options, max(places, len(images)))
+            self.search.rehearse(options, max(batch_size, len(images)))
             self.deadline = time.monotonic() + options.seconds * len(images)
             options = replace(options, seconds=options.seconds / (1 + share))
         for descent, schedule in self.search.descend(
-            images, self.step_index, options, self._scaled(share), places, self.region
+            images, self.step_index, options, self._scaled(share), batch_size, self.region
         ):
             due = [move for move in left if move <= schedule.fraction < 1]
             if due:
@@ -186,31 +187,31 @@ class RateControl:
         self,
         descent: Descent,
         count: int,
-        wanted: Callable[[int, Place, int], int],
+        wanted: Callable[[int, Optimum, int], int],
         reach: int,
     ) -> None:
         indices = list(descent.step_indices)
-        for row, place in enumerate(_places(descent, count)):
-            indices[row] = _nearer(indices[row], wanted(row, place, indices[row]), reach)
+        for row, optimum in enumerate(_optima(descent, count)):
+            indices[row] = _nearer(indices[row], wanted(row, optimum, indices[row]), reach)
         descent.aim(indices)
 
     def _settle(
         self, descent: Descent, indices: list[int], share: float, count: int, of: int
     ) -> None:
-        """A few straight-through steps at other step indices: round `count` of so many."""
+        """A few straight-through iterations at new step indices: round `count` of `of`."""
         descent.aim(indices)
         quick = self.search.quick_for(self.options) is not None
         cost = self.options.descent_cost(max(indices), quick)
-        steps = min(max(round(share * cost / of), 2), 10)
-        for step in range(steps):
-            descent.step(SETTLING_RATE * self.options.rate, "round")
+        iterations = min(max(round(share * cost / of), 2), 10)
+        for iteration in range(iterations):
+            descent.iterate(SETTLING_RATE * self.options.rate, "round")
             if self.progress:
-                done = (count + (step + 1) / steps) / of
+                done = (count + (iteration + 1) / iterations) / of
                 self.progress(
                     Progress(
                         "settling",
-                        count * steps + step + 1,
-                        of * steps,
+                        count * iterations + iteration + 1,
+                        of * iterations,
                         descent.loss,
                         descent.bits / 8,
                         (1 + share * done) / (1 + share),
@@ -218,47 +219,47 @@ class RateControl:
                 )
 
     def _scaled(self, share: float) -> ProgressCallback | None:
-        """The progress of the search itself, as the part that it is of the whole."""
+        """The callback with the fraction of the search scaled to the whole with settling."""
         told = self.progress
         if told is None:
             return None
         return lambda state: told(replace(state, fraction=state.fraction / (1 + share)))
 
     def _late(self) -> bool:
-        """Whether there was a limit of time and it has passed."""
+        """Whether a time limit has passed."""
         return time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """A file that was tried, and what it was made from."""
+class _TriedFile:
+    """A file that was tried, with its step index, LPIPS and coordinates."""
 
     index: int
     lpips: float
     data: bytes
-    place: Place
+    optimum: Optimum
 
 
 @dataclass
-class _Trials:
-    """The steps tried for one image, and which is next: bisection of the step index."""
+class _Bisection:
+    """Bisection of the step index of one image for an LPIPS goal."""
 
     limit: float
-    passed: list[_Trial] = field(default_factory=list)
-    failed: list[_Trial] = field(default_factory=list)
+    passed: list[_TriedFile] = field(default_factory=list)
+    failed: list[_TriedFile] = field(default_factory=list)
 
-    def add(self, trial: _Trial) -> None:
+    def add(self, trial: _TriedFile) -> None:
         (self.passed if trial.lpips <= self.limit else self.failed).append(trial)
 
     @property
     def over(self) -> bool:
-        """Whether no other step need be tried."""
+        """Whether the bisection has ended."""
         finest_failed = max((trial.index for trial in self.failed), default=-1)
         coarsest_passed = min((trial.index for trial in self.passed), default=FINEST + 1)
         return coarsest_passed - finest_failed <= 2
 
     def next_index(self) -> int:
-        """The step index to try: between those that passed and failed, or past all of them."""
+        """The step index to try: between those that passed and those that failed, or outside."""
         if not self.failed:
             high = min(self.passed, key=lambda trial: trial.index)
             guess = math.log(self.limit / max(high.lpips, 1e-6)) / SLOPE
@@ -270,8 +271,10 @@ class _Trials:
         return (low.index + min(trial.index for trial in self.passed)) // 2
 
 
-def _smallest(trials: _Trials, quantiser: Quantiser, lpips_of: Callable[[bytes], float]) -> bytes:
-    """The smallest file that passed, and trimmed as far as it still passes.
+def _smallest(
+    trials: _Bisection, quantiser: Quantiser, lpips_of: Callable[[bytes], float]
+) -> bytes:
+    """The smallest file that passed, trimmed as long as it passes.
 
     Raises:
         GoalError: none passed.
@@ -288,7 +291,7 @@ def _smallest(trials: _Trials, quantiser: Quantiser, lpips_of: Callable[[bytes],
         middle = (failed + len(data)) // 2
         if middle <= failed:
             break
-        smaller = quantiser.trimmed(best.place, best.index, middle)
+        smaller = quantiser.trimmed(best.optimum, best.index, middle)
         if lpips_of(smaller) <= trials.limit:
             data = smaller
         else:
@@ -296,14 +299,14 @@ def _smallest(trials: _Trials, quantiser: Quantiser, lpips_of: Callable[[bytes],
     return data
 
 
-def _places(descent: Descent, count: int) -> list[Place]:
-    """Where the first so many images stand."""
+def _optima(descent: Descent, count: int) -> list[Optimum]:
+    """What the descent has found for the first `count` images."""
     found = descent.coordinates().detach()
     found = F.pad(found, (0, descent.space.coordinates.count - found.shape[1]))
     coordinates, classes = found.cpu().double().numpy(), descent.classes.tolist()
-    return [Place(coordinates[row], classes[row]) for row in range(count)]
+    return [Optimum(coordinates[row], classes[row]) for row in range(count)]
 
 
 def _nearer(index: int, wanted: int, reach: int) -> int:
-    """The step index nearest to the one that is wanted, at most `reach` from `index`."""
+    """The step index closest to `wanted` that is at most `reach` from `index`."""
     return min(max(wanted, index - reach, 0), index + reach, FINEST)

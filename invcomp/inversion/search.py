@@ -1,8 +1,8 @@
 """The search: gradient descent from an image to quantised perceptual coordinates.
 
 Partly whitened variables v, Adam, in three phases: free, additive uniform noise in place of
-rounding, straight-through rounding. The loss is LPIPS + beta * MSE + structure + lambda * bits with
-lambda tied to the step, so the step is the only knob of quality.
+rounding, straight-through rounding. The loss is LPIPS + beta * MSE + structure + lambda * bits.
+lambda depends on q_step alone, so q_step is the only parameter of quality.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .options import MEANS, QUICKER, SCREENING_COST, SearchOptions, rounds
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands.
+    """Progress of a search.
 
     Attributes:
-        stage: "screening", "starts" or "search"; with a goal "settling" too.
-        step, steps: within the stage.
+        stage: "screening", "starts" or "search"; with a goal also "settling".
+        iteration, iterations: done and in all, within the stage. In screening they count starts.
         loss: mean over the batch.
-        bytes: of payload, mean over the batch, an estimate.
-        fraction: of the whole batch's work.
+        bytes: estimated size of the payload, mean over the batch.
+        fraction: of the whole batch's work that is done, 0 to 1.
     """
 
     stage: str
-    step: int
-    steps: int
+    iteration: int
+    iterations: int
     loss: float
     bytes: float
     fraction: float = 0.0
@@ -49,12 +49,12 @@ ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Starts:
-    """Places to start from, or where a search ended.
+class ClassedCoordinates:
+    """Coordinates with their classes: starts of a search, or its result.
 
     Attributes:
-        coordinates: [N, k], the first k of all K; or steps of them, integers [N, K].
-        classes: int64 [N], zero where there are none.
+        coordinates: [N, k], the first k of all K; of a result, the quantised integers [N, K].
+        classes: int64 [N], zero if there are no classes.
     """
 
     coordinates: Tensor
@@ -63,12 +63,12 @@ class Starts:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def __getitem__(self, index: Tensor | slice) -> Starts:
-        return Starts(self.coordinates[index], self.classes[index])
+    def __getitem__(self, index: Tensor | slice) -> ClassedCoordinates:
+        return ClassedCoordinates(self.coordinates[index], self.classes[index])
 
     @classmethod
-    def join(cls, parts: Sequence[Starts]) -> Starts:
-        """All of them in order."""
+    def join(cls, parts: Sequence[ClassedCoordinates]) -> ClassedCoordinates:
+        """The parts one after another."""
         return cls(
             torch.cat([part.coordinates for part in parts]),
             torch.cat([part.classes for part in parts]),
@@ -83,10 +83,10 @@ class Search:
         coordinates: the bundle's.
         scales: b_k, the prior scale of every coordinate.
         shape: the prior's shape.
-        candidates: coordinates of prior samples to screen as starts, [M, K].
-        candidate_classes: of each, int64 [M]; None: all of the first.
-        encoder: that says where to start, if there is one.
-        quick: the distortion of the generator's short cut, if there is one.
+        candidates: stored starts, coordinates [M, K].
+        candidate_classes: class of each candidate, int64 [M]; None: all are of class 0.
+        encoder: network that predicts a start, if there is one.
+        quick: distortion through the surrogate, if there is one.
     """
 
     def __init__(
@@ -113,29 +113,29 @@ class Search:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
-        places: int = 1,
+        batch_size: int = 1,
         region: Tensor | None = None,
-    ) -> Starts:
+    ) -> ClassedCoordinates:
         """Quantised coordinates and classes of images.
 
         Args:
             images: [N, 3, H, W] in [-1, 1], in the generator's frame.
-            step_index: of the quantiser's step, 2^(-index/16).
-            options: how much to try.
-            progress: called after every step.
-            places: of the descent's graph; where there are fewer images, copies fill it.
-            region: how much each place matters, [1, 1, R, R]; None: all alike.
+            step_index: q_step is 2^(-step_index/16).
+            options: of the search.
+            progress: called after every iteration.
+            batch_size: of the descent's graph. Fewer images are padded with copies.
+            region: weight of each pixel, [1, 1, R, R]; None: all are equal.
 
         Returns:
             Integers, int32 [N, K], and classes.
 
         Raises:
-            OptionError: as `start`.
+            OptionError: see `start`.
         """
-        steps = self.descend(images, step_index, options, progress, places, region)
-        for descent, _ in steps:
+        descents = self.descend(images, step_index, options, progress, batch_size, region)
+        for descent, _ in descents:
             last = descent
-        return Starts(last.integers(), last.classes)[: len(images)]
+        return ClassedCoordinates(last.integers(), last.classes)[: len(images)]
 
     def descend(
         self,
@@ -143,15 +143,15 @@ class Search:
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
-        places: int = 1,
+        batch_size: int = 1,
         region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
-        """The descent of `run` after each of its steps; whoever watches may change its aim."""
-        copies = max(places - len(images), 0)
+        """The descent of `run` after each of its iterations. The caller may change its aim."""
+        copies = max(batch_size - len(images), 0)
         self.rehearse(options, len(images) + copies)
-        work = _Work(self, options, len(images), step_index, progress)
+        work = _ProgressTracker(self, options, len(images), step_index, progress)
         start = self.start(images, step_index, options, work, region)
-        start = Starts.join([start, *[start[-1:]] * copies])
+        start = ClassedCoordinates.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(images)
         features = torch.cat([features, *[features[-1:]] * copies])
         target = self._target(features, images, options, region)
@@ -167,22 +167,22 @@ class Search:
         quick = self.quick_for(options) is not None
         schedule = Schedule(options, work.seconds_left(), quick)
         while schedule.fraction < 1:
-            descent.step(schedule.learning_rate, schedule.mode, schedule.quickly)
+            descent.iterate(schedule.learning_rate, schedule.mode, schedule.quickly)
             schedule.advance(descent.loss, max(descent.step_indices))
             work.searched(descent, schedule)
             yield descent, schedule
 
-    def rehearse(self, options: SearchOptions, places: int) -> None:
-        """Compiles what a search of so many places will run, before its clock."""
-        trials = options.followed(self.classes, self.warm(options)) > 1
-        for count in {1, places} if trials else {places}:
+    def rehearse(self, options: SearchOptions, batch_size: int) -> None:
+        """Compiles the graphs of a search of this batch size, before its time is measured."""
+        trials = options.followed(self.classes, self.uses_encoder(options)) > 1
+        for count in {1, batch_size} if trials else {batch_size}:
             latents = self.space.coordinates.means().repeat(count, 1)
             for distortion in (self.distortion, self.quick_for(options)):
                 if distortion is not None:
                     distortion.rehearse(latents)
 
-    def guess(self, images: Tensor) -> Tensor:
-        """What the encoder says: coordinates [N, K] of images [N, 3, H, W] in [-1, 1]."""
+    def predict(self, images: Tensor) -> Tensor:
+        """The encoder's prediction: coordinates [N, K] of images [N, 3, H, W] in [-1, 1]."""
         assert self.encoder is not None
         with torch.no_grad():
             found = self.encoder(see(self.distortion.features, images))
@@ -193,13 +193,13 @@ class Search:
         images: Tensor,
         step_index: int,
         options: SearchOptions,
-        work: _Work | None = None,
+        work: _ProgressTracker | None = None,
         region: Tensor | None = None,
-    ) -> Starts:
+    ) -> ClassedCoordinates:
         """The best start of each image [N, 3, H, W]: screening, then successive halving.
 
         Raises:
-            OptionError: there are fewer candidates than starts ask for, or no such class.
+            OptionError: more starts are asked for than there are, or there is no such class.
         """
         if options.class_index is not None:
             check_class(options.class_index, self.classes)
@@ -208,8 +208,8 @@ class Search:
             raise OptionError(
                 f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
             )
-        work = work or _Work(self, options, len(images), step_index, None)
-        return Starts.join(
+        work = work or _ProgressTracker(self, options, len(images), step_index, None)
+        return ClassedCoordinates.join(
             [self._start_of_one(one[None], step_index, options, work, region) for one in images]
         )
 
@@ -220,28 +220,29 @@ class Search:
         options: SearchOptions,
         region: Tensor | None,
     ) -> Target:
-        """The features of images as what is to be reached, in the region that matters."""
+        """The target of the descent: features of images, weighted by region."""
         weights = None
         if region is not None:
             weights = self.distortion.features.weights(images, region)
         quick = self.quick_for(options)
         return Target(features, self.distortion, quick, weights, options.structure)
 
-    def warm(self, options: SearchOptions) -> bool:
-        """Whether the encoder says where to start."""
-        return self.encoder is not None and options.warm_start and self.classes == 1
+    def uses_encoder(self, options: SearchOptions) -> bool:
+        """Whether the search starts at the encoder's prediction."""
+        return self.encoder is not None and options.use_encoder and self.classes == 1
 
     def quick_for(self, options: SearchOptions) -> Distortion | None:
-        """The distortion of the short cut, where the search takes it."""
+        """The distortion through the surrogate, if the search uses it."""
         return self.quick if options.hurried else None
 
     def spread(self, options: SearchOptions) -> Tensor:
-        """How far what is sought may be from the start, by coordinate: [K].
+        """Expected deviation of each coordinate from the start: [K].
 
-        An encoder knows the leading coordinates well: steps as wide as the prior would lose that.
+        An encoder predicts the leading coordinates well. Steps as large as the prior's deviations
+        would lose this.
         """
         deviations = self.space.coordinates.deviations
-        if not self.warm(options):
+        if not self.uses_encoder(options):
             return deviations
         assert self.encoder is not None
         errors = self.encoder.errors
@@ -252,24 +253,24 @@ class Search:
         image: Tensor,
         step_index: int,
         options: SearchOptions,
-        work: _Work,
+        work: _ProgressTracker,
         region: Tensor | None,
-    ) -> Starts:
+    ) -> ClassedCoordinates:
         first = self._means(options)
-        if self.warm(options):
-            first = Starts(self.guess(image), first.classes)
-        followed = options.followed(self.classes, self.warm(options))
+        if self.uses_encoder(options):
+            first = ClassedCoordinates(self.predict(image), first.classes)
+        followed = options.followed(self.classes, self.uses_encoder(options))
         if followed == 1 and len(first) == 1:
             return first
         features = self.distortion.target(image)
         target = self._target(features, image, options, region)
-        if len(first) > 1:  # means alone: from candidates the class is found less often
+        if len(first) > 1:  # means only: candidates find the right class less often
             order = self._screen(first, target, work).argsort()
             starts = first[order[:followed]]
         else:
             others = self._others(options)
             order = self._screen(others, target, work).argsort()
-            starts = Starts.join([first, others[order[: followed - 1]]])
+            starts = ClassedCoordinates.join([first, others[order[: followed - 1]]])
         descents = [
             Descent(
                 self.space,
@@ -282,18 +283,19 @@ class Search:
             )
             for index in range(len(starts))
         ]
-        steps = sum(rounds(len(descents))) * options.trial_steps
+        iterations = sum(rounds(len(descents))) * options.trial_iterations
         while len(descents) > 1:
             for descent in descents:
-                for _ in range(options.trial_steps):
+                for _ in range(options.trial_iterations):
                     rate = options.rate * min(1.0, (descent.taken + 1) / 8)
-                    descent.step(rate, quickly=True)
-                    work.tried(descent, steps)
+                    descent.iterate(rate, quickly=True)
+                    work.tried(descent, iterations)
             descents = sorted(descents, key=lambda descent: descent.loss)[: len(descents) // 2]
-        return Starts(descents[0].coordinates().detach(), descents[0].classes)  # [1, active]
+        best = descents[0]
+        return ClassedCoordinates(best.coordinates().detach(), best.classes)  # [1, active]
 
-    def _means(self, options: SearchOptions) -> Starts:
-        """The means of the classes that may be: the given one, all, or those of the candidates."""
+    def _means(self, options: SearchOptions) -> ClassedCoordinates:
+        """Means of the possible classes: the given one, all, or those of the candidates."""
         device = self.candidates.device
         if options.class_index is not None:
             classes = torch.tensor([options.class_index], device=device)
@@ -301,19 +303,23 @@ class Search:
             classes = torch.arange(self.classes, device=device)
         else:
             classes = self.candidate_classes[: options.candidates].unique()
-        return Starts(self.candidates.new_zeros(len(classes), self.candidates.shape[1]), classes)
+        return ClassedCoordinates(
+            self.candidates.new_zeros(len(classes), self.candidates.shape[1]), classes
+        )
 
-    def _others(self, options: SearchOptions) -> Starts:
-        """The candidates, all in the given class if there is one.
+    def _others(self, options: SearchOptions) -> ClassedCoordinates:
+        """The candidates, all with the given class if there is one.
 
-        Coordinates count from the mean of a class, so a candidate of one serves in any.
+        Coordinates are relative to the mean of a class, so a candidate fits every class.
         """
-        found = Starts(self.candidates, self.candidate_classes)[: options.candidates]
+        found = ClassedCoordinates(self.candidates, self.candidate_classes)[: options.candidates]
         if options.class_index is None:
             return found
-        return Starts(found.coordinates, torch.full_like(found.classes, options.class_index))
+        return ClassedCoordinates(
+            found.coordinates, torch.full_like(found.classes, options.class_index)
+        )
 
-    def _screen(self, starts: Starts, target: Target, work: _Work) -> Tensor:
+    def _screen(self, starts: ClassedCoordinates, target: Target, work: _ProgressTracker) -> Tensor:
         """The distortion of each start, [N]."""
         found = [target.features.new_zeros(0)]
         for index in range(len(starts)):
@@ -323,8 +329,8 @@ class Search:
         return torch.cat(found)
 
 
-class _Work:
-    """How much of a batch's search is done, by what its steps cost or by the clock."""
+class _ProgressTracker:
+    """Reports how much of a batch's search is done, by the cost of its iterations or by time."""
 
     def __init__(
         self,
@@ -339,46 +345,48 @@ class _Work:
         self.started, self.done, self.tries = time.monotonic(), 0.0, 0
         quick = search.quick_for(options) is not None
         self.quick = 1 / QUICKER if quick else 1.0
-        cost = options.starts_cost(search.classes, search.warm(options), quick)
+        cost = options.starts_cost(search.classes, search.uses_encoder(options), quick)
         self.starts = images * cost
         self.descent = images * options.descent_cost(step_index, quick)
 
     def seconds_left(self) -> float | None:
-        """For the descent, where there is a limit: a tenth of a second at least."""
+        """Time left for the descent, at least 0.1 s; None: no limit."""
         if self.seconds is None:
             return None
         return max(self.seconds - (time.monotonic() - self.started), 0.1)
 
-    def screened(self, loss: float, step: int, steps: int) -> None:
-        """One start was looked at."""
+    def screened(self, loss: float, count: int, total: int) -> None:
+        """One start was screened."""
         self.done += SCREENING_COST * self.quick
-        self._say("screening", step, steps, loss, 0.0)
+        self._report("screening", count, total, loss, 0.0)
 
-    def tried(self, descent: Descent, steps: int) -> None:
-        """A start was followed for a step."""
+    def tried(self, descent: Descent, iterations: int) -> None:
+        """A start was followed for one iteration."""
         self.done += self.quick
         self.tries += 1
-        step = (self.tries - 1) % steps + 1
-        self._say("starts", step, steps, descent.loss, descent.bits / 8)
+        iteration = (self.tries - 1) % iterations + 1
+        self._report("starts", iteration, iterations, descent.loss, descent.bits / 8)
 
     def searched(self, descent: Descent, schedule: Schedule) -> None:
-        """A step of the descent was done."""
+        """An iteration of the descent was done."""
         ahead = self.starts + self.descent * self._share(schedule.fraction)
         self.done = max(self.done, ahead)
-        steps = self.options.steps_at(max(descent.step_indices))
-        step = max(round(schedule.fraction * steps), 1)  # by the clock: as of so many
-        self._say("search", step, steps, descent.loss, descent.bits / 8)
+        iterations = self.options.iterations_at(max(descent.step_indices))
+        iteration = max(round(schedule.fraction * iterations), 1)  # with a time limit, a fraction
+        self._report("search", iteration, iterations, descent.loss, descent.bits / 8)
 
     def _share(self, fraction: float) -> float:
-        """The part of the descent's cost that is behind at a fraction of its steps."""
+        """The fraction of the descent's cost at a fraction of its iterations."""
         full = self.options.full_part if self.quick < 1 else 1.0
         quick = (1 - full) * self.quick
         behind = min(fraction, 1 - full) * self.quick + max(fraction - (1 - full), 0.0)
         return behind / (quick + full)
 
-    def _say(self, stage: str, step: int, steps: int, loss: float, size: float) -> None:
+    def _report(
+        self, stage: str, iteration: int, iterations: int, loss: float, size: float
+    ) -> None:
         if self.progress:
             fraction = min(self.done / (self.starts + self.descent), 1.0)
             if self.seconds is not None:
                 fraction = min((time.monotonic() - self.started) / self.seconds, 1.0)
-            self.progress(Progress(stage, step, steps, loss, size, fraction))
+            self.progress(Progress(stage, iteration, iterations, loss, size, fraction))

@@ -1,9 +1,9 @@
-"""Perceptual coordinates: a frame for a generator's latents where one step fits every direction.
+"""Perceptual coordinates of a generator's latents, in which one q_step suits every direction.
 
 Let f be the perceptual features (features.py) of G(l), J = df/dl. Under the prior
-l = mean + L x, x ~ N(0, I), the singular vectors of J L give coordinates c whose Euclidean
-distance is perceptual distance to first order, uncorrelated, with deviations sorted by what they
-matter. J^T J is estimated from single backward passes: E[(J^T u)(J^T u)^T] for u ~ N(0, I).
+l = mean + L x, x ~ N(0, I), the singular vectors of J L give coordinates c. Their Euclidean
+distance is perceptual distance to first order. They are uncorrelated, and sorted by deviation.
+J^T J is estimated from single backward passes: E[(J^T u)(J^T u)^T] for u ~ N(0, I).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from .prior import Prior
 
-RANK = 1e-4  # directions in which the root is weaker than this part of its strongest are left out
+RANK = (
+    1e-4  # directions with a smaller eigenvalue of the root, relative to the largest, are left out
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Coordinates:
     """The map from coordinates c [N, K] to flat latents: l = mean + c @ basis.
 
     Attributes:
-        mean: mean latent of every class, [C, D]; one row where there are no classes.
+        mean: mean latent of every class, [C, D]; one row if there are no classes.
         codes: basis as integers, int8 [K, D].
-        code_scales: what one integer is worth in each row, [K].
+        code_scales: value of one integer in each row, [K].
         deviations: prior standard deviation of every coordinate, [K], descending.
     """
 
@@ -40,7 +42,7 @@ class Coordinates:
         return len(self.codes)
 
     def basis(self) -> Tensor:
-        """The basis in float32, [K, D]: kept by whoever maps many coordinates."""
+        """The basis in float32, [K, D]. Callers that map many coordinates keep it."""
         return self.codes.float() * self.code_scales[:, None]
 
     def to(self, device: torch.device | str) -> Coordinates:
@@ -48,24 +50,24 @@ class Coordinates:
         return Coordinates(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Flat latents [N, D] of coordinates [N, K] and classes, int64 [N]; None: the first."""
+        """Flat latents [N, D] of coordinates [N, K] and classes, int64 [N]; None: class 0."""
         return self.means(classes) + (coordinates * self.code_scales) @ self.codes.float()
 
     def means(self, classes: Tensor | None = None) -> Tensor:
-        """Mean latents of classes, int64 [N]: [N, D]; of the first, [1, D], where None."""
+        """Mean latents [N, D] of classes, int64 [N]; None: that of class 0, [1, D]."""
         return self.mean[:1] if classes is None else self.mean[classes]
 
 
 def coordinates_of(shared: Tensor, coordinates: Coordinates, prior: Prior) -> Tensor:
-    """The coordinates [N, K] of the likeliest x that makes latents equal in all layers.
+    """The coordinates [N, K] of the likeliest x whose latents are equal in all layers.
 
     With B the basis, c = S V^T x and B = S^-1 V^T L^T give c = S^2 B (L L^T)^-1 (l - mean). The
-    rounding of B makes it an estimate: for latents that differ between layers, a useless one.
+    rounding of B makes it an estimate, which is useless for latents that differ between layers.
 
     Args:
-        shared: vectors less their mean, [N, d].
+        shared: vectors minus their mean, [N, d].
         coordinates: of the generator.
-        prior: that the coordinates were made with.
+        prior: that the coordinates were computed with.
     """
     values, vectors = torch.linalg.eigh(prior.root.double())
     kept = values > RANK * values[-1]
@@ -79,10 +81,10 @@ def coordinates_of(shared: Tensor, coordinates: Coordinates, prior: Prior) -> Te
 def perceptual_coordinates(
     gradients: Tensor, prior: Prior, count: int
 ) -> tuple[Coordinates, Tensor]:
-    """The `count` perceptual coordinates of most weight.
+    """The `count` perceptual coordinates with the largest deviations.
 
     Args:
-        gradients: draws J^T u, one a row, [N, D].
+        gradients: draws J^T u, one in each row, [N, D].
         prior: of the latents.
         count: K, at most N.
 
@@ -96,7 +98,7 @@ def perceptual_coordinates(
     deviations = energies.clamp_min(1e-12).sqrt().float()
     right = (left.T @ a) / deviations[:, None]  # V^T, [K, M]
     codes, scales = quantise_rows(prior.push(right) / deviations[:, None])
-    # for l = mean + L x the coordinates are c = S V^T x = U^T A x, A being the gradients times L
+    # for l = mean + L x the coordinates are c = S V^T x = U^T A x; A is the gradients times L
     projection = left.T @ gradients / len(gradients) ** 0.5  # [K, D]
     shared = projection.unflatten(1, (prior.layers, -1)).sum(1)
     return Coordinates(prior.mean.repeat(1, prior.layers), codes, scales, deviations), shared.T
@@ -105,8 +107,8 @@ def perceptual_coordinates(
 def quantise_rows(basis: Tensor) -> tuple[Tensor, Tensor]:
     """8-bit rows: int8 [K, D] and each row's scale [K].
 
-    The search works in the rounded basis itself, so the rounding costs no precision: the
-    coordinates are only a little less exactly orthogonal.
+    Search and decoder both use the rounded basis, so rounding costs no precision. The coordinates
+    are only slightly less orthogonal.
     """
     scales = basis.abs().amax(1) / 127
     return (basis / scales[:, None]).round().to(torch.int8), scales

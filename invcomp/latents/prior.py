@@ -9,23 +9,23 @@ from torch import Tensor
 
 from ..generators.base import Generator
 
-LEAST_OF_A_CLASS = 100  # prior samples, however many classes there are
+LEAST_OF_A_CLASS = 100  # smallest number of prior samples of a class
 
 
 @dataclass(frozen=True)
 class Prior:
     """Gaussian prior of latents: l = mean + L x.
 
-    For a generator whose layers share one vector w, layer j has
-    l_j = mean + root (x_0 + tau x_j): a part common to all layers and each layer's own. Else
-    l = mean + root x_0 and `layers` is 1. A class has a mean of its own; the rest is common to all.
+    In a generator whose layers share one vector w, layer j has l_j = mean + root (x_0 + tau x_j):
+    a part that all layers share, and a part of its own. Else l = mean + root x_0 and `layers` is 1.
+    Each class has its own mean; the rest is the same for all classes.
 
     Attributes:
-        mean: [C, d], C the number of classes (1 where there are none), d the length of w (or of
-            the whole latent).
+        mean: [C, d]. C is the number of classes, 1 if there are none; d is the length of w, or of
+            the whole latent.
         root: symmetric square root of the covariance within a class, [d, d].
         layers: number of layers that share w.
-        tau: deviation of a layer's own part against the common one.
+        tau: deviation of a layer's own part, relative to the shared part.
     """
 
     mean: Tensor
@@ -38,8 +38,8 @@ class Prior:
         """Mean and covariance of prior samples.
 
         Args:
-            samples: [n, d]; or [C, n, d], where each class has so many.
-            layers: that share w; 1: nothing is shared.
+            samples: [n, d], or [C, n, d] with n samples of each class.
+            layers: number of layers that share w; 1: nothing is shared.
             tau: see `Prior`.
         """
         mean = samples.mean(-2, keepdim=True)  # [1, d] or [C, 1, d]
@@ -49,7 +49,7 @@ class Prior:
         return cls(mean.view(-1, samples.shape[-1]), root.float(), layers, tau)
 
     def own_parts(self, x: Tensor) -> Tensor:
-        """What own parts x [N, layers * d] add to flat latents for a tau of 1: root x_j."""
+        """What own parts x [N, layers * d] add to flat latents with tau 1: root x_j."""
         result: Tensor = (x.unflatten(1, (self.layers, -1)) @ self.root).flatten(1)
         return result
 
@@ -73,14 +73,14 @@ class Prior:
 def prior_of(
     generator: Generator, count: int, tau: float, seed: int, device: torch.device
 ) -> tuple[Prior, Tensor]:
-    """The prior and the samples that it was fitted on: [n, d], or [C, n, d] with classes.
+    """The prior and the samples that it was fitted to: [n, d], or [C, n, d] with classes.
 
     Args:
         generator: whose mapping is sampled.
         count: samples in all.
         tau: see `Prior`.
         seed: of z.
-        device: where it runs.
+        device: that it runs on.
     """
     source = torch.Generator().manual_seed(seed)
     if generator.classes:
@@ -99,9 +99,9 @@ def prior_of(
 def _samples_by_class(
     generator: Generator, count: int, source: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Samples [C, n, d], the same z for every class: each z and, in the second half, -z.
+    """Samples [C, n, d] with the same z for every class; the second half has -z.
 
-    So the mean of a latent that is z itself is exact, however few samples a class has.
+    So the mean is exact for a latent that is z itself, even with few samples in a class.
     """
     half = max(count // generator.classes, LEAST_OF_A_CLASS) // 2
     z = torch.randn(half, generator.z_size, generator=source)

@@ -24,7 +24,7 @@ class PerceptualFeatures(nn.Module):
     """f with |f(x) - f(y)|^2 = LPIPS-Alex(x, y) + beta * MSE(x, y) + identity, per image.
 
     The unit-normalised AlexNet features are scaled by the root of LPIPS's linear weight over the
-    number of places, pixels by the root of beta over the number of values (design of the LPIPS
+    number of positions, pixels by the root of beta over the number of values (design of the LPIPS
     distance: Zhang et al. 2018, eq. 1).
 
     Args:
@@ -46,9 +46,9 @@ class PerceptualFeatures(nn.Module):
         layers = self.layers(self._seen(images))
         parts = [images.flatten(1) * self._pixel_weight(images[0].numel())]
         for layer, head in zip(layers, self.lpips.lins, strict=True):
-            places = layer.shape[2] * layer.shape[3]
+            positions = layer.shape[2] * layer.shape[3]
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
-            parts.append((lpips.normalize_tensor(layer) * (weight / places).sqrt()).flatten(1))
+            parts.append((lpips.normalize_tensor(layer) * (weight / positions).sqrt()).flatten(1))
         if self.identity is not None:
             parts.append(self.identity(at_least(images)))
         return torch.cat(parts, 1)
@@ -73,17 +73,17 @@ class PerceptualFeatures(nn.Module):
 
         Args:
             images: [N, 3, H, W], of which only the size counts.
-            region: weights of places, [1, 1, h, w].
+            region: weights of positions, [1, 1, h, w].
 
         Returns:
-            [1, F]: for pixels and for every layer the weights of the places, with a mean of one.
+            [1, F]: for pixels and for every layer the weights of the positions, with a mean of one.
         """
         images = reduce_images(images[:1], RESOLUTION)
         parts = []
         for part in (images, *self.layers(self._seen(images))):
             height, width = part.shape[2:]
-            places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
-            parts.append((places / places.mean()).expand_as(part).flatten(1))
+            positions = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
+            parts.append((positions / positions.mean()).expand_as(part).flatten(1))
         if self.identity is not None:  # of the face, wherever it is
             parts.append(torch.ones(1, DESCRIPTOR_SIZE, device=parts[0].device))
         return torch.cat(parts, 1)

@@ -1,1 +1,1 @@
-"""Images before they are searched for: fitted to the generator's frame, weighted by region."""
+"""Preprocessing of images: fitting to the generator's frame, weights of a region of interest."""

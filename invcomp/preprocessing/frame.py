@@ -1,4 +1,4 @@
-"""How an image is fitted to the generator's frame, and an image handed back."""
+"""Fits an image to the generator's frame, and converts tensors to images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 
 def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
-    """An image in the generator's frame: its largest centred square, resized to the frame.
+    """Fits an image to the generator's frame: its largest centred square, resized.
 
     Args:
         image: a PIL image (EXIF orientation is applied, transparency becomes white), uint8
@@ -23,10 +23,10 @@ def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
         resolution: of the generator in pixels.
 
     Returns:
-        [1, 3, R, R] in [-1, 1], and the square's own size (width, height) where it is not R.
+        [1, 3, R, R] in [-1, 1], and the size (width, height) of the square; None if it is R.
 
     Raises:
-        ImageError: not a square of that kind, or one that cannot be read to its end.
+        ImageError: an image of another kind, or one that cannot be read completely.
     """
     square = to_pil(image)
     side = min(square.size)
@@ -38,10 +38,10 @@ def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
 
 
 def to_pil(image: Any) -> Image.Image:
-    """An upright RGB PIL image of anything that `fit` takes.
+    """An upright RGB PIL image of any image that `fit` takes.
 
     Raises:
-        ImageError: not a upright of that kind, or one that cannot be read to its end, or so large
+        ImageError: an image of another kind, one that cannot be read completely, or one so large
             that its file could not be decompressed.
     """
     if isinstance(image, Image.Image):
@@ -67,7 +67,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _array_of(image: Any) -> Any:
-    """An array as it is, or a tensor [3, H, W] or [1, 3, H, W], to uint8 [H, W, 3]."""
+    """An array, or a tensor [3, H, W] or [1, 3, H, W], as uint8 [H, W, 3]."""
     if isinstance(image, Tensor):
         return _array_of_tensor(image)
     if not isinstance(image, np.ndarray):
@@ -101,7 +101,7 @@ def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Im
     """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
 
     Raises:
-        ImageError: a size past Pillow's limit, `Image.MAX_IMAGE_PIXELS`: a file may claim any.
+        ImageError: the size, which a file may claim, is over Pillow's `Image.MAX_IMAGE_PIXELS`.
     """
     if size:
         _check_size(size)
@@ -111,7 +111,7 @@ def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Im
 
 
 def _check_size(size: tuple[int, int]) -> None:
-    """Refuses what no file names, or Pillow would not hold."""
+    """Refuses sizes that the file format or Pillow does not allow."""
     limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
     if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:
         raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")

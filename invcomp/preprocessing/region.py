@@ -1,4 +1,4 @@
-"""The part of an image that matters: a mask to weights of the search's distortion."""
+"""The region of interest: weights of the distortion from a mask."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 from .frame import fit
 
 FACES_OVAL = "faces-oval"
-ELSEWHERE = 0.1  # weight of black against white: with none, anything could stand there
+ELSEWHERE = 0.1  # weight of black relative to white; with 0 the search would ignore that part
 CENTRE, RADII = (0.5, 0.54), (0.3, 0.4)  # of the oval, x and y, in sides of the frame of FFHQ
 SOFT = 0.15  # width of its edge, in radii
 
 
 def region(mask: Any, resolution: int) -> Tensor:
-    """Weights of the places of a frame.
+    """Weights of the pixels of a frame.
 
     Args:
-        mask: an image, as `Codec.compress` takes one, of which white matters; its largest centred
-            square is taken, as of an image. Or "faces-oval": where the face is in FFHQ's frame.
+        mask: an image of the kinds that `Codec.compress` takes, white where weights are high. Its
+            largest centred square is used. Or "faces-oval", the oval of the face in FFHQ's frame.
         resolution: of the frame in pixels.
 
     Returns:
         [1, 1, R, R], 0.1 to 1.
 
     Raises:
-        ImageError: not an image of that kind.
+        ImageError: an image of another kind.
     """
     if isinstance(mask, str) and mask == FACES_OVAL:
         white = _oval(resolution)
@@ -38,8 +38,8 @@ def region(mask: Any, resolution: int) -> Tensor:
 
 
 def _oval(resolution: int) -> Tensor:
-    """1 inside of the oval, 0 outside: [1, 1, R, R]."""
-    places = (torch.arange(resolution) + 0.5) / resolution
-    x, y = ((places - centre) / radius for centre, radius in zip(CENTRE, RADII, strict=True))
+    """1 inside the oval, 0 outside, with a soft edge: [1, 1, R, R]."""
+    positions = (torch.arange(resolution) + 0.5) / resolution
+    x, y = ((positions - centre) / radius for centre, radius in zip(CENTRE, RADII, strict=True))
     distance = (x[None] ** 2 + y[:, None] ** 2).sqrt()
     return ((1 + SOFT / 2 - distance) / SOFT).clamp(0, 1)[None, None]

@@ -29,7 +29,7 @@ from ..files import atomic_write
 from ..model_zoo.download import cache_directory
 from ..preprocessing.frame import fit, from_tensor
 
-Progress = Callable[[int, int], None]
+DataProgress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 CACHE_VERSION = 1
@@ -116,7 +116,7 @@ def _permutation(count: int, seed: int, epoch: int, stream: int) -> NDArray[np.i
 
 
 def open_dataset(
-    source: Path, resolution: int, cache: Path | None = None, progress: Progress | None = None
+    source: Path, resolution: int, cache: Path | None = None, progress: DataProgress | None = None
 ) -> Dataset:
     """Opens images of any format that Pillow reads, of any size, as squares of one size.
 
@@ -250,7 +250,7 @@ def _check_size(size: int) -> None:
 
 
 def _each(
-    work: Callable[[_File], Result], files: Sequence[_File], progress: Progress
+    work: Callable[[_File], Result], files: Sequence[_File], progress: DataProgress
 ) -> Iterator[Result]:
     """What `work` gives for every file, in their order."""
     pool = ThreadPoolExecutor(THREADS)
@@ -305,7 +305,7 @@ def _read_cache(path: Path, resolution: int) -> dict[str, str] | None:
 
 
 def _make_cache(
-    path: Path, files: Sequence[tuple[str, _File]], resolution: int, progress: Progress
+    path: Path, files: Sequence[tuple[str, _File]], resolution: int, progress: DataProgress
 ) -> dict[str, str]:
     """Fits the files (SHA-256 and file) and writes what could be; gives the others' reasons."""
     reasons, count = {}, 0

@@ -1,4 +1,4 @@
-"""Small networks that learn from a bundle's generator: encoder and short cut; proxy.py has a third.
+"""Small networks that learn from a bundle's generator: encoder and surrogate; proxy.py has a third.
 
 All learn from pairs (pairs.py), by one loop that can be stopped and gone on with.
 """
@@ -21,23 +21,24 @@ from ..bundle import Bundle
 from ..device import choose_device, has_fast_bfloat16
 from ..distilled.aids import SearchAids
 from ..distilled.encoder import LEADING, InversionEncoder, see
-from ..distilled.surrogate import Shortcut
+from ..distilled.surrogate import Surrogate
 from ..errors import BundleError, OptionError
 from ..files import atomic_write
 from ..generators.base import reduce_images
 from ..perception.features import RESOLUTION, PerceptualFeatures
-from .pairs import Pairs, Progress, make_pairs
+from .pairs import PairProgress, Pairs, make_pairs
 from .run import load_optimiser, optimiser_tensors, prefixed, without
 
 Indices = NDArray[np.int64]
 HELD_OUT = 0.04  # part of the pairs that judges and does not train
+STORED = "student"  # name of the network in a checkpoint, from earlier versions
 SAVE_EVERY = 500  # steps between two checkpoints
 LEAST_SIZE = 0.02  # of a tensor, as the learning rate takes it: it may be zero at the beginning
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long and how fast a student learns.
+    """How long and how fast a network learns.
 
     Attributes:
         steps: of the optimiser.
@@ -45,7 +46,7 @@ class FitOptions:
         learning_rate: Adam's, after a ramp of 100 steps; down to zero by a cosine.
         weight_decay: AdamW's.
         relative: whether the learning rate is a part of each tensor's size (Shazeer & Stern 2018,
-            "Adafactor", section 8): for a student whose weights come from another network.
+            "Adafactor", section 8): for a network whose weights come from another network.
         seed: of the weights and of the order.
     """
 
@@ -63,57 +64,57 @@ class FitOptions:
 
 
 ENCODER = FitOptions(steps=4000, batch=48, learning_rate=1e-3, weight_decay=0.02)
-SHORTCUT = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
+SURROGATE = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how a student learns.
+class Execution:
+    """Where and how a network learns.
 
     Attributes:
         device: "cpu", "cuda", "mps" or "auto".
         checkpoint: file that a stopped training goes on from, and a finished one is read from,
-            until whoever keeps the student deletes it.
+            until whoever keeps the network deletes it.
         progress: called with stage, done and total.
-        compiled: whether lessons of images go through torch.compile.
+        compiled: whether the loss of images goes through torch.compile.
     """
 
     checkpoint: Path
     device: str = "auto"
-    progress: Progress = lambda stage, done, total: None
+    progress: PairProgress = lambda stage, done, total: None
     compiled: bool = False
 
 
 def fit(
     name: str,
-    student: nn.Module,
+    network: nn.Module,
     loss: Callable[[Indices], Tensor],
     count: int,
     options: FitOptions,
-    place: Place,
+    execution: Execution,
 ) -> None:
-    """Trains a student in place.
+    """Trains a network in place.
 
     Args:
         name: of the stage.
-        student: what learns.
+        network: to train.
         loss: of the pairs of some indices, a mean.
         count: pairs to learn from, the first ones.
         options: how long.
-        place: where.
+        execution: where.
 
     Raises:
         BundleError: the checkpoint is of another training.
     """
-    groups = [{"params": [value], "size": _size(value, options)} for value in student.parameters()]
+    groups = [{"params": [value], "size": _size(value, options)} for value in network.parameters()]
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=options.weight_decay)
     schedule = _Rate(options)
-    path = place.checkpoint
+    path = execution.checkpoint
     made_for = json.dumps([name, count, asdict(options)])
-    step = _resume(path, made_for, student, optimiser)
-    student.train()
+    step = _resume(path, made_for, network, optimiser)
+    network.train()
     while step < options.steps:
-        place.progress(name, step, options.steps)
+        execution.progress(name, step, options.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["size"] * schedule(step)
         # by step: so a training that goes on sees what it would have seen
@@ -122,13 +123,13 @@ def fit(
         value = loss(source.integers(count, size=options.batch))
         optimiser.zero_grad()
         value.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         step += 1
         if step % SAVE_EVERY == 0 or step == options.steps:
-            _save(path, made_for, step, student, optimiser)
-    student.eval().requires_grad_(False)
-    place.progress(name, options.steps, options.steps)
+            _save(path, made_for, step, network, optimiser)
+    network.eval().requires_grad_(False)
+    execution.progress(name, options.steps, options.steps)
 
 
 def _size(value: Tensor, options: FitOptions) -> float:
@@ -151,16 +152,16 @@ class _Rate:
 
 
 def _save(
-    path: Path, made_for: str, step: int, student: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, made_for: str, step: int, network: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    tensors = prefixed("student", student.state_dict())
+    tensors = prefixed(STORED, network.state_dict())
     tensors |= prefixed("optimiser", optimiser_tensors(optimiser))
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path, force=True) as temporary:
         save_file(tensors, temporary, {"made_for": made_for, "step": str(step)})
 
 
-def _resume(path: Path, made_for: str, student: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def _resume(path: Path, made_for: str, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
     if not path.is_file():
         return 0
     try:
@@ -171,7 +172,7 @@ def _resume(path: Path, made_for: str, student: nn.Module, optimiser: torch.opti
         raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
     if metadata.get("made_for") != made_for:
         raise BundleError(f"{path} was begun with other options: delete it to start anew")
-    student.load_state_dict(without("student", tensors))
+    network.load_state_dict(without(STORED, tensors))
     load_optimiser(optimiser, without("optimiser", tensors))
     return int(metadata["step"])
 
@@ -186,7 +187,7 @@ def train_aids(
     count: int,
     device: str = "auto",
     compiled: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, dict[str, float]]:
     """The bundle with what makes its search fast, and how good that is.
 
@@ -206,26 +207,26 @@ def train_aids(
         raise OptionError("an encoder is for models without classes")
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
-    encoder, shortcut = bundle.aids.encoder, bundle.aids.shortcut
-    places = [Place(folder / "encoder.training", device, progress)]
-    places.append(Place(folder / "shortcut.training", device, progress, compiled))
+    encoder, surrogate = bundle.aids.encoder, bundle.aids.surrogate
+    executions = [Execution(folder / "encoder.training", device, progress)]
+    executions.append(Execution(folder / "surrogate.training", device, progress, compiled))
     quality = {}
     if encoder is None:
-        encoder, explained = train_encoder(bundle, pairs, places[0], ENCODER)
+        encoder, explained = train_encoder(bundle, pairs, executions[0], ENCODER)
         quality["energy of coordinates that the encoder explains"] = explained
-    if shortcut is None and Shortcut.fits(bundle.generator):
-        shortcut, distortion = train_shortcut(bundle, pairs, places[1], SHORTCUT)
-        quality["distortion of the short cut"] = distortion
-    for place in places:
-        place.checkpoint.unlink(missing_ok=True)
-    return replace(bundle, aids=SearchAids(encoder, shortcut)), quality
+    if surrogate is None and Surrogate.fits(bundle.generator):
+        surrogate, distortion = train_surrogate(bundle, pairs, executions[1], SURROGATE)
+        quality["distortion of the surrogate"] = distortion
+    for execution in executions:
+        execution.checkpoint.unlink(missing_ok=True)
+    return replace(bundle, aids=SearchAids(encoder, surrogate)), quality
 
 
 # Encoder -----------------------------------------------------------------------------------------
 
 
 def train_encoder(
-    bundle: Bundle, pairs: Pairs, place: Place, options: FitOptions = ENCODER
+    bundle: Bundle, pairs: Pairs, execution: Execution, options: FitOptions = ENCODER
 ) -> tuple[InversionEncoder, float]:
     """An encoder, and the part of the energy of held-out pairs' coordinates that it explains.
 
@@ -236,12 +237,12 @@ def train_encoder(
     """
     if len(bundle.coordinates.mean) > 1:
         raise OptionError("an encoder is for models without classes")
-    device = choose_device(place.device)
+    device = choose_device(execution.device)
     torch.manual_seed(options.seed)
     count = min(LEADING, bundle.coordinates.count)
     encoder = InversionEncoder(count).to(device)
     encoder.units.copy_(bundle.coordinates.deviations[:count])
-    seen = _see_all(bundle, pairs, device, place)
+    seen = _see_all(bundle, pairs, device, execution)
     coordinates = torch.from_numpy(pairs.coordinates[:, :count])
     learned = _learned_from(pairs)
     with torch.no_grad():  # so that the first steps see features of the right size
@@ -255,7 +256,7 @@ def train_encoder(
         squared: Tensor = difference.square().sum(1)
         return squared.mean()
 
-    fit("encoder", encoder, loss, learned, options, place)
+    fit("encoder", encoder, loss, learned, options, execution)
     with torch.no_grad():
         truth = torch.from_numpy(pairs.coordinates[learned:]).to(device)
         guess = encoder(seen[learned:].float().to(device))
@@ -264,46 +265,46 @@ def train_encoder(
     return encoder, float(1 - missed / truth.square().sum())
 
 
-def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, place: Place) -> Tensor:
+def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, execution: Execution) -> Tensor:
     """What an encoder sees of every pair, float16 [N, C, 7, 7]."""
     features, found = PerceptualFeatures(bundle.settings.beta).to(device), []
     for first in range(0, len(pairs), 32):
-        place.progress("features", first, len(pairs))
+        execution.progress("features", first, len(pairs))
         indices = np.arange(first, min(first + 32, len(pairs)))
         found.append(see(features, pairs.batch(indices)[2].to(device)).half().cpu())
     return torch.cat(found)
 
 
-# Short cut -----------------------------------------------------------------------------
+# Surrogate -------------------------------------------------------------------------------
 
 
-def train_shortcut(
-    bundle: Bundle, pairs: Pairs, place: Place, options: FitOptions = SHORTCUT
-) -> tuple[Shortcut, float]:
-    """A short cut, and its distortion against the generator on held-out pairs.
+def train_surrogate(
+    bundle: Bundle, pairs: Pairs, execution: Execution, options: FitOptions = SURROGATE
+) -> tuple[Surrogate, float]:
+    """A surrogate, and its distortion against the generator on held-out pairs.
 
     Raises:
         OptionError: the generator has no use for one.
     """
-    device = choose_device(place.device)
+    device = choose_device(execution.device)
     torch.manual_seed(options.seed)
     generator = bundle.generator.to(device)
-    shortcut = Shortcut.of(generator).to(device)
+    surrogate = Surrogate.of(generator).to(device)
     coordinates = bundle.coordinates.to(device)
     basis = coordinates.basis()
 
     def image(found: Tensor, classes: Tensor) -> Tensor:
         with torch.no_grad():
             latents = coordinates.means(classes) + found @ basis
-        return shortcut.image(generator, latents)
+        return surrogate.image(generator, latents)
 
-    lesson = ImageLessons(bundle, pairs, image, device, place.compiled)
-    fit("short cut", shortcut, lesson.loss, lesson.learned, options, place)
-    return shortcut, lesson.distortion()
+    objective = ImageObjective(bundle, pairs, image, device, execution.compiled)
+    fit("surrogate", surrogate, objective.loss, objective.learned, options, execution)
+    return surrogate, objective.distortion()
 
 
-class ImageLessons:
-    """Lessons of a student that makes images: distortion and absolute error of pixels."""
+class ImageObjective:
+    """The loss of a network that makes images: distortion and absolute error of pixels."""
 
     def __init__(
         self,
@@ -317,7 +318,7 @@ class ImageLessons:
         self.features = PerceptualFeatures(settings.beta, face=settings.face).to(device)
         self.pairs, self.image, self.device = pairs, image, device
         self.learned, self.mixed = _learned_from(pairs), has_fast_bfloat16(device)
-        self._mean = torch.compile(self._lesson, dynamic=False) if compiled else self._lesson
+        self._mean = torch.compile(self._mean_loss, dynamic=False) if compiled else self._mean_loss
 
     def loss(self, indices: Indices) -> Tensor:
         """See the class."""
@@ -325,7 +326,7 @@ class ImageLessons:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             return self._mean(*batch)
 
-    def _lesson(self, coordinates: Tensor, classes: Tensor, real: Tensor) -> Tensor:
+    def _mean_loss(self, coordinates: Tensor, classes: Tensor, real: Tensor) -> Tensor:
         made = self.image(coordinates, classes)
         real = reduce_images(real, made.shape[-1])
         with torch.no_grad():

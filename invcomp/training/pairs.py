@@ -1,4 +1,4 @@
-"""Coordinates and the images that a generator makes of them: what students learn from."""
+"""Coordinates and the images that a generator makes of them: what distilled networks learn from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..latents.coordinates import coordinates_of
 from ..latents.prior import prior_of
 from ..preparation import PrepareOptions
 
-Progress = Callable[[str, int, int], None]
+PairProgress = Callable[[str, int, int], None]
 LEAST_SPREAD = 0.3  # of a coordinate's deviation, where layers may differ
 PRIOR_SAMPLES = 50_000
 SAVE_EVERY = 200  # images between two notes of how many there are
@@ -60,7 +60,7 @@ def make_pairs(
     device: str = "auto",
     compiled: bool = False,
     seed: int = 3,
-    progress: Progress = lambda stage, done, total: None,
+    progress: PairProgress = lambda stage, done, total: None,
 ) -> Pairs:
     """Draws latents from the prior and makes their images; stopped, it goes on where it was.
 
@@ -155,7 +155,7 @@ def _draw(bundle: Bundle, count: int, seed: int, device: torch.device) -> tuple[
 
 @torch.no_grad()
 def _make(
-    bundle: Bundle, files: _Files, device: torch.device, compiled: bool, progress: Progress
+    bundle: Bundle, files: _Files, device: torch.device, compiled: bool, progress: PairProgress
 ) -> None:
     generator, coordinates = bundle.generator.to(device), bundle.coordinates.to(device)
     pairs, resolution = files.pairs("r+"), files.shape[-1]

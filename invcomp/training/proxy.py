@@ -26,8 +26,8 @@ from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
 from ..latents.coordinates import Coordinates
 from ..perception.features import RESOLUTION
-from .distillation import FitOptions, ImageLessons, Place, fit
-from .pairs import Pairs, Progress, make_pairs
+from .distillation import Execution, FitOptions, ImageObjective, fit
+from .pairs import PairProgress, Pairs, make_pairs
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
 FROM_NOTHING = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
@@ -44,7 +44,7 @@ def distill(
     work: Path | None = None,
     device: str = "auto",
     compiled: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, float]:
     """Makes a bundle's proxy and writes it; stopped, it goes on where it was.
 
@@ -73,11 +73,11 @@ def distill(
     largest = bundle.generator.resolution
     seen = min(max(resolution, RESOLUTION), largest)  # those that an encoder learns from, too
     pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
-    place = Place(folder / "proxy.training", device, progress, compiled)
-    proxy, lpips = train_proxy(bundle, pairs, place, resolution, steps)
+    execution = Execution(folder / "proxy.training", device, progress, compiled)
+    proxy, lpips = train_proxy(bundle, pairs, execution, resolution, steps)
     proxy = replace(proxy, settings=replace(proxy.settings, name=output.stem))
     proxy.save(output)
-    place.checkpoint.unlink(missing_ok=True)
+    execution.checkpoint.unlink(missing_ok=True)
     del pairs
     if work is None:
         shutil.rmtree(folder)
@@ -97,10 +97,10 @@ def check_resolution(resolution: int, largest: int) -> None:
 
 
 def train_proxy(
-    bundle: Bundle, pairs: Pairs, place: Place, resolution: int, steps: int | None = None
+    bundle: Bundle, pairs: Pairs, execution: Execution, resolution: int, steps: int | None = None
 ) -> tuple[Bundle, float]:
     """A proxy's bundle, and the proxy's LPIPS against the generator on held-out pairs."""
-    device = choose_device(place.device)
+    device = choose_device(execution.device)
     coordinates = proxy_coordinates(bundle.coordinates).to(device)
     proxy, options = begin(bundle, pairs, resolution)
     if steps is not None:
@@ -110,8 +110,8 @@ def train_proxy(
     def image(found: Tensor, classes: Tensor) -> Tensor:
         return proxy(coordinates.latents(found, classes))  # type: ignore[no-any-return]
 
-    lessons = ImageLessons(bundle, pairs, image, device, place.compiled)
-    fit("proxy", proxy, lessons.loss, lessons.learned, options, place)
+    objective = ImageObjective(bundle, pairs, image, device, execution.compiled)
+    fit("proxy", proxy, objective.loss, objective.learned, options, execution)
     round_to_half(proxy)
     settings = replace(
         bundle.settings,
@@ -126,7 +126,7 @@ def train_proxy(
         settings=settings,
         aids=SearchAids(bundle.aids.encoder),
     )
-    return made, lessons.lpips()
+    return made, objective.lpips()
 
 
 def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, FitOptions]:
@@ -150,14 +150,14 @@ def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, Fit
 
 @torch.no_grad()
 def draw_by_least_squares(proxy: MobileProxy, pairs: Pairs) -> None:
-    """The layer that draws the image, as the best linear map of single places for some pairs."""
+    """The layer that draws the image, as the best linear map of single positions for some pairs."""
     size = proxy.channels[-1] + 1
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, 3, dtype=torch.float64)
     for first in range(0, min(DRAWN, len(pairs)), 8):
         coordinates, _, real = pairs.batch(np.arange(first, min(first + 8, len(pairs))))
-        wanted = _places(reduce_images(real, proxy.resolution))
-        features = _places(proxy.features(coordinates))
+        wanted = _positions(reduce_images(real, proxy.resolution))
+        features = _positions(proxy.features(coordinates))
         features = torch.cat([features, torch.ones(len(features), 1)], 1)
         squares += (features.T @ features).double()
         products += (features.T @ wanted).double()
@@ -167,7 +167,7 @@ def draw_by_least_squares(proxy: MobileProxy, pairs: Pairs) -> None:
     proxy.to_image.bias.copy_(found[-1])  # type: ignore[union-attr]
 
 
-def _places(maps: Tensor) -> Tensor:
+def _positions(maps: Tensor) -> Tensor:
     """[N, C, H, W] to [N H W, C]."""
     return maps.permute(0, 2, 3, 1).flatten(0, 2)
 

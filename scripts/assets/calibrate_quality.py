@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("model", choices=KNOWN_MODELS)
     parser.add_argument("images", type=Path, help="a folder or a zip file of them")
     parser.add_argument("--first", type=int, help="only so many of them")
-    parser.add_argument("--steps", type=int, help="gradient steps of each search")
+    parser.add_argument("--iterations", "--steps", type=int, help="iterations of each search")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/quality"))
     arguments = parser.parse_args()
     images = find_images(arguments.images, arguments.output, arguments.first)
@@ -77,7 +77,7 @@ def main() -> None:
             flush=True,
         ),
         compiled=None,
-        search=SearchOptions(steps=arguments.steps),
+        search=SearchOptions(iterations=arguments.iterations),
     )
     bundle = with_qualities(bundle, coded)
     for index, lpips in bundle.settings.made["quality"]["lpips"].items():

@@ -5,7 +5,7 @@
 OLD.ivm is the bundle of before, with its search aids (`load_bundle("faces-1024").save(...)` in the
 version that ships it), and OLD_PROXY.ivm likewise faces-128; pretrained/ holds the new faces-1024,
 whose draws `prepare_faces.py` without portraits keeps. Coordinates of both are linear in the
-latents, so the encoder's last layers, multiplied by a matrix, give the new ones; the short cut
+latents, so the encoder's last layers, multiplied by a matrix, give the new ones; the surrogate
 works on latents and stays as it is; the proxy's styles are a linear map of coordinates, fitted
 anew. Then they are measured on pairs that the generator makes, and written to pretrained/.
 prepare_search.py trains them from nothing instead.
@@ -175,7 +175,7 @@ def main() -> None:
         )
     settings = replace(old.settings, face=new.settings.face, made=new.settings.made)
     new = replace(new, tables=carried_priors(old, new), settings=settings)
-    aids = SearchAids(carried, old.aids.shortcut)
+    aids = SearchAids(carried, old.aids.surrogate)
     coordinates = proxy_coordinates(new.coordinates)
     made = replace(proxy, generator=drawing, coordinates=coordinates, candidates=new.candidates)
     write_models(replace(new, aids=aids), made)

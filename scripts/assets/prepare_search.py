@@ -4,7 +4,7 @@
     python scripts/assets/prepare_search.py runs/pairs --only aids --keep-encoder
     python scripts/assets/prepare_search.py runs/pairs --only proxy --steps 700
 
-Writes pretrained/faces-1024-search.safetensors (encoder and short cut) and
+Writes pretrained/faces-1024-search.safetensors (encoder and surrogate) and
 pretrained/faces-128.safetensors (the proxy; its encoder is that of faces-1024). The folder takes
 the pairs (8,000 images of 256 px, 1.6 GB). Stopped, it goes on where it was.
 """
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8000)
     parser.add_argument("--only", choices=("aids", "proxy"))
     parser.add_argument("--steps", type=int, help="of the proxy's training")
-    parser.add_argument("--keep-encoder", action="store_true", help="train the short cut alone")
+    parser.add_argument("--keep-encoder", action="store_true", help="train the surrogate alone")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     arguments = parser.parse_args()

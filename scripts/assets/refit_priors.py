@@ -2,7 +2,7 @@
 
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors --first 6 --dry
-    python scripts/assets/refit_priors.py PORTRAITS/ -o runs/priors --fast --steps 40 --part 0 2
+    python scripts/assets/refit_priors.py PORTRAITS/ -o runs/fit --fast --iterations 40 --part 0 2
 
 Codes the calibration portraits of prepare_faces.py at each of the calibration's steps (a minute
 each on two cores; --part 0 2 and --part 1 2 side by side code half of them each and fit nothing,
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("PART", "OF"))
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--iterations", "--steps", type=int)
     parser.add_argument("--dry", action="store_true", help="write nothing to pretrained/")
     arguments = parser.parse_args()
     first, parts = arguments.part
@@ -87,12 +87,14 @@ def main() -> None:
         arguments.output,
         progress=lambda stage, done, total: print(stage, done, total, flush=True),
         compiled=True,
-        search=SearchOptions(fast=arguments.fast, steps=arguments.steps),
+        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations),
     )
     if parts > 1:
         return
     refitted = with_priors(bundle, coded)
-    if not arguments.fast and arguments.steps is None:  # a quality is what the default search has
+    if (
+        not arguments.fast and arguments.iterations is None
+    ):  # a quality is what the default search has
         refitted = with_qualities(refitted, coded)
     for index in PrepareOptions.calibration_steps:
         before, after = size(bundle, coded, index), size(refitted, coded, index)

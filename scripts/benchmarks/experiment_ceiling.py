@@ -40,7 +40,7 @@ def main() -> None:
     for path in arguments.portraits:
         original = Image.open(path).convert("RGB")
         image = fit(original, codec.decoder.generator.resolution)[0].to(codec.device)
-        start = search.guess(image)
+        start = search.predict(image)
         target = Target(
             search.distortion.target(image), search.distortion, structure=options.structure
         )

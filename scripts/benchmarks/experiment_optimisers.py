@@ -66,7 +66,7 @@ class Problem:
         self.deviations = self.space.coordinates.deviations[: self.start.shape[1]]
 
     def bits(self, coordinates: Tensor) -> Tensor:
-        steps = coordinates / self.descent.delta
+        steps = coordinates / self.descent.q_step
         return self.space.shape.bits(steps, self.descent.scales).sum()
 
     def loss(self, coordinates: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Compares ways to search on the same portraits, in one run.
 
     python scripts/benchmarks/experiment_search.py a.jpg b.jpg -o runs/starts -v "" -v starts=4
-    python scripts/benchmarks/experiment_search.py a.jpg -o runs/tau -v "" -v model=tau.ivm,steps=99
+    python scripts/benchmarks/experiment_search.py a.jpg -o runs/t -v "" -v model=t.ivm,iterations=9
 
 Each -v is a variant: fields of SearchOptions, `quality`, and `model` (a name, or a bundle file made
 by `invcomp prepare`), separated by commas; an empty one is the default. Writes results.jsonl, a

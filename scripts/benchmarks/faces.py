@@ -208,9 +208,11 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
     parser.add_argument("--quality", type=int, help="in place of that of the one label given")
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
-    parser.add_argument("--no-warm-start", action="store_true", help="from the mean, two starts")
+    parser.add_argument("--no-encoder", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--steps", type=int, help="for every quality; else fine ones get more")
+    parser.add_argument(
+        "--iterations", "--steps", type=int, help="for every quality; else fine ones get more"
+    )
     parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
     arguments = parser.parse_args()
     if arguments.quality is not None and len(arguments.labels) != 1:
@@ -225,7 +227,7 @@ def main() -> None:
     paths = [arguments.portraits / f"{name}.jpg" for name in names[: arguments.first]]
     metrics = Metrics()
     search = SearchOptions(
-        steps=arguments.steps, fast=arguments.fast, warm_start=not arguments.no_warm_start
+        iterations=arguments.iterations, fast=arguments.fast, use_encoder=not arguments.no_encoder
     )
 
     def keep(row: dict[str, Any]) -> None:

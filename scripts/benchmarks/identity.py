@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--rivals", type=int, nargs="*", default=[250, 500, 1000])
     parser.add_argument("--model", default="faces-1024")
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--iterations", "--steps", type=int)
     parser.add_argument("--sheet", type=Path, nargs="*", help="folders of other runs")
     arguments = parser.parse_args()
     output = arguments.output
@@ -194,7 +194,7 @@ def main() -> None:
             known: dict[str, Any] = {}
             if not decoded.is_file():
                 codec = codec or Codec.load(arguments.model)
-                search = SearchOptions(fast=arguments.fast, steps=arguments.steps)
+                search = SearchOptions(fast=arguments.fast, iterations=arguments.iterations)
                 found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
                 encoded = next(found)  # one of many: compiled
                 coded.write_bytes(encoded.data)

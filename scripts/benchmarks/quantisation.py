@@ -1,6 +1,6 @@
 """What quantisation in perceptual coordinates inside the search saves over rounding afterwards.
 
-    python scripts/benchmarks/quantisation.py PORTRAIT... --steps 100
+    python scripts/benchmarks/quantisation.py PORTRAIT... --iterations 100
 
 Two ways from the mean with the same number of steps, of Adam, without MS-SSIM in the measure; each
 with the learning rate and the scale of variables that are its best:
@@ -30,12 +30,12 @@ from invcomp.latents.prior import Prior
 from invcomp.preprocessing.frame import fit
 
 SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
-FROM_MEAN = SearchOptions(starts=1, warm_start=False, structure=0.0)  # as the other way begins
+FROM_MEAN = SearchOptions(starts=1, use_encoder=False, structure=0.0)  # as the other way begins
 
 
 def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int) -> torch.Tensor:
     """Whitened latents [1, (1 + layers) * d] found without rate or rounding."""
-    distortion = codec.encoder.searcher(SearchOptions(steps=steps), 1).distortion
+    distortion = codec.encoder.searcher(SearchOptions(iterations=steps), 1).distortion
     target = distortion.target(image)
     x = torch.zeros(1, (1 + prior.layers) * prior.mean.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([x], betas=(0.9, 0.99))
@@ -80,7 +80,7 @@ def round_to(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portraits", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--iterations", "--steps", type=int, default=100)
     arguments = parser.parse_args()
     codec = Codec.load("faces-1024")
     generator = codec.decoder.generator
@@ -91,9 +91,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for path in arguments.portraits:
         image = Image.open(path)
-        ours = next(codec.encode([image], search=replace(FROM_MEAN, steps=arguments.steps)))
+        ours = next(
+            codec.encode([image], search=replace(FROM_MEAN, iterations=arguments.iterations))
+        )
         original = fit(image, generator.resolution)[0]
-        x = search_whitened(codec, prior, original, arguments.steps)
+        x = search_whitened(codec, prior, original, arguments.iterations)
         for slack in SLACKS:
             count, lpips = round_to(codec, prior, original, x, slack * ours.lpips)
             print(

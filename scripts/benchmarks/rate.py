@@ -48,7 +48,7 @@ def bench(
         "limit": encoded.limit,
         "fill": encoded.fill,
         "step_index": encoded.data[7],
-        "steps": options.steps_at(encoded.data[7]),
+        "steps": options.iterations_at(encoded.data[7]),
         "lpips": encoded.lpips,
         "psnr": encoded.psnr,
         "seconds": encoded.seconds,
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--lpips", type=float, nargs="*", default=[])
     parser.add_argument("--first", type=int, help="only so many of the portraits")
     parser.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--iterations", "--steps", type=int)
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
@@ -119,11 +119,11 @@ def main() -> None:
     done = {(row["portrait"], row["label"]) for row in load(results)}
     left = [(name, label) for name in names for label in goals if (name, label) not in done]
     codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
-    options = SearchOptions(steps=arguments.steps, fast=arguments.fast)
+    options = SearchOptions(iterations=arguments.iterations, fast=arguments.fast)
     if left:  # what is compiled or read once must not count as the first portrait's time
-        warm = replace(options, steps=2, starts=1)
+        short = replace(options, iterations=2, starts=1)
         with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
-            next(codec.encode([image.convert("RGB")], search=warm, total=100))
+            next(codec.encode([image.convert("RGB")], search=short, total=100))
     for name, label in left:
         path = arguments.portraits / f"{name}.jpg"
         row = bench(codec, path, goals[label], label, options, arguments.output)

@@ -2,17 +2,18 @@
 
     python scripts/benchmarks/speed.py a.jpg b.jpg -o runs/speed
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only stages
-    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches warm fast
-    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector warm
-    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways warm --quality 90
+    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches encoder fast
+    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector encoder
+    python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways encoder --quality 90
 
 Three parts, each in this one run, side by side:
 
-stages: seconds and peak memory of loading, compiling, warm start, a step of the short cut, of the
-generator, coding, decoding (beside the bare forward pass), and decoding of many files.
+stages: seconds and peak memory of loading, compiling, the encoder's start, an iteration of the
+surrogate, of the generator, coding, decoding (beside the bare forward pass), and decoding of many
+files.
 curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised image, for the
-1,000-step StyleGAN2 projector, the plain search, the warm start, and the warm start with the short
-cut. Measuring is not counted.
+1,000-step StyleGAN2 projector, the plain search, the encoder's start, and that with the
+surrogate. Measuring is not counted.
 files: whole files: seconds, bytes, and every metric, of the search from the mean with two starts,
 from the encoder's start (the default), and with --fast.
 
@@ -52,7 +53,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.preprocessing.frame import fit
 
 MODEL = "faces-1024"
-WAYS = ("warm + short cut", "warm", "plain", "projector")
+WAYS = ("encoder + surrogate", "encoder", "plain", "projector")
 LOOKS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 400, 500, 650, 800, 1000)
 PROJECTOR_STEPS = 1000
 
@@ -87,12 +88,12 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     image = fit(Image.open(images[0]), codec.bundle.resolution)[0]
     measure("features of the image", lambda: search.distortion.target(image), 3)
     if search.encoder is not None:
-        measure("warm start", lambda: search.guess(image), 3)
+        measure("encoder's start", lambda: search.predict(image), 3)
     start = search.start(image, 82, SearchOptions(starts=1))
     features, structure = search.distortion.target(image), SearchOptions().structure
     target = Target(features, search.distortion, search.quick, None, structure)
 
-    def step(quickly: bool) -> None:
+    def iterate(quickly: bool) -> None:
         descent = Descent(
             search.space,
             target,
@@ -102,14 +103,14 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
             SearchOptions(),
             search.spread(SearchOptions()),
         )
-        descent.step(0.1, quickly=quickly)
+        descent.iterate(0.1, quickly=quickly)
 
-    measure("first step of the generator: compiling", lambda: step(False))
-    measure("step of the generator", lambda: step(False), 7)
+    measure("first iteration of the generator: compiling", lambda: iterate(False))
+    measure("iteration of the generator", lambda: iterate(False), 7)
     if search.quick is not None:
-        measure("first step of the short cut: compiling", lambda: step(True))
-        measure("step of the short cut", lambda: step(True), 21)
-    found = search.run(image, 82, SearchOptions(steps=6, starts=1))
+        measure("first iteration of the surrogate: compiling", lambda: iterate(True))
+        measure("iteration of the surrogate", lambda: iterate(True), 21)
+    found = search.run(image, 82, SearchOptions(iterations=6, starts=1))
     integers = found.coordinates[0].numpy()
 
     def code() -> bytes:
@@ -161,14 +162,16 @@ def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
         yield generator.spread(w.detach())
 
 
-def ours(codec: Codec, image: Tensor, warm: bool, quick: bool, quality: float) -> Iterator[Tensor]:
+def ours(
+    codec: Codec, image: Tensor, use_encoder: bool, quick: bool, quality: float
+) -> Iterator[Tensor]:
     """Flat latents at the one start of a search and after every step, rounded once it rounds."""
     search = codec.encoder.searcher(SearchOptions(), 100)
-    options = SearchOptions(starts=1, warm_start=warm, fast=quick)
+    options = SearchOptions(starts=1, use_encoder=use_encoder, fast=quick)
     index = codec.encoder.step_index(quality)
     yield search.space.latents(search.start(image, index, options).coordinates)
     for descent, schedule in search.descend(image, index, options):
-        coordinates = descent.integers().float() * descent.delta
+        coordinates = descent.integers().float() * descent.q_step
         if schedule.mode == "free":
             coordinates = descent.coordinates().detach()
         yield search.space.latents(coordinates)
@@ -215,12 +218,12 @@ def curves(
         image = fit(Image.open(path), codec.bundle.resolution)[0]
         for way in ways:
             own = None if way == "projector" else quality
-            if ("warm" in way and search.encoder is None) or (path.stem, way, own) in done:
+            if ("encoder" in way and search.encoder is None) or (path.stem, way, own) in done:
                 continue
             steps = (
                 projector(codec, image)
                 if way == "projector"
-                else ours(codec, image, "warm" in way, "short cut" in way, quality)
+                else ours(codec, image, "encoder" in way, "surrogate" in way, quality)
             )
             found = []
             for point in curve(codec, image, steps, metrics):
@@ -301,8 +304,8 @@ def first_within(rows: list[dict[str, Any]], metric: str, level: float) -> float
 
 
 VARIANTS = {
-    "mean": SearchOptions(starts=2, warm_start=False),
-    "warm": SearchOptions(),
+    "mean": SearchOptions(starts=2, use_encoder=False),
+    "encoder": SearchOptions(),
     "fast": SearchOptions(fast=True),
 }
 
@@ -354,7 +357,7 @@ def main() -> None:
     else:
         codec = Codec.load(arguments.model, compiled=True)
         with Image.open(arguments.images[0]) as image:  # compiled before anything is timed
-            next(codec.encode([image], search=SearchOptions(steps=10, fast=True), total=100))
+            next(codec.encode([image], search=SearchOptions(iterations=10, fast=True), total=100))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
         points = curves(

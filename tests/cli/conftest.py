@@ -14,7 +14,7 @@ import pytest
 from invcomp.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-FAST = ("--steps", "6", "--starts", "1", "--no-compile", "--device", "cpu")
+FAST = ("--iterations", "6", "--starts", "1", "--no-compile", "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ivc(tiny_cache: Path, images: list[Path]) -> bytes:
 
     codec = Codec(read_bundle(tiny_cache / "models" / "tiny.ivm"), "cpu", compiled=False)
     with Image.open(images[0]) as image:
-        return codec.compress(image, search=SearchOptions(steps=6, starts=1))
+        return codec.compress(image, search=SearchOptions(iterations=6, starts=1))
 
 
 def start(

@@ -177,7 +177,7 @@ def test_bad_images_are_named_and_the_others_go_on(
         (("--sizes", "2"), "a size of 2"),
         (("--metrics", "ssim"), "'ssim'"),
         (("--metrics", "ms_ssim"), "ms_ssim cannot measure images of 64 px"),
-        (("--steps", "0"), "steps is 0"),
+        (("--iterations", "0"), "iterations is 0"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no-such-model"), "no-such-model"),
     ],

@@ -62,7 +62,7 @@ def test_what_ships_needs_no_network(
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
-    outcome = invcomp("demo", *arguments, "-o", tmp_path / "demo", "--steps", "20")
+    outcome = invcomp("demo", *arguments, "-o", tmp_path / "demo", "--iterations", "20")
     assert outcome.code == 0, outcome.err
     if not arguments:  # it says in one line what is shown in place of the default, and why
         (line,) = [line for line in outcome.err.splitlines() if "in place of" in line]

@@ -33,7 +33,7 @@ def test_every_byte_is_accounted_for(invcomp: Invcomp, file: Path, ivc: bytes) -
     assert (entry["header_bytes"], entry["layers"]) == (10, [])
     assert entry["bits_per_pixel"] == pytest.approx(8 * len(ivc) / 64**2)
     assert entry["bundle"] == {"fingerprint": ivc[3:7].hex(), "name": "tiny"}
-    assert entry["step"] == pytest.approx(2 ** (-entry["step_index"] / 16))
+    assert entry["q_step"] == pytest.approx(2 ** (-entry["step_index"] / 16))
     assert (entry["width"], entry["height"], entry["checksum"]) == (64, 64, "ok")
 
 
@@ -95,7 +95,7 @@ def test_the_class_is_shown(
     invcomp: Invcomp, tmp_path: Path, conditional_model: Path, images: list[Path]
 ) -> None:
     path = tmp_path / "a.ivc"
-    options = ("--steps", "2", "--starts", "1", "--device", "cpu", "--no-compile")
+    options = ("--iterations", "2", "--starts", "1", "--device", "cpu", "--no-compile")
     compress = ("compress", images[0], "--model", conditional_model, "-o", path, *options)
     outcome = invcomp(*compress, "--class", "2")
     assert outcome.code == 0, outcome.err

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from invcomp.cli.jobs import find_sources, obstacle, plan, target_of
-from invcomp.cli.show import Report
+from invcomp.cli.show import Outcomes
 
 
 def made(folder: Path, *names: str) -> list[Path]:
@@ -19,20 +19,20 @@ def made(folder: Path, *names: str) -> list[Path]:
 
 def test_a_folder_stands_for_its_images_in_order(tmp_path: Path) -> None:
     made(tmp_path, "b.png", "a.JPG", "old.ivc", "notes.txt", ".hidden.png", "deeper/c.png")
-    found = find_sources([tmp_path], {".png", ".jpg"}, Report())
+    found = find_sources([tmp_path], {".png", ".jpg"}, Outcomes())
     assert [path.name for path in found] == ["a.JPG", "b.png"]
 
 
 def test_a_file_may_have_any_suffix_and_is_read_once(tmp_path: Path) -> None:
     (path,) = made(tmp_path, "image.dat")
-    assert find_sources([path, tmp_path / "." / "image.dat"], {".png"}, Report()) == [path]
+    assert find_sources([path, tmp_path / "." / "image.dat"], {".png"}, Outcomes()) == [path]
 
 
 def test_what_is_not_there_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made(tmp_path, "a.txt")
-    report = Report()
-    assert find_sources([tmp_path / "no.png", tmp_path], {".png"}, report) == []
-    assert report.failures == 2
+    outcomes = Outcomes()
+    assert find_sources([tmp_path / "no.png", tmp_path], {".png"}, outcomes) == []
+    assert outcomes.failures == 2
     assert "no.png: no such file" in capsys.readouterr().err
 
 
@@ -57,8 +57,8 @@ def test_two_inputs_never_share_an_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = made(tmp_path, "a.jpg", "a.png", "b.png")
-    report = Report()
-    jobs = plan(sources, None, True, ".ivc", False, report)
+    outcomes = Outcomes()
+    jobs = plan(sources, None, True, ".ivc", False, outcomes)
     assert [job.source.name for job in jobs] == ["a.jpg", "b.png"]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {sources[1]}: ")
@@ -67,10 +67,10 @@ def test_two_inputs_never_share_an_output(
 
 def test_no_input_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo, other = made(tmp_path, "a.jpg", "b.jpg")
-    report = Report()
-    assert plan([photo], str(photo), False, ".ivc", True, report) == []
-    assert plan([other, photo], str(tmp_path), True, ".jpg", True, report) == []
-    assert report.failures == 3
+    outcomes = Outcomes()
+    assert plan([photo], str(photo), False, ".ivc", True, outcomes) == []
+    assert plan([other, photo], str(tmp_path), True, ".jpg", True, outcomes) == []
+    assert outcomes.failures == 3
     assert "over itself" in capsys.readouterr().err
 
 

@@ -166,7 +166,7 @@ def test_every_kind_goes_the_whole_way(kind: str, invcomp: Invcomp, tmp_path: Pa
     image, coded, decoded = (tmp_path / name for name in ("p.png", "p.ivc", "d.png"))
     KINDS[kind](foreign)
     few = ("--draws", "12", "--coordinates", "8", "--device", "cpu")
-    short = ("--steps", "3", "--starts", "1", "--no-compile", "--device", "cpu")
+    short = ("--iterations", "3", "--starts", "1", "--no-compile", "--device", "cpu")
     for arguments in (
         ("models", "import", foreign, "-o", ours),
         ("prepare", ours, "-o", ready, *few),

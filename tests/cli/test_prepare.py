@@ -109,7 +109,7 @@ def test_an_encoder_is_added_and_used(
     assert "metric" not in outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.ivm", "new.ivm"]
     files = []
-    for more in ((), ("--no-warm-start",)):
+    for more in ((), ("--no-encoder",)):
         files.append(tmp_path / f"{len(files)}.ivc")
         arguments = ("--model", kept, "-o", files[-1], *FAST, *more)
         assert invcomp("compress", images[0], *arguments).code == 0

@@ -20,11 +20,11 @@ def test_odd_file_names_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_report_ends_with_exit_code_1_only_after_a_failure() -> None:
-    report = show.Report()
-    report.finish()
-    report.failed("a.png: not an image")
+    outcomes = show.Outcomes()
+    outcomes.finish()
+    outcomes.failed("a.png: not an image")
     with pytest.raises(typer.Exit) as exit:
-        report.finish()
+        outcomes.finish()
     assert exit.value.exit_code == 1
 
 

@@ -9,7 +9,7 @@ import torch
 from invcomp.bundle import read_bundle, read_metadata
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder, see
-from invcomp.distilled.surrogate import Shortcut
+from invcomp.distilled.surrogate import Surrogate
 from invcomp.errors import BundleError
 from invcomp.generators.base import normal
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
@@ -22,7 +22,7 @@ from ..tiny import COORDINATES, tiny_bundle
 def aids() -> SearchAids:
     torch.manual_seed(0)
     encoder = InversionEncoder(COORDINATES, width=16, hidden=8).eval().requires_grad_(False)
-    return SearchAids(encoder, Shortcut(8, 24, width=8).eval().requires_grad_(False))
+    return SearchAids(encoder, Surrogate(8, 24, width=8).eval().requires_grad_(False))
 
 
 def guess(aids: SearchAids) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_there_and_back(aids: SearchAids, tmp_path: Path) -> None:
     aids.save(path, b"\1" * 32)
     again = SearchAids.load(path, b"\1" * 32)
     assert torch.allclose(guess(again), guess(aids), atol=2e-2)
-    assert again.shortcut is not None
+    assert again.surrogate is not None
     with pytest.raises(BundleError, match="another bundle"):
         SearchAids.load(path, b"\2" * 32)
 
@@ -68,6 +68,6 @@ def test_those_of_the_face_model_ship_and_fit() -> None:
     fingerprint = bytes.fromhex(read_metadata(model.prepared)["fingerprint"])
     found = SearchAids.load(model.aids, fingerprint)
     assert found.encoder is not None
-    assert found.shortcut is not None
+    assert found.surrogate is not None
     assert bool((found.encoder.errors > 0).all())
     assert model.aids.stat().st_size <= 6_000_000

@@ -1,9 +1,9 @@
-"""The short cut, and the correction that makes up for what it gets wrong."""
+"""The surrogate, and the correction that makes up for what it gets wrong."""
 
 import pytest
 import torch
 
-from invcomp.distilled.surrogate import TRUNK, Shortcut
+from invcomp.distilled.surrogate import TRUNK, Surrogate
 from invcomp.errors import OptionError
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import Generator, normal
@@ -44,21 +44,21 @@ def test_the_trunk_knows_only_its_own_layers(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["stylegan2", "mobile_stylegan"])
 def test_a_short_cut_makes_the_small_image(kind: str) -> None:
     generator = large(kind)
-    shortcut = Shortcut.of(generator)
+    surrogate = Surrogate.of(generator)
     latents = latents_of(generator, 2)
-    assert shortcut.image(generator, latents).shape == (2, 3, 256, 256)
-    again = Shortcut(**shortcut.options())
-    again.load_state_dict(shortcut.state_dict())
-    assert torch.equal(again.image(generator, latents), shortcut.image(generator, latents))
+    assert surrogate.image(generator, latents).shape == (2, 3, 256, 256)
+    again = Surrogate(**surrogate.options())
+    again.load_state_dict(surrogate.state_dict())
+    assert torch.equal(again.image(generator, latents), surrogate.image(generator, latents))
 
 
 @pytest.mark.parametrize(
     "generator", [MobileStyleGAN(8, (8,) * 5), StyleGAN2((8,) * 5, 8, 8, 2)], ids=["mobile", "two"]
 )
 def test_small_generators_need_none(generator: Generator) -> None:
-    assert not Shortcut.fits(generator)
-    with pytest.raises(OptionError, match="no use for a short cut"):
-        Shortcut.of(generator)
+    assert not Surrogate.fits(generator)
+    with pytest.raises(OptionError, match="no use for a surrogate"):
+        Surrogate.of(generator)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def test_the_correction_is_exact_where_it_was_taken() -> None:
     generator = large("mobile_stylegan")
     features = PerceptualFeatures(0.5)
     full = Distortion(generator, features, mixed=False, compiled=False)
-    quick = Distortion(generator, features, False, False, Shortcut.of(generator))
+    quick = Distortion(generator, features, False, False, Surrogate.of(generator))
     here, there, image = latents_of(generator, 3)[:, None]
     wanted = full.target(generator(image))
     target = Target(wanted, full, quick)

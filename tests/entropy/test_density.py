@@ -12,8 +12,8 @@ from invcomp.entropy.density import (
     PriorScales,
     PriorShape,
     make_tables,
+    q_step_of,
     step_index_of,
-    step_of,
 )
 
 
@@ -49,7 +49,7 @@ def test_tables_cost_what_the_density_says() -> None:
 
 @given(st.integers(0, 255))
 def test_step_index_and_step_invert_each_other(index: int) -> None:
-    assert step_index_of(step_of(index)) == index
+    assert step_index_of(q_step_of(index)) == index
 
 
 def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
@@ -58,7 +58,7 @@ def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
     deviations = torch.logspace(0, -2, 300)
     start = provisional_scales(deviations)
     true_scale = 2.5 * torch.pow(2.0, start.float() / 16)
-    step = step_of(64)
+    step = q_step_of(64)
     uniform = torch.rand(30, 300, generator=source) - 0.5
     values = -true_scale * uniform.sign() * torch.log1p(-2 * uniform.abs())  # Laplace
     coded = [(64, (row / step).round().int()) for row in values]
@@ -83,7 +83,7 @@ def test_fit_finds_how_scales_rise_with_finer_steps() -> None:
         scale = torch.pow(2.0, (start.float() + 0.5 * (step_index - 80)) / 16)
         uniform = torch.rand(200, generator=source) - 0.5
         values = -scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
-        coded.append((step_index, (values / step_of(step_index)).round().int()))
+        coded.append((step_index, (values / q_step_of(step_index)).round().int()))
     fitted = fit_prior(coded, start)
     assert fitted.slopes is not None
     assert np.median(fitted.slopes) == pytest.approx(128, abs=33)

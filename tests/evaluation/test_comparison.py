@@ -26,7 +26,7 @@ from invcomp.perception.identity import Face
 from invcomp.perception.kid import Kid, features_here
 from invcomp.preprocessing.frame import from_tensor
 
-SEARCH = SearchOptions(steps=6, starts=1)
+SEARCH = SearchOptions(iterations=6, starts=1)
 PLAN = Plan(("webp",), (34, 82), (1.0, 0.5), ("lpips_alex", "psnr"), SEARCH)
 
 Compare = Callable[..., Comparison]
@@ -141,7 +141,7 @@ def test_with_another_search_only_ours_are_made_anew(compare: Compare) -> None:
     first = compare()
     first.run()
     before = first.results.path.read_text().splitlines()
-    other = replace(PLAN, search=replace(SEARCH, steps=7))
+    other = replace(PLAN, search=replace(SEARCH, iterations=7))
     again = compare(other)
     ours = len(PLAN.qualities or ())
     theirs = len(first.all_settings) - ours
@@ -161,7 +161,7 @@ def test_other_defaults_are_another_search(
     plan = replace(PLAN, search=SearchOptions())
     before = compare(plan).made
     assert compare(plan).made == before
-    monkeypatch.setattr("invcomp.inversion.options.STEPS", 99)
+    monkeypatch.setattr("invcomp.inversion.options.ITERATIONS", 99)
     assert compare(plan).made != before
 
 

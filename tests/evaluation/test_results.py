@@ -10,7 +10,7 @@ import pytest
 from invcomp.errors import OutputError
 from invcomp.evaluation.results import NAME, Measured, MeasuredSet, Results
 
-SETTINGS: dict[str, Any] = {"model": "tiny", "metrics": ("psnr",), "search": {"steps": None}}
+SETTINGS: dict[str, Any] = {"model": "tiny", "metrics": ("psnr",), "search": {"iterations": None}}
 FILE = Measured("a.png", "01", "webp", 64, 10.0, 123, 0.5, {"psnr": 20.5})
 SET = MeasuredSet("02", "webp", 64, 10.0, "lpips-alex", -0.01)
 

@@ -1,4 +1,4 @@
-"""When a descent is over, and which of its steps are quick."""
+"""When a descent is over, and which of its iterations are quick."""
 
 import time
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from invcomp.inversion.descent import PHASES, WINDOW, Schedule
-from invcomp.inversion.options import DOUBLING, ENOUGH, QUICKER, STEPS, SearchOptions
+from invcomp.inversion.options import DOUBLING, ENOUGH, ITERATIONS, QUICKER, SearchOptions
 
 
 def run(schedule: Schedule, losses: list[float]) -> list[str]:
-    """The mode of every step of a schedule that sees these losses, then ever smaller ones."""
+    """The mode of every iteration of a schedule that sees these losses, then ever smaller ones."""
     modes, loss = [], 1e6
     while schedule.fraction < 1:
         modes.append(schedule.mode)
@@ -20,27 +20,27 @@ def run(schedule: Schedule, losses: list[float]) -> list[str]:
 
 
 def test_phases_share_the_steps() -> None:
-    modes = run(Schedule(SearchOptions(steps=120)), [])
+    modes = run(Schedule(SearchOptions(iterations=120)), [])
     assert [modes.count(name) for name, _ in PHASES] == [48, 36, 36]
     assert modes == sorted(modes, key=[name for name, _ in PHASES].index)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 7])
-def test_few_steps_are_all_taken(steps: int) -> None:
-    assert len(run(Schedule(SearchOptions(steps=steps)), [])) == steps
+@pytest.mark.parametrize("iterations", [1, 2, 3, 7])
+def test_few_iterations_are_all_taken(iterations: int) -> None:
+    assert len(run(Schedule(SearchOptions(iterations=iterations)), [])) == iterations
 
 
 def test_a_flat_loss_goes_on_to_the_next_phase() -> None:
-    modes = run(Schedule(SearchOptions(steps=400)), [1.0] * 2 * WINDOW)
+    modes = run(Schedule(SearchOptions(iterations=400)), [1.0] * 2 * WINDOW)
     assert modes.count("free") == 2 * WINDOW
     assert [modes.count("noise"), modes.count("round")] == [120, 120]
-    assert len(run(Schedule(SearchOptions(steps=400)), [1.0] * 400)) == 3 * 2 * WINDOW
+    assert len(run(Schedule(SearchOptions(iterations=400)), [1.0] * 400)) == 3 * 2 * WINDOW
 
 
 def test_another_loss_is_not_compared_with_the_one_before() -> None:
-    schedule = Schedule(SearchOptions(steps=400))
-    for step in range(2 * WINDOW):
-        if step == WINDOW:
+    schedule = Schedule(SearchOptions(iterations=400))
+    for iteration in range(2 * WINDOW):
+        if iteration == WINDOW:
             schedule.loss_changes()
         schedule.advance(1.0)
     assert schedule.fraction == 2 * WINDOW / 400
@@ -50,12 +50,12 @@ def test_another_loss_is_not_compared_with_the_one_before() -> None:
 
 
 def test_a_falling_loss_is_not_flat() -> None:
-    losses = [1.0 - 0.001 * step for step in range(400)]
-    assert len(run(Schedule(SearchOptions(steps=400)), losses)) == 400
+    losses = [1.0 - 0.001 * iteration for iteration in range(400)]
+    assert len(run(Schedule(SearchOptions(iterations=400)), losses)) == 400
 
 
 def test_the_last_steps_are_not_quick() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
+    schedule, quick = Schedule(SearchOptions(iterations=100, full_part=0.2), quick=True), []
     while schedule.fraction < 1:
         quick.append(schedule.quickly)
         schedule.advance(1e6 * 0.9 ** len(quick))
@@ -63,23 +63,23 @@ def test_the_last_steps_are_not_quick() -> None:
 
 
 def test_by_the_clock() -> None:
-    schedule, started, steps = Schedule(SearchOptions(), seconds=0.2), time.monotonic(), 0
+    schedule, started, iterations = Schedule(SearchOptions(), seconds=0.2), time.monotonic(), 0
     fractions = []
     while schedule.fraction < 1:
         time.sleep(0.002)
         schedule.advance(1.0)  # flat, and yet the time is used
         fractions.append(schedule.fraction)
-        steps += 1
+        iterations += 1
     assert time.monotonic() - started >= 0.2
     assert fractions == sorted(fractions)
-    assert steps > 3
+    assert iterations > 3
 
 
 def test_the_clock_leaves_the_last_steps_more_time() -> None:
     schedule = Schedule(SearchOptions(full_part=0.15), seconds=1.0, quick=True)
     assert schedule._by_time(0.0) == 0
     assert schedule._by_time(1.0) == pytest.approx(1)
-    # 0.85 quick steps and 0.15 of QUICKER times their cost
+    # 0.85 quick iterations and 0.15 of QUICKER times their cost
     switch = 0.85 / (0.85 + 0.15 * QUICKER)
     assert schedule._by_time(switch) == pytest.approx(0.85)
     assert switch < 0.8
@@ -88,7 +88,7 @@ def test_the_clock_leaves_the_last_steps_more_time() -> None:
 
 
 def test_the_learning_rate_rises_then_falls() -> None:
-    schedule, rates = Schedule(SearchOptions(steps=50)), []
+    schedule, rates = Schedule(SearchOptions(iterations=50)), []
     while schedule.fraction < 1:
         rates.append(schedule.learning_rate)
         schedule.advance(1e6 * 0.9 ** len(rates))
@@ -99,7 +99,7 @@ def test_the_learning_rate_rises_then_falls() -> None:
 
 
 def test_the_generator_takes_over_at_a_higher_rate() -> None:
-    schedule, rates = Schedule(SearchOptions(steps=100, full_part=0.2), quick=True), []
+    schedule, rates = Schedule(SearchOptions(iterations=100, full_part=0.2), quick=True), []
     while schedule.fraction < 1:
         rates.append(schedule.learning_rate)
         schedule.advance(1e6 * 0.9 ** len(rates))
@@ -109,17 +109,19 @@ def test_the_generator_takes_over_at_a_higher_rate() -> None:
 
 
 def test_a_short_cut_is_never_flat() -> None:
-    schedule, quick = Schedule(SearchOptions(steps=200, full_part=0.3), quick=True), []
+    schedule, quick = Schedule(SearchOptions(iterations=200, full_part=0.3), quick=True), []
     while schedule.fraction < 1:
         quick.append(schedule.quickly)
-        schedule.advance(1.0)  # the generator's own steps end early, those before do not
+        schedule.advance(1.0)  # the generator's own iterations end early, those before do not
     assert sum(quick) == 140
     assert len(quick) == 140 + 2 * WINDOW
 
 
 def test_the_pace_follows_the_quantiser() -> None:
-    schedule, steps = Schedule(SearchOptions()), 0
+    schedule, iterations = Schedule(SearchOptions()), 0
     while schedule.fraction < 1:
-        schedule.advance(1e6 * 0.9**steps, ENOUGH if steps < STEPS // 2 else ENOUGH + DOUBLING)
-        steps += 1
-    assert steps == STEPS // 2 + STEPS  # the second half takes twice as many
+        schedule.advance(
+            1e6 * 0.9**iterations, ENOUGH if iterations < ITERATIONS // 2 else ENOUGH + DOUBLING
+        )
+        iterations += 1
+    assert iterations == ITERATIONS // 2 + ITERATIONS  # the second half takes twice as many

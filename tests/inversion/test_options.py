@@ -1,4 +1,4 @@
-"""What a search costs, and how many steps it takes when nothing is said."""
+"""What a search costs, and how many iterations it takes when nothing is said."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from invcomp.errors import OptionError
 from invcomp.inversion.options import (
     DOUBLING,
     ENOUGH,
+    FAST_ITERATIONS,
     FAST_LEARNING_RATE,
-    FAST_STEPS,
+    ITERATIONS,
     LEARNING_RATE,
     QUICKER,
-    STEPS,
     SearchOptions,
 )
 
@@ -18,26 +18,28 @@ from invcomp.inversion.options import (
 @pytest.mark.parametrize("hurried", [{"fast": True}, {"seconds": 3.0}])
 def test_what_is_left_open_depends_on_hurry(hurried: dict[str, float]) -> None:
     fast, plain = SearchOptions(**hurried), SearchOptions()  # type: ignore[arg-type]
-    assert (fast.steps_at(ENOUGH), fast.rate) == (FAST_STEPS, FAST_LEARNING_RATE)
-    assert (plain.steps_at(0), plain.rate) == (STEPS, LEARNING_RATE)
-    given = SearchOptions(steps=7, learning_rate=0.1, fast=True)
-    assert (given.steps_at(150), given.rate) == (7, 0.1)
+    assert (fast.iterations_at(ENOUGH), fast.rate) == (FAST_ITERATIONS, FAST_LEARNING_RATE)
+    assert (plain.iterations_at(0), plain.rate) == (ITERATIONS, LEARNING_RATE)
+    given = SearchOptions(iterations=7, learning_rate=0.1, fast=True)
+    assert (given.iterations_at(150), given.rate) == (7, 0.1)
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_a_finer_quantiser_gets_more_steps(fast: bool) -> None:
-    options, base = SearchOptions(fast=fast), FAST_STEPS if fast else STEPS
-    steps = [options.steps_at(index) for index in range(ENOUGH + DOUBLING + 1)]
-    assert steps == sorted(steps)
-    assert set(steps[: ENOUGH + 1]) == {base}
-    assert (steps[ENOUGH + DOUBLING // 2], steps[ENOUGH + DOUBLING]) == (
+def test_a_finer_quantiser_gets_more_iterations(fast: bool) -> None:
+    options, base = SearchOptions(fast=fast), FAST_ITERATIONS if fast else ITERATIONS
+    iterations = [options.iterations_at(index) for index in range(ENOUGH + DOUBLING + 1)]
+    assert iterations == sorted(iterations)
+    assert set(iterations[: ENOUGH + 1]) == {base}
+    assert (iterations[ENOUGH + DOUBLING // 2], iterations[ENOUGH + DOUBLING]) == (
         round(base * 2**0.5),
         2 * base,
     )
 
 
-def test_steps_of_a_short_cut_cost_less() -> None:
-    options = SearchOptions(steps=100, full_part=0.2, starts=2, candidates=0, trial_steps=6)
+def test_iterations_of_the_surrogate_cost_less() -> None:
+    options = SearchOptions(
+        iterations=100, full_part=0.2, starts=2, candidates=0, trial_iterations=6
+    )
     assert options.descent_cost(150) == 100
     assert options.descent_cost(0, quick=True) == pytest.approx(20 + 80 / QUICKER)
     assert options.starts_cost() == 12
@@ -45,7 +47,7 @@ def test_steps_of_a_short_cut_cost_less() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"starts": 0}, {"seconds": 0.0}, {"full_part": 0.0}]
+    "options", [{"iterations": 0}, {"starts": 0}, {"seconds": 0.0}, {"full_part": 0.0}]
 )
 def test_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(OptionError):

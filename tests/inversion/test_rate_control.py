@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from invcomp.bitstream import IvcFile, decode
-from invcomp.entropy.density import PriorScales, PriorShape, step_of
+from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
 from invcomp.errors import GoalError
 from invcomp.generators.base import normal
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SearchOptions
-from invcomp.inversion.quantiser import FILL, Place, Quantiser
+from invcomp.inversion.quantiser import FILL, Optimum, Quantiser
 from invcomp.inversion.rate_control import RateControl
 from invcomp.inversion.search import Progress, ProgressCallback, Search
 from invcomp.perception.features import PerceptualFeatures
@@ -21,7 +21,7 @@ from invcomp.quality import FINEST
 
 from ..tiny import tiny_bundle
 
-STEPS = 24
+ITERATIONS = 24
 START = 82
 
 
@@ -50,23 +50,23 @@ def images(search: Search) -> torch.Tensor:
 
 
 @pytest.fixture
-def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The mode of every gradient step."""
+def iterations_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The mode of every iteration."""
     taken: list[str] = []
-    step = Descent.step
+    iterate = Descent.iterate
 
     def counted(
         self: Descent, learning_rate: float, mode: str = "free", quickly: bool = False
     ) -> None:
         taken.append(mode)
-        step(self, learning_rate, mode, quickly)
+        iterate(self, learning_rate, mode, quickly)
 
-    monkeypatch.setattr(Descent, "step", counted)
+    monkeypatch.setattr(Descent, "iterate", counted)
     return taken
 
 
 def control(search: Search, progress: ProgressCallback | None = None) -> RateControl:
-    return RateControl(search, START, SearchOptions(steps=STEPS, starts=1), progress)
+    return RateControl(search, START, SearchOptions(iterations=ITERATIONS, starts=1), progress)
 
 
 def lpips_of(
@@ -75,37 +75,37 @@ def lpips_of(
     file = IvcFile.unpack(data)
     integers = torch.from_numpy(decode(file, quantiser.tables).integers)[None]
     with torch.no_grad():
-        latents = search.space.latents(integers * step_of(file.step_index))
+        latents = search.space.latents(integers * q_step_of(file.step_index))
         image = search.distortion.generator(latents)
     return float(search.distortion.features.lpips_distance(image, images[row : row + 1]))
 
 
 def test_sizes_are_met_and_never_passed(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
-    """Every image of a batch has a limit, and so a step, of its own."""
+    """Every image of a batch has a limit, and so a q_step, of its own."""
     for limits in ([14, 18, 23, 29], [36, 46, 59, 75]):
-        steps_taken.clear()
+        iterations_taken.clear()
         files = control(search).within_bytes(images, [quantiser] * 4, limits)
         for data, limit in zip(files, limits, strict=True):
             assert FILL * limit <= len(data) <= limit
         indices = [IvcFile.unpack(data).step_index for data in files]
         assert indices[0] < indices[3]
-        assert len(steps_taken) <= 1.5 * STEPS
+        assert len(iterations_taken) <= 1.5 * ITERATIONS
 
 
 def test_the_step_comes_from_far(
     search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
-    """The search adapts to the step of the file: better than coding what another step found."""
-    limit, coarse, options = 60, 16, SearchOptions(steps=STEPS, starts=1)
+    """The search adapts to the q_step of the file: better than coding what another q_step found."""
+    limit, coarse, options = 60, 16, SearchOptions(iterations=ITERATIONS, starts=1)
     far = RateControl(search, coarse, options)
     (moved,) = far.within_bytes(images[:1], [quantiser], [limit])
     assert FILL * limit <= len(moved) <= limit
     assert IvcFile.unpack(moved).step_index > coarse + 40
     found = search.run(images[:1], coarse, options).coordinates
-    place = Place((found[0] * step_of(coarse)).double().numpy(), 0)
-    rounded = quantiser.filling(place, quantiser.index_for(place, limit), limit)
+    optimum = Optimum((found[0] * q_step_of(coarse)).double().numpy(), 0)
+    rounded = quantiser.filling(optimum, quantiser.index_for(optimum, limit), limit)
     measure = partial(lpips_of, search, quantiser, images, 0)
     assert measure(moved) < measure(rounded)
 
@@ -118,11 +118,11 @@ def test_more_bytes_than_the_image_can_use(
 
 
 def test_fewer_bytes_than_any_file_has(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     with pytest.raises(GoalError, match=r"9 bytes are too few: .* takes 10"):
         control(search).within_bytes(images[:2], [quantiser] * 2, [30, 9])
-    assert not steps_taken
+    assert not iterations_taken
 
 
 def test_progress_comes_to_its_end(
@@ -131,24 +131,24 @@ def test_progress_comes_to_its_end(
     seen: list[Progress] = []
     measure = partial(lpips_of, search, quantiser, images)
     control(search, seen.append).within_lpips(images[:1], [quantiser], 0.01, measure)
-    assert [state.stage for state in seen[:STEPS]] == ["search"] * STEPS
-    assert {state.stage for state in seen[STEPS:]} <= {"settling"}
+    assert [state.stage for state in seen[:ITERATIONS]] == ["search"] * ITERATIONS
+    assert {state.stage for state in seen[ITERATIONS:]} <= {"settling"}
     fractions = [state.fraction for state in seen]
     assert fractions == sorted(fractions)
-    assert 0.7 < fractions[STEPS - 1] <= fractions[-1] <= 1
+    assert 0.7 < fractions[ITERATIONS - 1] <= fractions[-1] <= 1
 
 
 def test_a_distance_is_reached_with_few_bytes(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     measure = partial(lpips_of, search, quantiser, images)
     sizes = []
     for limit in (0.03, 0.01):
-        steps_taken.clear()
+        iterations_taken.clear()
         files = control(search).within_lpips(images[:2], [quantiser] * 2, limit, measure)
         for row, data in enumerate(files):
             assert measure(row, data) <= limit
-        assert len(steps_taken) <= 1.5 * STEPS
+        assert len(iterations_taken) <= 1.5 * ITERATIONS
         sizes.append(sum(map(len, files)))
     assert sizes[0] < sizes[1]
     by_bytes = control(search).within_bytes(images[:2], [quantiser] * 2, [60, 60])
@@ -156,18 +156,18 @@ def test_a_distance_is_reached_with_few_bytes(
 
 
 def test_a_distance_out_of_reach(
-    search: Search, quantiser: Quantiser, images: torch.Tensor, steps_taken: list[str]
+    search: Search, quantiser: Quantiser, images: torch.Tensor, iterations_taken: list[str]
 ) -> None:
     measure = partial(lpips_of, search, quantiser, images)
     with pytest.raises(GoalError, match=r"LPIPS 1e-05 is out of reach: the best reached is 0\.0"):
         control(search).within_lpips(images[:1], [quantiser], 1e-5, measure)
-    assert len(steps_taken) <= 1.5 * STEPS
+    assert len(iterations_taken) <= 1.5 * ITERATIONS
 
 
 def test_places_are_filled_with_copies(
     search: Search, quantiser: Quantiser, images: torch.Tensor
 ) -> None:
-    files = control(search).within_bytes(images[:1], [quantiser], [30], places=3)
+    files = control(search).within_bytes(images[:1], [quantiser], [30], batch_size=3)
     assert [FILL * 30 <= len(data) <= 30 for data in files] == [True]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from invcomp.distilled.encoder import InversionEncoder
-from invcomp.entropy.density import PriorScales, PriorShape, step_of
+from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
@@ -43,7 +43,7 @@ def image(search: Search) -> torch.Tensor:
 
 def loss(search: Search, integers: torch.Tensor, image: torch.Tensor, weight: float) -> float:
     """What the search shall make small, of the rounded coordinates."""
-    delta = step_of(STEP_INDEX)
+    delta = q_step_of(STEP_INDEX)
     with torch.no_grad():
         latents = search.space.latents(integers * delta)
         distortion = search.distortion(latents, search.distortion.target(image))
@@ -67,19 +67,19 @@ def test_distortion_is_lpips_plus_squared_error(search: Search, image: torch.Ten
 
 def test_more_steps_reach_a_smaller_loss(search: Search, image: torch.Tensor) -> None:
     losses = []
-    for steps in (1, 15, 80):
-        options = SearchOptions(steps=steps, starts=1)
+    for iterations in (1, 15, 80):
+        options = SearchOptions(iterations=iterations, starts=1)
         losses.append(loss(search, search.run(image, STEP_INDEX, options).coordinates, image, 0.5))
     assert losses[0] > losses[1] > losses[2]
 
 
 def test_the_rate_weight_trades_bits(search: Search, image: torch.Tensor) -> None:
     def bits(weight: float) -> float:
-        options = SearchOptions(steps=40, rate_weight=weight)
+        options = SearchOptions(iterations=40, rate_weight=weight)
         integers = search.run(image, STEP_INDEX, options).coordinates
         return float(
             search.space.shape.bits(
-                integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
+                integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
             ).sum()
         )
 
@@ -87,7 +87,7 @@ def test_the_rate_weight_trades_bits(search: Search, image: torch.Tensor) -> Non
 
 
 def test_screening_finds_the_candidate_that_it_is(search: Search, image: torch.Tensor) -> None:
-    options = SearchOptions(starts=2, candidates=8, trial_steps=1)
+    options = SearchOptions(starts=2, candidates=8, trial_iterations=1)
     start = search.start(image, STEP_INDEX, options).coordinates
     to_candidates = (search.candidates[:, : start.shape[1]] - start).norm(dim=1)
     assert int(to_candidates.argmin()) == 5
@@ -101,20 +101,20 @@ def test_more_starts_than_there_are(search: Search, image: torch.Tensor) -> None
         search.start(image, STEP_INDEX, SearchOptions(starts=10))
     with pytest.raises(OptionError, match="starts is 6: at most 5"):
         search.start(image, STEP_INDEX, SearchOptions(starts=6, candidates=4))
-    assert len(search.start(image, STEP_INDEX, SearchOptions(starts=9, trial_steps=1))) == 1
+    assert len(search.start(image, STEP_INDEX, SearchOptions(starts=9, trial_iterations=1))) == 1
 
 
 def test_coordinates_that_cannot_matter_stay_zero(search: Search, image: torch.Tensor) -> None:
     coarse = 8
     active = search.space.active(coarse)
     assert 0 < active < search.space.coordinates.count
-    integers = search.run(image, coarse, SearchOptions(steps=5)).coordinates
+    integers = search.run(image, coarse, SearchOptions(iterations=5)).coordinates
     assert integers.shape == (1, search.space.coordinates.count)
     assert not integers[:, active:].any()
 
 
 def test_a_image_is_found_alike_alone_and_in_a_batch(search: Search, image: torch.Tensor) -> None:
-    options = SearchOptions(steps=20)
+    options = SearchOptions(iterations=20)
     alone = search.run(image, STEP_INDEX, options).coordinates
     both = torch.cat([image, image.flip(3)])
     pair = search.run(both, STEP_INDEX, options).coordinates
@@ -126,15 +126,15 @@ def test_a_image_is_found_alike_alone_and_in_a_batch(search: Search, image: torc
 
 def test_progress_estimates_the_payload(search: Search, image: torch.Tensor) -> None:
     seen: list[Progress] = []
-    found = search.run(image, STEP_INDEX, SearchOptions(steps=60), seen.append)
+    found = search.run(image, STEP_INDEX, SearchOptions(iterations=60), seen.append)
     integers = found.coordinates
     bits = search.space.shape.bits(
-        integers.float(), search.space.scales.at(STEP_INDEX) / step_of(STEP_INDEX)
+        integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
     ).sum()
     assert seen[-1].bytes == pytest.approx(float(bits) / 8, rel=0.05)
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"starts": 0}])
+@pytest.mark.parametrize("options", [{"iterations": 0}, {"starts": 0}])
 def test_options_out_of_range(options: dict[str, int]) -> None:
     with pytest.raises(OptionError):
         SearchOptions(**options)
@@ -166,7 +166,7 @@ def image_of(search: Search, class_index: int, candidate: int | None = None) -> 
 def test_following_the_classes_finds_the_one(conditional: Search, class_index: int) -> None:
     image = image_of(conditional, class_index)
     seen: list[Progress] = []
-    options = SearchOptions(steps=2, starts=1, trial_steps=4)
+    options = SearchOptions(iterations=2, starts=1, trial_iterations=4)
     found = conditional.run(image, STEP_INDEX, options, seen.append)
     assert found.classes.tolist() == [class_index]
     stages = ["screening"] * 3 + ["starts"] * (3 * 4) + ["search"] * 2
@@ -179,7 +179,7 @@ def test_the_likeliest_classes_are_followed(
 ) -> None:
     monkeypatch.setattr("invcomp.inversion.options.FOLLOWED_CLASSES", 2)
     seen: list[Progress] = []
-    options = SearchOptions(steps=1, starts=1, trial_steps=3)
+    options = SearchOptions(iterations=1, starts=1, trial_iterations=3)
     found = conditional.run(image_of(conditional, 2), STEP_INDEX, options, seen.append)
     assert found.classes.tolist() == [2]
     assert [progress.stage for progress in seen].count("starts") == 2 * 3
@@ -187,7 +187,7 @@ def test_the_likeliest_classes_are_followed(
 
 def test_every_image_has_a_class_of_its_own(conditional: Search) -> None:
     images = torch.cat([image_of(conditional, 1), image_of(conditional, 2)])
-    options = SearchOptions(steps=3, starts=2, trial_steps=1)
+    options = SearchOptions(iterations=3, starts=2, trial_iterations=1)
     assert conditional.run(images, STEP_INDEX, options).classes.tolist() == [1, 2]
 
 
@@ -195,7 +195,7 @@ def test_a_given_class_is_the_only_one(conditional: Search) -> None:
     image = image_of(conditional, 1)
     seen: list[Progress] = []
     for starts in (1, 3):
-        options = SearchOptions(steps=2, starts=starts, trial_steps=1, class_index=2)
+        options = SearchOptions(iterations=2, starts=starts, trial_iterations=1, class_index=2)
         found = conditional.run(image, STEP_INDEX, options, seen.append)
         assert found.classes.tolist() == [2]
     assert sum(progress.stage == "screening" for progress in seen) == 6  # candidates alone
@@ -206,7 +206,7 @@ def test_of_many_classes_those_of_the_candidates_are_screened(
 ) -> None:
     monkeypatch.setattr("invcomp.inversion.search.MEANS", 2)
     seen: list[Progress] = []
-    options = SearchOptions(steps=1, starts=1, candidates=2, trial_steps=1)
+    options = SearchOptions(iterations=1, starts=1, candidates=2, trial_iterations=1)
     conditional.run(image_of(conditional, 1), STEP_INDEX, options, seen.append)
     stages = ["screening"] * 2 + ["starts"] * 2 + ["search"]
     assert [progress.stage for progress in seen] == stages
@@ -224,7 +224,7 @@ def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
     assert torch.equal(search.spread(SearchOptions()), deviations)
     encoder = InversionEncoder(6)
     encoder.errors.copy_(torch.tensor([0.1, 9.0, 0.1, 0.1, 0.1, 0.1]) * deviations[:6])
-    warm = Search(
+    with_encoder = Search(
         search.distortion,
         search.space.coordinates,
         search.space.scales,
@@ -232,9 +232,9 @@ def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
         search.candidates,
         encoder=encoder,
     )
-    spread = warm.spread(SearchOptions()) / deviations
+    spread = with_encoder.spread(SearchOptions()) / deviations
     assert spread[:7].tolist() == pytest.approx([0.1, 1.0, 0.1, 0.1, 0.1, 0.1, 1.0])
-    assert torch.equal(warm.spread(SearchOptions(warm_start=False)), deviations)
+    assert torch.equal(with_encoder.spread(SearchOptions(use_encoder=False)), deviations)
 
 
 def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
@@ -264,6 +264,8 @@ def test_compiling_takes_none_of_the_time(
         time.sleep(2 * seconds)  # as compiling would take
 
     monkeypatch.setattr(search.distortion, "rehearse", rehearse)
-    steps = list(search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), places=2))
+    iterations = list(
+        search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), batch_size=2)
+    )
     assert rehearsed == [2]
-    assert len(steps) > 1
+    assert len(iterations) > 1

@@ -75,7 +75,7 @@ def test_the_search_spends_on_what_matters() -> None:
         c = normal(2, 64, seed=3) * codec.decoder.coordinates.deviations
         one, other = codec.decoder.generator(codec.decoder.coordinates.latents(c))
     both = torch.cat([one[:, :, :32], other[:, :, 32:]], 2)  # the left of one, the right of another
-    image, options = from_tensor(both[None]), SearchOptions(steps=40, starts=1)
+    image, options = from_tensor(both[None]), SearchOptions(iterations=40, starts=1)
     errors = []
     for mask in (left_half(64), left_half(64).transpose(Image.Transpose.ROTATE_180), None):
         encoded = next(codec.encode([image], quality=30, mask=mask, search=options))

@@ -1,4 +1,4 @@
-"""Bundles that students and proxies learn from."""
+"""Bundles that distilled networks and proxies learn from."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from invcomp.generators.base import normal, reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
-from invcomp.training.distillation import Place
+from invcomp.training.distillation import Execution
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (
     DRAWN,
@@ -55,7 +55,7 @@ def test_training_makes_it_nearer(
     monkeypatch.setattr("invcomp.training.proxy.FROM_ITS_LAYERS", quicker)
 
     def lpips(steps: int) -> float:
-        return train_proxy(bundle, pairs, Place(tmp_path / f"{steps}", "cpu"), 16, steps)[1]
+        return train_proxy(bundle, pairs, Execution(tmp_path / f"{steps}", "cpu"), 16, steps)[1]
 
     assert lpips(200) < 0.9 * lpips(1)
 
@@ -64,7 +64,9 @@ def test_a_proxy_of_another_generator_learns(conditional: Bundle, tmp_path: Path
     pairs = make_pairs(conditional, tmp_path / "pairs", 160, 32, "cpu")
 
     def lpips(steps: int) -> float:
-        return train_proxy(conditional, pairs, Place(tmp_path / f"{steps}", "cpu"), 16, steps)[1]
+        return train_proxy(conditional, pairs, Execution(tmp_path / f"{steps}", "cpu"), 16, steps)[
+            1
+        ]
 
     assert lpips(120) < 0.8 * lpips(1)
 
@@ -80,10 +82,10 @@ def test_one_file_two_sizes(
         latents = bundle.coordinates.latents(bundle.candidates[:1])
         pixels = bundle.generator(latents)[0].clamp(-1, 1) / 2 + 0.5
     full = Codec(bundle, "cpu", compiled=False)
-    data = full.compress(pixels, search=SearchOptions(steps=4, starts=1))
+    data = full.compress(pixels, search=SearchOptions(iterations=4, starts=1))
     assert full.decompress(data).size == (64, 64)
     assert proxy.decompress(data).size == (16, 16)
-    from_proxy = proxy.compress(pixels, search=SearchOptions(steps=4, starts=1))
+    from_proxy = proxy.compress(pixels, search=SearchOptions(iterations=4, starts=1))
     assert full.decompress(from_proxy).size == (64, 64)  # and no size of its own is written
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache" / "models").mkdir(parents=True)

@@ -21,7 +21,7 @@ from invcomp.bundle import Bundle, Settings
 from invcomp.decoder import Decoder
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
-from invcomp.distilled.surrogate import Shortcut
+from invcomp.distilled.surrogate import Surrogate
 from invcomp.encoder import Encoder
 from invcomp.entropy.density import PriorShape, make_tables
 from invcomp.generators import MobileStyleGAN
@@ -89,7 +89,7 @@ def large_bundle() -> Bundle:
         tables=make_tables(np.zeros(8, dtype=np.int16), PriorShape()),
         candidates=torch.zeros(4, 8),
         settings=Settings(name="large"),
-        aids=SearchAids(InversionEncoder(8), Shortcut.of(generator)),
+        aids=SearchAids(InversionEncoder(8), Surrogate.of(generator)),
     )
 
 
@@ -109,7 +109,7 @@ BUNDLES = {
 @pytest.mark.parametrize("name", BUNDLES)
 @pytest.mark.parametrize("fast", [False, True])
 def test_the_search(name: str, fast: bool) -> None:
-    bundle, options = BUNDLES[name](), SearchOptions(steps=8, trial_steps=1, fast=fast)
+    bundle, options = BUNDLES[name](), SearchOptions(iterations=8, trial_iterations=1, fast=fast)
     side, face = bundle.resolution, bundle.settings.face
     features = copy.deepcopy(PerceptualFeatures(bundle.settings.beta, face=face))
     with fake_cuda() as mode:
@@ -117,7 +117,7 @@ def test_the_search(name: str, fast: bool) -> None:
         search = encoder.searcher(options, 1)
         images = torch.zeros(2, 3, side, side).to("cuda")
         for region in (None, torch.ones(1, 1, side, side)):
-            found = search.run(images, 82, options, places=3, region=region)
+            found = search.run(images, 82, options, batch_size=3, region=region)
             for tensor in (found.coordinates, found.classes):
                 assert isinstance(tensor, FakeTensor)
                 assert tensor.device.type == "cuda"
@@ -138,7 +138,7 @@ def test_decoding(name: str) -> None:
 
 def test_a_tensor_on_the_wrong_device_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tests above are for: the candidates are left on the CPU."""
-    bundle, options = tiny_bundle(), SearchOptions(steps=2, starts=2, trial_steps=1)
+    bundle, options = tiny_bundle(), SearchOptions(iterations=2, starts=2, trial_iterations=1)
     features = copy.deepcopy(PerceptualFeatures(bundle.settings.beta))
     with fake_cuda() as mode:
         encoder = encoder_of(bundle, features, mode)

@@ -38,10 +38,10 @@ def main() -> None:
         means = torch.zeros(generator.classes, codec.decoder.coordinates.count, device=codec.device)
         each = torch.arange(generator.classes, device=codec.device)
         with torch.no_grad():
-            distances = search.distortion(search.latents(means, each), target)
+            distances = search.distortion(search.space.latents(means, each), target)
         found = [
             int(distances.argmin()),
-            int(search.start(target, index, SearchOptions()).classes),
+            int(search.start(image, index, SearchOptions()).classes),
         ]
         for name, guess in zip(right, found, strict=True):
             right[name] += guess == true

@@ -146,7 +146,7 @@ def test_killed_while_its_encoder_learns_it_goes_on(
 
 def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     outcome = invcomp("prepare", tiny_model, "-o", tmp_path / "x.ivm", "--keep")
-    assert outcome.errors == ["error: --keep leaves nothing to do without --encoder or --photos"]
+    assert outcome.errors == ["error: --keep needs --encoder or --photos"]
 
 
 def test_a_table_of_qualities_is_given_to_a_bundle(

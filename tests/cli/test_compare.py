@@ -142,7 +142,7 @@ def test_a_folder_made_otherwise_is_refused(
     assert outcome.code == 1
     (line,) = outcome.errors
     assert "was made with metrics" in line
-    assert "give another -o" in line
+    assert "choose another folder" in line
     assert (report / "results.jsonl").read_bytes() == before
 
 
@@ -164,13 +164,13 @@ def test_bad_images_are_named_and_the_others_go_on(
     values = json.loads((tmp_path / "report" / "results.json").read_text())
     assert values["images"] == ["a.png"]
     assert values["kid_features"] is None
-    assert "one point only" in values["bd_rate"][0]["reason"]
+    assert "only one point" in values["bd_rate"][0]["reason"]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--codecs", "webp,gif"), "no codec is called 'gif'; there are avif, webp, jpeg"),
+        (("--codecs", "webp,gif"), "unknown codec 'gif'; there are avif, webp, jpeg"),
         (("--codecs", ","), "--codecs is empty"),
         (("--qualities", "50,x"), "--qualities 50,x: expected comma-separated numbers"),
         (("--qualities", "101"), "quality 101"),
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_used(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "results.jsonl").write_text("{}\n")
     common = ("compare", images[0], "--model", tiny_model, *OPTIONS)
-    for name, words in (("file", "is not a folder"), ("other", "is not of a comparison")):
+    for name, words in (("file", "is not a folder"), ("other", "does not belong to a comparison")):
         outcome = invcomp(*common, "-o", tmp_path / name)
         assert outcome.code == 1
         (line,) = outcome.errors

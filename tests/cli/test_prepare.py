@@ -103,7 +103,7 @@ def test_an_encoder_is_added_and_used(
     new, kept = tmp_path / "new.ivm", tmp_path / "kept.ivm"
     outcome = invcomp("prepare", tiny_model, "-o", new, *SMALL, "--encoder", "--pairs", "30")
     assert outcome.code == 0, outcome.err
-    assert "energy of coordinates that the encoder explains" in outcome.out
+    assert "energy of coordinates explained by the encoder network" in outcome.out
     outcome = invcomp("prepare", new, "-o", kept, "--keep", "--encoder", "--pairs", "30")
     assert outcome.code == 0, outcome.err
     assert "metric" not in outcome.err

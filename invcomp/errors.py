@@ -1,4 +1,4 @@
-"""The one exception family: what a user can cause ends in one of these; cli/ catches them once."""
+"""All exceptions for errors that a user can cause; cli/ catches them in one place."""
 
 
 class InvcompError(Exception):
@@ -6,40 +6,40 @@ class InvcompError(Exception):
 
 
 class ImageError(InvcompError):
-    """The input is no image that can be read: not an image, truncated, an unusable shape."""
+    """The input cannot be read as an image: not an image, truncated, or of unusable shape."""
 
 
 class BitstreamError(InvcompError):
-    """An .ivc file that cannot be read: wrong magic, truncated, altered."""
+    """An .ivc file cannot be read: wrong magic, truncated or altered."""
 
 
 class VersionError(BitstreamError):
-    """An .ivc file of a format version newer than this program."""
+    """An .ivc file has a newer format version than this program supports."""
 
 
 class BundleError(InvcompError):
-    """A bundle file that cannot be read, or does not belong to what it is used for."""
+    """A bundle file cannot be read, or does not match what it is used for."""
 
 
 class MissingBundleError(BundleError):
-    """The bundle that a file or a name asks for is not on this machine."""
+    """The bundle that a file or a name refers to is not on this machine."""
 
 
 class DownloadError(InvcompError):
-    """Weights could not be fetched, or what came is not what was pinned."""
+    """Weights could not be downloaded, or do not match the pinned file."""
 
 
 class OutputError(InvcompError):
-    """The output cannot be written: it exists, or no space, no permission."""
+    """The output cannot be written: it exists, no space, or no permission."""
 
 
 class OptionError(InvcompError):
-    """An option whose value makes no sense."""
+    """An option has an invalid value."""
 
 
 class GoalError(InvcompError):
-    """A size or a distance that was asked for, and that no file of the image has."""
+    """No file of the image reaches the requested size or LPIPS."""
 
 
 class DatasetError(InvcompError):
-    """Images to train on that cannot be used: no such folder, too few, a damaged archive."""
+    """Training images cannot be used: no such folder, too few, or a damaged archive."""

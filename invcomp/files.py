@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .errors import OutputError
 
 @contextmanager
 def atomic_write(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, renamed to it when the block ends well.
+    """Yields a temporary path next to `path`, renamed to it if the block succeeds.
 
-    Whatever ends the block otherwise, Ctrl-C too, leaves nothing behind.
+    If the block ends in any other way, including Ctrl-C, nothing is left behind.
 
     Args:
-        path: of the file to write; missing folders are made.
+        path: of the file to write; missing folders are created.
         force: whether an existing file may be replaced.
 
     Raises:
-        OutputError: it exists and `force` is not given, or it cannot be written.
+        OutputError: the file exists and `force` is False, or it cannot be written.
     """
     if path.exists() and not force:
-        raise OutputError(f"{path} exists: use --force to replace it")
+        raise OutputError(f"{path} already exists")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

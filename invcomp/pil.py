@@ -1,11 +1,11 @@
-"""Pillow reads and writes .ivc files once this is imported.
+"""Registers .ivc with Pillow: import this module to read and write .ivc files.
 
     import invcomp.pil
-    image = Image.open("portrait.ivc")    # decoded when its pixels are first asked for
+    image = Image.open("portrait.ivc")    # decoded on first access to its pixels
     image.save("smaller.ivc", quality=20)
     image.save("within.ivc", goal=Goal(bytes=150))    # invcomp.Goal
 
-Pillow has no entry points for formats of other packages, so the import is what registers this one.
+Pillow has no entry points for formats of other packages, so importing this module registers it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ OPTIONS = ("quality", "q_step", "goal", "mask", "search")  # of Codec.encode
 
 
 class IvcImageFile(ImageFile.ImageFile):
-    """An .ivc file opened by Pillow; `info` has its "bundle" (hex) and "step_index".
+    """An .ivc file opened by Pillow; `info` contains "bundle" (hex) and "step_index".
 
-    What is wrong with a file or its bundle comes as an OSError, as Pillow's users expect it.
+    Errors of a file or its bundle are raised as OSError, as users of Pillow expect.
     """
 
     format = FORMAT
@@ -48,7 +48,7 @@ class IvcImageFile(ImageFile.ImageFile):
         self.info = {"bundle": file.fingerprint.hex(), "step_index": file.step_index}
 
     def load(self) -> Any:
-        """Decodes the image, the first time."""
+        """Decodes the image on the first call."""
         if self._im is None:
             from .bundle import find_bundle
 
@@ -61,7 +61,7 @@ class IvcImageFile(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Pillow's `save`, with the option `model` and those of `OPTIONS`."""
+    """Implements Pillow's `save`, with the option `model` and those in `OPTIONS`."""
     options = dict(image.encoderinfo)
     codec = _codec(str(options.get("model", "faces-1024")))
     chosen = {name: options[name] for name in OPTIONS if name in options}
@@ -70,7 +70,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
 
 @lru_cache(maxsize=2)
 def _codec(model: str) -> Codec:
-    """Loading takes seconds, so the codecs last used are kept."""
+    """Loads a codec; caches the last ones, because loading takes seconds."""
     from .codec import Codec
 
     return Codec.load(model)
@@ -78,7 +78,7 @@ def _codec(model: str) -> Codec:
 
 @lru_cache(maxsize=2)
 def _decoder(model: str) -> Decoder:
-    """Likewise of those that read: they load nothing for the search."""
+    """Loads a decoder, which needs nothing for the search; caches the last ones."""
     from .decoder import Decoder
 
     return Decoder.load(model)
@@ -86,14 +86,14 @@ def _decoder(model: str) -> Decoder:
 
 @lru_cache(maxsize=16)
 def _resolution(fingerprint: bytes) -> int:
-    """Side in pixels of the images of a bundle, without loading its weights."""
+    """Side in pixels of a bundle's images, without loading its weights."""
     from .bundle import find_bundle, read_bundle, read_metadata
     from .model_zoo.catalogue import KNOWN_MODELS
 
     name = find_bundle(fingerprint)
     path = KNOWN_MODELS[name].prepared if name in KNOWN_MODELS else Path(name)
     resolution = read_metadata(path).get("resolution")
-    if resolution is None:  # a bundle made before its metadata had it
+    if resolution is None:  # an older bundle without this metadata
         return read_bundle(path).generator.resolution
     return int(resolution)
 

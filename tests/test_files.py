@@ -37,7 +37,7 @@ def test_nothing_stays_of_what_was_broken_off(tmp_path: Path, reason: type[BaseE
 def test_an_existing_file_is_kept_without_force(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="--force"), atomic_write(path):
+    with pytest.raises(OutputError, match="already exists"), atomic_write(path):
         pass
     assert path.read_bytes() == b"old"
 

@@ -1,4 +1,4 @@
-"""invcomp compare: rate-distortion curves beside conventional codecs, as tables, plots, a page."""
+"""invcomp compare: rate-distortion curves against conventional codecs (tables, plots, page)."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 
 
 def compare(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES", help="Images, or folders of them.")
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images or folders.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The report's folder.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the report.")
     ],
     model: Model = DEFAULT_MODEL,
     codecs: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Of avif, webp, jpeg, jxl, heic, jp2.",
-            show_default="those that Pillow can write here",
+            help="Codecs to compare: avif, webp, jpeg, jxl, heic, jp2.",
+            show_default="all that Pillow can write here",
         ),
     ] = None,
     qualities: Annotated[
         str | None,
         typer.Option(
-            metavar="Q,...", help="Of invcomp, 0 to 100.", show_default="four around the default"
+            metavar="Q,...",
+            help="Qualities of invcomp, 0 to 100.",
+            show_default="four around the default",
         ),
     ] = None,
     sizes: Annotated[
         str | None,
         typer.Option(
             metavar="S,...",
-            help="Parts of the full side at which the other codecs encode.",
+            help="Sizes at which the other codecs encode, as fractions of the full side.",
             show_default="1,0.5,0.25,0.125",
         ),
     ] = None,
@@ -57,8 +57,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Of lpips_alex, lpips_vgg, dists, ms_ssim, psnr; of portraits identity, judge.",
-            show_default="all that can measure these images",
+            help="lpips_alex, lpips_vgg, dists, ms_ssim, psnr; for portraits identity, judge.",
+            show_default="all that apply to these images",
         ),
     ] = None,
     iterations: Annotated[
@@ -73,33 +73,33 @@ def compare(
     ] = None,
     starts: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Starts that are tried.", show_default="the search's"),
+        typer.Option(metavar="K", help="Number of starts.", show_default="as in compress"),
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="A search two to three times faster, not quite as near."),
+        typer.Option("--fast", help="Search two to three times faster; slightly higher LPIPS."),
     ] = False,
     judge: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A folder whose identity.py, which is run, has a judge of identity (see the "
-            "documentation of comparisons).",
+            help="Folder with an identity.py that defines a judge of identity. The file is "
+            "executed (see the documentation of comparisons).",
         ),
     ] = None,
-    shown: Annotated[int, typer.Option(metavar="N", help="Images in the page.")] = 12,
+    shown: Annotated[int, typer.Option(metavar="N", help="Number of images in the page.")] = 12,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
-    """Compare with AVIF, WebP, JPEG, JPEG XL, HEIC and JPEG 2000 by real files.
+    """Compare invcomp with AVIF, WebP, JPEG, JPEG XL, HEIC and JPEG 2000 on real files.
 
     Writes every file, tables (CSV, JSON), plots (SVG, PNG) and index.html, a page that needs no
     network.
 
-    Of portraits it measures identity too, by the network that the search optimises; `--judge` adds
-    one that it does not.
+    For portraits it also measures identity, with the network that the search optimises. `--judge`
+    adds a network that the search does not optimise.
 
-    Takes minutes for every image. Stopped and started again, it goes on where it was.
+    Takes minutes per image. A stopped run continues when it is started again.
     """
     show.needs("compare", "bjontegaard", "jinja2", "matplotlib")
     search = search_options(iterations=iterations, starts=starts, fast=fast)
@@ -128,10 +128,10 @@ def make_plan(
     search: SearchOptions,
     judge: Path | None = None,
 ) -> Plan:
-    """What the options say, with defaults for what is None.
+    """The plan that the options describe; None means the default.
 
     Raises:
-        OptionError: an option that cannot be read, out of range, or of no use here.
+        OptionError: an option is unreadable, out of range, or does not apply.
     """
     from ..evaluation.judge import Judge
     from ..evaluation.plan import Plan
@@ -149,49 +149,49 @@ def make_plan(
 
 
 def available_here() -> tuple[str, ...]:
-    """The codecs that Pillow can write, having said which it cannot."""
+    """The codecs that Pillow can write; prints a note about the others."""
     from ..evaluation.codecs import LABELS, available_codecs
     from ..evaluation.curves import COMPARED
 
     names = available_codecs(COMPARED)
     if missing := [LABELS[name] for name in COMPARED if name not in names]:
-        show.note(f"left out, as Pillow cannot write it here: {', '.join(missing)}")
+        show.note(f"left out (Pillow cannot write it here): {', '.join(missing)}")
     return names
 
 
 def names_of(option: str, text: str) -> tuple[str, ...]:
-    """The parts of a list with commas, each once.
+    """The items of a comma-separated list, without duplicates.
 
     Raises:
-        OptionError: there are none.
+        OptionError: the list is empty.
     """
     from ..errors import OptionError
 
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
-        raise OptionError(f"--{option} names none")
+        raise OptionError(f"--{option} is empty")
     return names
 
 
 def numbers_of(option: str, text: str) -> tuple[float, ...]:
-    """The numbers of a list with commas, each once.
+    """The numbers of a comma-separated list, without duplicates.
 
     Raises:
-        OptionError: one is no number.
+        OptionError: an item is not a number.
     """
     from ..errors import OptionError
 
     try:
         return tuple(dict.fromkeys(float(part) for part in names_of(option, text)))
     except ValueError as error:
-        raise OptionError(f"--{option} {text}: numbers with commas between them") from error
+        raise OptionError(f"--{option} {text}: expected comma-separated numbers") from error
 
 
 def check_folder(output: Path) -> None:
-    """That the report may go there, before any long work begins.
+    """Checks that the report can be written to the folder, before any long work begins.
 
     Raises:
-        OutputError: it may not.
+        OutputError: it cannot.
     """
     from ..errors import OutputError
 
@@ -200,7 +200,7 @@ def check_folder(output: Path) -> None:
 
 
 def find_subjects(images: list[Path], outcomes: show.Outcomes) -> list[Subject]:
-    """The images that can be read, each under a name of its own."""
+    """The images that can be read, each with a unique name."""
     from ..errors import ImageError
     from ..evaluation.comparison import Subject
     from .images import read_image, readable_suffixes
@@ -213,38 +213,37 @@ def find_subjects(images: list[Path], outcomes: show.Outcomes) -> list[Subject]:
             outcomes.failed(str(error))
             continue
         if (other := found.setdefault(path.name, path)) != path:
-            outcomes.failed(f"{path}: has the name of {other}: give each a name of its own")
+            outcomes.failed(f"{path}: has the same name as {other}: names must be unique")
     return [Subject(name, partial(read_image, path)) for name, path in found.items()]
 
 
 def with_fitting_metrics(plan: Plan, codec: Codec) -> Plan:
-    """The plan with every metric that the model's images can be measured by, having said what
-    is left out."""
+    """The plan with all metrics that apply to the model's images; prints a note about others."""
     from ..evaluation.plan import metrics_for
 
     resolution, faces = codec.bundle.resolution, codec.bundle.settings.face is not None
     metrics = metrics_for(resolution, faces, plan.judge is not None)
     if left_out := [name for name in plan.metrics if name not in metrics]:
-        show.note(f"left out, as it needs larger images than {resolution} px: {left_out[0]}")
+        show.note(f"left out (needs images larger than {resolution} px): {left_out[0]}")
     return replace(plan, metrics=metrics)
 
 
 def note_on_identity(plan: Plan, codec: Codec) -> None:
-    """Says where no independent network judges identity."""
+    """Prints a note if no independent network measures identity."""
     if codec.bundle.settings.face is None:
         if plan.judge is not None:
-            show.note("the judge is of no use here: the model is not of faces")
+            show.note("the judge is not used: the model does not generate faces")
     elif plan.judge is None and "identity" in plan.metrics:
         show.note(
-            "identity is measured by a network that the search optimises: --judge adds another"
+            "identity is measured with a network that the search optimises: --judge adds another"
         )
 
 
 def fetch_networks(plan: Plan, meter: show.Meter) -> None:
-    """Puts VGG16 into the cache where a metric needs it and it is not on this machine.
+    """Downloads VGG16 into the cache if a metric needs it and it is not on this machine.
 
     Raises:
-        DownloadError: it could not be fetched.
+        DownloadError: the download failed.
     """
     from ..errors import MissingBundleError
     from ..evaluation.metrics import NEED_VGG
@@ -267,7 +266,7 @@ def run(
     shown: int,
     meter: show.Meter,
 ) -> Report:
-    """Measures what is not measured yet, and writes the report."""
+    """Measures whatever has not been measured yet and writes the report."""
     from ..evaluation.comparison import Comparison
     from ..evaluation.page import write_page
     from ..evaluation.plots import write_plots
@@ -276,7 +275,7 @@ def run(
     def moved(stage: str, done: float, total: int, note: str) -> None:
         meter.show(stage, done, total, f"{int(done)} of {total}  {note}")
         if done == total and stage == "codecs":
-            meter.drop(stage)  # the next image's begins anew
+            meter.drop(stage)  # it starts again for the next image
 
     comparison = Comparison(codec, subjects, plan, output, moved)
     comparison.run()
@@ -297,7 +296,7 @@ def run(
 
 
 def print_bd_rates(found: Report) -> None:
-    """BD-rates as a table: codecs by metrics."""
+    """Prints the BD-rates as a table, codecs by metrics."""
     from rich import box
     from rich.table import Table
 

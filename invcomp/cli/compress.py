@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 
 
 def compress(
-    photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO", help="Images, or folders of them.")
-    ],
+    photos: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or folders.")],
     output: Output = None,
     model: Model = DEFAULT_MODEL,
     quality: Annotated[
         float | None,
         typer.Option(
             metavar="0-100",
-            help="More is better and larger: where the model has a table, 50 is LPIPS 0.09 "
-            "on average, 75 half of it.",
+            help="Higher is better and larger. In models with a quality table, 50 means LPIPS "
+            "0.09 on average and 75 half of that.",
             show_default="the model's",
         ),
     ] = None,
@@ -40,7 +38,7 @@ def compress(
         typer.Option(
             "--bytes",
             metavar="N",
-            help="A file of at most N bytes, instead of a quality.",
+            help="Largest file size in bytes, instead of a quality.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +54,7 @@ def compress(
         float | None,
         typer.Option(
             metavar="X",
-            help="The smallest file whose LPIPS is at most X, instead of a quality.",
+            help="Smallest file with LPIPS at most X, instead of a quality.",
             show_default=False,
         ),
     ] = None,
@@ -64,8 +62,8 @@ def compress(
         str | None,
         typer.Option(
             metavar="IMAGE|faces-oval",
-            help="What matters more: white in an image, or the oval of a portrait's face.",
-            show_default="all alike",
+            help="Region of interest: white in a mask image, or the face oval of a portrait.",
+            show_default="uniform weights",
         ),
     ] = None,
     iterations: Annotated[
@@ -75,19 +73,19 @@ def compress(
             "--steps",
             metavar="N",
             help="Iterations of the search.",
-            show_default="120, more for fine qualities; half as many with --fast",
+            show_default="120, more for high qualities; half as many with --fast",
         ),
     ] = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Two to three times faster, and not quite as near."),
+        typer.Option("--fast", help="Two to three times faster; slightly higher LPIPS."),
     ] = False,
     seconds: Annotated[
         float | None,
         typer.Option(
             "--time",
             metavar="S",
-            help="Seconds for each image, in place of a number of iterations.",
+            help="Seconds per image, instead of a number of iterations.",
             show_default=False,
         ),
     ] = None,
@@ -95,20 +93,20 @@ def compress(
         int | None,
         typer.Option(
             metavar="N",
-            help="Images searched for at once. On a CPU more gain nothing.",
-            show_default="what the GPU holds, 1 on a CPU",
+            help="Images per batch. On a CPU, more than 1 is not faster.",
+            show_default="what fits on the GPU, 1 on a CPU",
         ),
     ] = None,
     starts: Annotated[
         int | None,
         typer.Option(
             metavar="K",
-            help="Starts that are tried.",
-            show_default="1 where the model has an encoder, else 2",
+            help="Number of starts.",
+            show_default="1 if the model has an encoder network, else 2",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the search.", show_default="0")
+        int | None, typer.Option(metavar="N", help="Random seed.", show_default="0")
     ] = None,
     no_encoder: Annotated[
         bool,
@@ -122,8 +120,8 @@ def compress(
         typer.Option(
             "--class",
             metavar="N",
-            help="Of a class-conditional model.",
-            show_default="what fits best",
+            help="Class of a class-conditional model.",
+            show_default="the best fit",
         ),
     ] = None,
     device: Device = "auto",
@@ -132,11 +130,11 @@ def compress(
 ) -> None:
     """Compress images to .ivc files of a few hundred bytes.
 
-    Of each image the largest centred square is taken.
+    The largest centred square of each image is compressed.
 
-    A folder stands for the images that lie in it.
+    A folder means all images in it.
 
-    Without -o each file is written beside its image.
+    Without -o, each file is written next to its image.
     """
     from .images import readable_suffixes
 
@@ -165,10 +163,10 @@ def compress(
 
 
 def aim_of(**given: Any) -> dict[str, Any]:
-    """What says how large or good a file shall be, as `Codec.encode` takes it.
+    """The goal (size or quality) as keyword arguments of `Codec.encode`.
 
     Raises:
-        OptionError: more than one is given, or a goal out of range.
+        OptionError: more than one is given, or one is out of range.
     """
     from ..errors import OptionError
     from ..inversion.options import Goal
@@ -184,7 +182,7 @@ def aim_of(**given: Any) -> dict[str, Any]:
 
 
 def read_mask(name: str) -> Image.Image | str:
-    """The image of a mask; a built-in one stays its name.
+    """The image of a mask; the name of a built-in mask is returned unchanged.
 
     Raises:
         ImageError: it cannot be read.
@@ -196,10 +194,10 @@ def read_mask(name: str) -> Image.Image | str:
 
 
 def search_options(**given: Any) -> SearchOptions:
-    """The search's options, with its own defaults for what is None.
+    """The options of the search; None means the default.
 
     Raises:
-        OptionError: an option out of range.
+        OptionError: an option is out of range.
     """
     from ..inversion.options import SearchOptions
 
@@ -207,7 +205,7 @@ def search_options(**given: Any) -> SearchOptions:
 
 
 def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter) -> Codec:
-    """The codec of a model, which is downloaded if it is not here yet.
+    """The codec of a model, which is downloaded if necessary.
 
     Raises:
         InvcompError: as `Codec.load`.
@@ -216,13 +214,13 @@ def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter
     from ..device import choose_device
     from .models import fetch_bundle
 
-    choose_device(device)  # refuses before anything is downloaded
+    choose_device(device)  # fails before anything is downloaded
     return Codec(fetch_bundle(model, meter), device, compiled)
 
 
 @dataclass
 class _Run:
-    """One call of the verb: its settings, and what it has done."""
+    """One run of the command: its settings and totals."""
 
     codec: Codec
     aim: dict[str, Any]
@@ -235,7 +233,7 @@ class _Run:
     written: int = 0
 
     def compress_all(self, jobs: list[Job]) -> None:
-        """Every batch in turn; options are checked before the first."""
+        """Compresses batch by batch; checks the options before the first."""
         from ..errors import OptionError
         from ..generators.base import check_class
 
@@ -245,13 +243,13 @@ class _Run:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
             check_class(self.options.class_index, self.codec.bundle.tables.classes)
-        self.codec.encoder.searcher(self.options, len(jobs))  # settles whether it is compiled
+        self.codec.encoder.searcher(self.options, len(jobs))  # decides whether to compile
         batch = self.batch or self.codec.encoder.batch_for(len(jobs))
         for first in range(0, len(jobs), batch):
             self._compress_batch(jobs[first : first + batch], first, len(jobs))
         if self.written > 1:
             mean = self.bytes / self.written
-            show.result(f"{self.written} images, {mean:.1f} bytes in the mean")
+            show.result(f"{self.written} images, {mean:.1f} bytes on average")
 
     def _compress_batch(self, jobs: list[Job], first: int, of: int) -> None:
         read = self._read(jobs)
@@ -261,7 +259,7 @@ class _Run:
     def _compress_read(
         self, read: list[tuple[Job, Image.Image]], first: int, count: int, of: int
     ) -> None:
-        """The images of one batch, of which so many were read."""
+        """Compresses the readable images of a batch of `count` files."""
         from ..errors import GoalError, ImageError
 
         names = ", ".join(job.source.name for job, _ in read)
@@ -289,7 +287,7 @@ class _Run:
         except GoalError as error:
             if len(read) == 1:
                 self.outcomes.failed(f"{read[0][0].source}: {error}")
-            else:  # one of them cannot have it: the others do not suffer
+            else:  # one image cannot reach the goal: retry each alone
                 for one in read[-len(left) :]:
                     self._compress_read([one], first, count, of)
         self.meter.drop(names)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Task:
-    """A job with the file that was read for it, and what to say of it when it is done."""
+    """A job, the content of its file, and a note for its result line."""
 
     job: Job
     data: bytes
@@ -29,32 +29,30 @@ class _Task:
 
 
 def decompress(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help=".ivc files, or folders of them.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=".ivc files or folders.")],
     output: Output = None,
     first_bytes: Annotated[
         int | None,
         typer.Option(
             "--bytes",
             metavar="N",
-            help="Use only the first N bytes, and a file that is cut short if need be.",
+            help="Decode only the first N bytes; the file may be truncated.",
             show_default="all",
         ),
     ] = None,
     model: FilesModel = None,
     proxy: Annotated[
         bool,
-        typer.Option("--proxy", help="A small, rough preview, without the model's own weights."),
+        typer.Option("--proxy", help="Small, rough preview without the model's weights."),
     ] = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Decompress .ivc files to images.
 
-    Images are PNG, or what the suffix of -o says.
+    Images are PNG, or the format of the suffix of -o.
 
-    Without -o each is written beside its file.
+    Without -o, each image is written next to its file.
     """
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
     from .images import image_format
@@ -66,7 +64,7 @@ def decompress(
     into_folder = len(files) > 1 or files[0].is_dir()
     jobs = plan(sources, output, into_folder, ".png", force, outcomes)
     for job in jobs:
-        image_format(job.target)  # refuses a suffix that means nothing
+        image_format(job.target)  # fails on an unknown suffix
     with show.Meter() as meter:
         for name, tasks in _read(jobs, first_bytes, model, proxy, outcomes).items():
             try:
@@ -74,7 +72,7 @@ def decompress(
             except (BundleError, DownloadError, MissingBundleError) as error:
                 if model:
                     raise
-                for task in tasks:  # files of other models go on
+                for task in tasks:  # files of other models are still decoded
                     outcomes.failed(f"{task.job.source}: {error}")
                 continue
             _decompress_all(decoder, tasks, first_bytes, force, outcomes, meter)
@@ -82,12 +80,12 @@ def decompress(
 
 
 def _open(model: str, device: str, meter: show.Meter) -> Decoder:
-    """The decoder of a model, which is downloaded if it is not here yet."""
+    """The decoder of a model, which is downloaded if necessary."""
     from ..decoder import Decoder
     from ..device import choose_device
     from .models import fetch_bundle
 
-    choose_device(device)  # refuses before anything is downloaded
+    choose_device(device)  # fails before anything is downloaded
     return Decoder(fetch_bundle(model, meter, aids=False), device)
 
 
@@ -98,7 +96,7 @@ def _read(
     proxy: bool,
     outcomes: show.Outcomes,
 ) -> dict[str, list[_Task]]:
-    """The files by the model that decodes them."""
+    """Reads the files and groups them by the model that decodes them."""
     from ..bitstream import IvcFile
     from ..bundle import find_bundle
     from ..errors import InvcompError
@@ -125,14 +123,14 @@ def _read(
 
 
 def _warn_of_damage(path: Path, data: bytes) -> None:
-    """Says so where the whole file does not match its checksum, though its beginning is used."""
+    """Warns if the whole file does not match its checksum."""
     from ..bitstream import IvcFile
     from ..errors import BitstreamError
 
     try:
         IvcFile.unpack(data)
     except BitstreamError as error:
-        show.warning(f"{path}: {error}; what there is of it is used unverified, as --bytes asks")
+        show.warning(f"{path}: {error}; decoded unverified because of --bytes")
 
 
 def _decompress_all(
@@ -143,7 +141,7 @@ def _decompress_all(
     outcomes: show.Outcomes,
     meter: show.Meter,
 ) -> None:
-    """Files of one model, a few at a time."""
+    """Decompresses the files of one model in batches."""
     from ..errors import InvcompError
     from .images import write_image
 
@@ -168,7 +166,7 @@ def _decompress_all(
 def _decode(
     decoder: Decoder, tasks: list[_Task], first_bytes: int | None
 ) -> list[Image.Image | InvcompError]:
-    """Every task's image, or why there is none."""
+    """The image of each task, or its error."""
     from ..errors import InvcompError
 
     try:

@@ -1,4 +1,4 @@
-"""invcomp demo: one portrait there and back, beside the conventional codecs."""
+"""invcomp demo: compresses and decompresses one image and compares conventional codecs."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from ..inversion.options import SearchOptions
 
 FOLDER = Path("invcomp-demo")
-WITHOUT_NETWORK = "faces-128"  # a proxy of the default model, which ships whole
-SECONDS = 40.0  # of the default model's search: so the whole takes under 90 s on two slow cores
-ITERATIONS = 60  # of the proxy's
+WITHOUT_NETWORK = "faces-128"  # a proxy of the default model; its weights ship
+SECONDS = 40.0  # of search with the default model: the demo takes under 90 s on two slow cores
+ITERATIONS = 60  # iterations of search with the proxy
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
-PANEL = 384  # px of one image in the side-by-side
-CAPTION = 90  # px below it
+PANEL = 384  # px of one image in the side-by-side image
+CAPTION = 90  # px of text below it
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A conventional file, and in what it is equal to ours.
+    """A file of a conventional codec, and in what it equals ours.
 
     Attributes:
         equal: "bytes", "identity" or "LPIPS".
         result: the file.
-        lpips, psnr: of what it decodes to.
-        identity: distance of dlib's face descriptors; None: the model is not of faces.
+        lpips, psnr: of its decoded image.
+        identity: distance of dlib's face descriptors; None if the model has no faces.
     """
 
     equal: str
@@ -61,10 +61,10 @@ class Demonstration:
 
     @cached_property
     def panels(self) -> list[tuple[Image.Image, str, str, str]]:
-        """Image, name and two lines of figures of everything in the side-by-side.
+        """Image, name and two lines of figures for each panel of the side-by-side image.
 
-        Of the rivals that are equal in something the best is shown: at our bytes the nearest, else
-        the smallest.
+        For each kind of equality it shows the best rival: at equal bytes the one with the lowest
+        metric, else the smallest.
         """
         ours = self.encoded
         size = f"{self.original.width} x {self.original.height} px"
@@ -93,17 +93,17 @@ def _nearness(of: Encoded | Rival) -> str:
 def demo(
     photo: Annotated[
         Path | None,
-        typer.Argument(metavar="PHOTO", help="An image; without it, one that ships."),
+        typer.Argument(metavar="IMAGE", help="An image; by default one that ships."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")
     ] = FOLDER,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="A known model or a bundle's file (.ivm).",
-            show_default=f"{DEFAULT_MODEL}; {WITHOUT_NETWORK} where it cannot be fetched",
+            help="A known model or a bundle file (.ivm).",
+            show_default=f"{DEFAULT_MODEL}; {WITHOUT_NETWORK} if that cannot be downloaded",
         ),
     ] = None,
     iterations: Annotated[
@@ -121,10 +121,10 @@ def demo(
 ) -> None:
     """Compress an image, decompress it, and compare with AVIF, WebP and JPEG.
 
-    Shown beside it: the others at as many bytes, at equal identity of the face, at equal LPIPS.
+    Shows the other codecs at equal bytes, at equal identity of the face and at equal LPIPS.
 
     Writes the .ivc file and three images: original, decoded, side by side. Replaces those of an
-    earlier demo. The default model is fetched on first use (38 MB).
+    earlier demo. Downloads the default model on first use (38 MB).
     """
     from ..errors import OutputError
     from ..inversion.options import SearchOptions
@@ -135,7 +135,7 @@ def demo(
     original = read_image(photo)
     names = ("original.png", "decoded.png", "side_by_side.png")
     if photo.resolve() in [(output / name).resolve() for name in names]:
-        raise OutputError(f"{photo}: the demo would write over it, choose another folder with -o")
+        raise OutputError(f"{photo}: the demo would overwrite it: choose another folder with -o")
     with show.Meter() as meter:
         codec, model = open_model(model, device, compiled, meter)
         if iterations is None and model == DEFAULT_MODEL:
@@ -156,7 +156,7 @@ def demo(
 def open_model(
     model: str | None, device: str, compiled: bool | None, meter: show.Meter
 ) -> tuple[Codec, str]:
-    """The codec of a model, and the model's name; None: the default, or what needs no network."""
+    """The codec and name of a model; None: the default, or the proxy without a network."""
     from ..errors import DownloadError
 
     if model is not None:
@@ -171,14 +171,14 @@ def open_model(
 def compare(
     codec: Codec, image: Image.Image, name: str, meter: show.Meter, search: SearchOptions
 ) -> Demonstration:
-    """Encodes, decodes and measures an image, then looks for its rivals.
+    """Encodes, decodes and measures an image, then finds its rivals.
 
     Args:
         codec: ours.
         image: to compress.
-        name: of its bar.
-        meter: that has the bar.
-        search: how much ours tries.
+        name: of the progress bar.
+        meter: shows the progress bar.
+        search: options of our search.
     """
     from ..preprocessing.frame import fit, from_tensor
 
@@ -195,7 +195,7 @@ def compare(
 def find_rivals(
     original: Image.Image, encoded: Encoded, codec: Codec, meter: show.Meter
 ) -> list[Rival]:
-    """AVIF, WebP and JPEG at our bytes, at our identity where there is one, at our LPIPS."""
+    """AVIF, WebP and JPEG at our bytes, our identity (if measured) and our LPIPS."""
     from ..evaluation.codecs import available_codecs, best_within, sizes_for, smallest_reaching
     from ..evaluation.metrics import Metrics, tensor_of
 
@@ -231,10 +231,10 @@ def find_rivals(
 
 
 def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image:
-    """Square images in a row, each over its name and figures.
+    """Square images in a row, with their names and figures below.
 
     Args:
-        panels: image, name and two lines of figures of each.
+        panels: image, name and two lines of figures for each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -250,13 +250,13 @@ def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image
 
 
 def _print(demonstration: Demonstration) -> None:
-    """The figures of all as a table."""
+    """Prints all figures as a table."""
     from rich import box
     from rich.table import Table
 
     ours = demonstration.encoded
     table = Table(
-        title="invcomp, and the others where they equal it", box=box.SIMPLE, padding=(0, 1)
+        title="invcomp, and the other codecs at equal values", box=box.SIMPLE, padding=(0, 1)
     )
     headings = ["", "equal", "bytes", "times", "LPIPS", "PSNR, dB"]
     if ours.identity is not None:
@@ -291,6 +291,6 @@ def _print(demonstration: Demonstration) -> None:
     show.result(f"encoded in {ours.seconds:.1f} s, decoded in {demonstration.decode_seconds:.2f} s")
     if ours.identity is not None:
         show.result(
-            "identity: distance of dlib's face descriptors, which invcomp optimises; 0.6 and more "
-            "is another person by dlib's own limit"
+            "identity: distance of dlib's face descriptors, which invcomp optimises; by dlib's own "
+            "limit, 0.6 or more is another person"
         )

@@ -15,44 +15,44 @@ from .options import Device, Force
 
 def distill(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A known model or a bundle's file (.ivm).")
+        str, typer.Argument(metavar="MODEL", help="A known model or a bundle file (.ivm).")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The proxy's bundle.")
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="Bundle of the proxy.")
     ],
     resolution: Annotated[
-        int, typer.Option(metavar="PX", help="Of the proxy's images: a power of two.")
+        int, typer.Option(metavar="PX", help="Resolution of the proxy, a power of two.")
     ] = 128,
     pairs: Annotated[
-        int, typer.Option(metavar="N", help="Images of the model that the proxy learns from.")
+        int, typer.Option(metavar="N", help="Number of generated images to train on.")
     ] = 8000,
     steps: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Of the training.",
-            show_default="1500, or 3600 where it begins at random",
+            help="Training steps.",
+            show_default="1500, or 3600 from random weights",
         ),
     ] = None,
     work: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where pairs and checkpoints are kept.",
-            show_default="beside the output, until it is written",
+            help="Folder of training pairs and checkpoints.",
+            show_default="next to the output, deleted at the end",
         ),
     ] = None,
     device: Device = "auto",
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile the generator: a minute once.")
+        bool, typer.Option("--compile/--no-compile", help="Compile the generator (takes a minute).")
     ] = False,
     force: Force = False,
 ) -> None:
-    """Train a small proxy of a model: files stay the model's, decoded by either.
+    """Train a small proxy of a model. Both decode the same files.
 
     The proxy makes small images without the model's weights.
 
-    Takes an hour or two on a CPU. Stopped and started again, it goes on where it was.
+    Takes an hour or two on a CPU. A stopped run continues when it is started again.
     """
     from ..errors import OutputError
     from ..training.proxy import distill as train

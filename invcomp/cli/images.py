@@ -1,4 +1,4 @@
-"""Reading images and writing images through Pillow, with errors that name the file."""
+"""Reads and writes images with Pillow; errors name the file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import ImageError, InvcompError, OutputError
 from ..files import atomic_write
 
-LOSSY = {"AVIF": 90, "JPEG": 95, "WEBP": 95}  # qualities that show no second loss
+LOSSY = {"AVIF": 90, "JPEG": 95, "WEBP": 95}  # qualities without visible further loss
 
 
 def readable_suffixes() -> set[str]:
-    """Suffixes of the images that Pillow reads, in lower case."""
+    """Suffixes of the image formats that Pillow reads, in lower case."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 
 
@@ -23,13 +23,13 @@ def read_image(path: Path) -> Image.Image:
     """The whole image, upright and RGB.
 
     Raises:
-        ImageError: it is not there, not an image, or truncated.
+        ImageError: the file is missing, not an image, or truncated.
     """
     from ..preprocessing.frame import to_pil
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("ignore")  # about unusual metadata
             with Image.open(path) as file:
                 return to_pil(file)
     except UnidentifiedImageError as error:
@@ -38,24 +38,24 @@ def read_image(path: Path) -> Image.Image:
         raise ImageError(f"{path}: {error}") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # on damaged files Pillow's plug-ins raise all sorts
+    except Exception as error:  # Pillow's plug-ins raise any exception on damaged files
         raise ImageError(f"{path}: damaged image: {error}") from error
 
 
 def image_format(path: Path) -> str:
-    """Pillow's name of the format that a suffix stands for.
+    """Pillow's name of the format of a suffix.
 
     Raises:
-        OutputError: there is none that Pillow can write.
+        OutputError: Pillow cannot write such a format.
     """
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
-        raise OutputError(f"{path}: no image format has the suffix {path.suffix!r}: try .png")
+        raise OutputError(f"{path}: unknown image format {path.suffix!r}: try .png")
     return kind
 
 
 def write_image(image: Image.Image, path: Path, force: bool) -> None:
-    """Writes an image in the format of the path's suffix, whole or not at all.
+    """Writes an image atomically, in the format of the path's suffix.
 
     Raises:
         OutputError: it cannot be written.
@@ -65,12 +65,12 @@ def write_image(image: Image.Image, path: Path, force: bool) -> None:
     try:
         image.save(buffer, kind, **({"quality": LOSSY[kind]} if kind in LOSSY else {}))
     except (OSError, ValueError, KeyError) as error:
-        raise OutputError(f"{path}: {kind} cannot hold the image: {error}") from error
+        raise OutputError(f"{path}: {kind} cannot store the image: {error}") from error
     write_bytes(buffer.getvalue(), path, force)
 
 
 def write_bytes(data: bytes, path: Path, force: bool) -> None:
-    """Writes a file, whole or not at all.
+    """Writes a file atomically.
 
     Raises:
         OutputError: it cannot be written.

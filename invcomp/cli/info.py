@@ -1,4 +1,4 @@
-"""invcomp info: what an .ivc file holds."""
+"""invcomp info: the fields of an .ivc file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
 
 
 def info(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help=".ivc files, or folders of them.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=".ivc files or folders.")],
     model: FilesModel = None,
     as_json: Json = False,
 ) -> None:
-    """Show every field of .ivc files, and where their bytes go.
+    """Show every field of .ivc files and how many bytes each part takes.
 
-    What only the bundle can tell is shown where it is on this machine.
+    Some fields need the bundle and are shown only if it is on this machine.
     """
     from ..errors import InvcompError
 
@@ -55,7 +53,7 @@ def info(
 
 
 def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bundle | None]]:
-    """Finds the name and the bundle of a fingerprint, as far as they are on this machine."""
+    """Finds name and bundle of a fingerprint, if they are on this machine."""
 
     def find(fingerprint: bytes) -> tuple[str | None, Bundle | None]:
         from ..bundle import find_bundle, load_bundle
@@ -67,11 +65,11 @@ def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bun
         except MissingBundleError:
             return None, None
         if name in KNOWN_MODELS and not KNOWN_MODELS[name].bundle.is_file():
-            return name, None  # describing a file downloads nothing
+            return name, None  # this command downloads nothing
         bundle = load_bundle(name)
         if bundle.fingerprint[:4] != fingerprint:
             raise MissingBundleError(
-                f"made with bundle {fingerprint.hex()}, not with {name}: give the right --model"
+                f"made with bundle {fingerprint.hex()}, not with {name}: use the matching --model"
             )
         return bundle.settings.name, bundle
 
@@ -81,15 +79,15 @@ def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bun
 def describe(
     path: Path, bundle_of: Callable[[bytes], tuple[str | None, Bundle | None]]
 ) -> dict[str, Any]:
-    """Every field of a file, as JSON values; None where only a missing bundle could tell.
+    """Every field of a file as JSON values; None if it needs a bundle that is missing.
 
     Args:
         path: of the file.
-        bundle_of: gives name and bundle of a fingerprint.
+        bundle_of: returns name and bundle of a fingerprint.
 
     Raises:
-        BitstreamError: not an .ivc file, truncated, altered.
-        MissingBundleError: the bundle asked for is another than the file's.
+        BitstreamError: not an .ivc file, truncated or altered.
+        MissingBundleError: the file was made with another bundle than the one given.
     """
     from ..bitstream import IvcFile
     from ..entropy.density import q_step_of
@@ -115,13 +113,13 @@ def describe(
         "height": height,
         "original_size_stored": file.original_size is not None,
         "bits_per_pixel": 8 * len(data) / (width * height) if width and height else None,
-        "checksum": "ok",  # unpack refuses a file whose checksum does not match
+        "checksum": "ok",  # unpack raises if the checksum does not match
         **(_describe_payload(file, bundle) if bundle else {"class": None, "coordinates": None}),
     }
 
 
 def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
-    """What the integers cost by the ideal code length of the tables."""
+    """Cost of the integers: the ideal code length by the tables."""
     from ..bitstream import decode
 
     tables = bundle.tables
@@ -137,7 +135,7 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
 
 
 def _print(entry: dict[str, Any]) -> None:
-    """One file's fields as a table."""
+    """Prints the fields of one file as a table."""
     from rich.table import Table
     from rich.text import Text
 
@@ -163,7 +161,7 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("checksum", entry["checksum"]),
     ]
     if entry["coordinates"] is None:
-        hint = f"invcomp models get {bundle['name']}" if bundle["name"] else "give its --model"
+        hint = f"invcomp models get {bundle['name']}" if bundle["name"] else "use its --model"
         return [*rows, ("payload", f"needs the bundle: {hint}")]
     if entry["class"] is not None:
         rows.append(("class", f"{entry['class']} of 0 to {entry['classes'] - 1}"))

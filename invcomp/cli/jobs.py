@@ -1,4 +1,4 @@
-"""Which file is read and which is written for it, settled before any long work begins."""
+"""Pairs input and output files before any long work begins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .show import Outcomes
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read, one to write."""
+    """One input file and its output file."""
 
     source: Path
     target: Path
@@ -21,19 +21,19 @@ class Job:
 def find_sources(
     paths: Iterable[Path], suffixes: Collection[str], outcomes: Outcomes
 ) -> list[Path]:
-    """Every file named, and the files with one of the suffixes in every folder named.
+    """The given files, and all files in the given folders that have one of the suffixes.
 
     Args:
         paths: files and folders; a file may have any suffix.
         suffixes: in lower case, with the dot.
-        outcomes: hears of what is not there.
+        outcomes: records missing files.
     """
     found: dict[Path, Path] = {}  # by resolved path, so that each is read once
     for path in paths:
         if path.is_dir():
             files = [file for file in _listing(path, outcomes) if file.suffix.lower() in suffixes]
             if not files:
-                outcomes.failed(f"{path}: no file in this folder can be read")
+                outcomes.failed(f"{path}: the folder has no files of a supported type")
         elif path.exists():
             files = [path]
         else:
@@ -61,25 +61,25 @@ def plan(
     force: bool,
     outcomes: Outcomes,
 ) -> list[Job]:
-    """The jobs that may go ahead.
+    """The jobs that can be done.
 
     Args:
-        sources: files to read.
-        output: a file or a folder; None writes beside each source.
-        into_folder: whether the output must be a folder, there being several sources.
-        suffix: of the files that are written.
+        sources: input files.
+        output: a file or a folder; None means next to each source.
+        into_folder: whether the output must be a folder, because there are several sources.
+        suffix: of the output files.
         force: whether existing output may be replaced.
-        outcomes: hears why a job may not go ahead.
+        outcomes: records why a job cannot be done.
     """
     jobs: list[Job] = []
-    taken = {source.resolve(): source for source in sources}  # no source may be written over
+    taken = {source.resolve(): source for source in sources}  # no source may be overwritten
     for source in sources:
         target = target_of(source, output, into_folder, suffix)
         other = taken.setdefault(target.resolve(), source)
         if target.resolve() == source.resolve():
-            outcomes.failed(f"{source}: would be written over itself: give another -o")
+            outcomes.failed(f"{source}: would overwrite itself: choose another -o")
         elif other is not source:
-            outcomes.failed(f"{source}: {target} is taken by {other}: give it an -o of its own")
+            outcomes.failed(f"{source}: {target} is already used for {other}: choose another -o")
         elif reason := obstacle(target, force):
             outcomes.failed(f"{source}: {reason}")
         else:
@@ -88,7 +88,7 @@ def plan(
 
 
 def target_of(source: Path, output: str | None, into_folder: bool, suffix: str) -> Path:
-    """Where a source's output goes."""
+    """The output path of a source."""
     if output is None:
         return source.with_suffix(suffix)
     path = Path(output)
@@ -98,7 +98,7 @@ def target_of(source: Path, output: str | None, into_folder: bool, suffix: str) 
 
 
 def obstacle(target: Path, force: bool) -> str | None:
-    """What stands against writing `target`, if anything is known to."""
+    """Why `target` cannot be written; None if no reason is known."""
     if target.exists() and not target.is_file():
         return f"{target} is not a file that can be written"
     if target.exists() and not force:

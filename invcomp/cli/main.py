@@ -1,4 +1,4 @@
-"""The command line: what verbs there are, and what becomes of their errors."""
+"""The command line: all commands, and how their errors end."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .prepare import prepare
 from .sample import sample
 from .train import train
 
-INTERRUPTED = 130  # as a shell reports it
+INTERRUPTED = 130  # the exit code that shells use
 
 
 class Program(TyperGroup):
-    """The group of all verbs; an error that a user can cause ends in one line, not a traceback."""
+    """The group of all commands; errors that users can cause end in one line, no traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the verb."""
+        """Runs the command."""
         try:
             return super().invoke(ctx)
         except InvcompError as error:
@@ -101,9 +101,9 @@ app.command(
 )(distill)
 app.command(
     epilog=examples(
-        "invcomp train photos/ -o runs/mine --resolution 64",
-        "invcomp train photos/ -o runs/mine --resolution 64 --resume",
-        "torchrun --nproc_per_node 8 -m invcomp train photos.zip -o runs/mine --batch 256",
+        "invcomp train images/ -o runs/mine --resolution 64",
+        "invcomp train images/ -o runs/mine --resolution 64 --resume",
+        "torchrun --nproc_per_node 8 -m invcomp train images.zip -o runs/mine --batch 256",
     )
 )(train)
 app.command(
@@ -130,12 +130,12 @@ def invcomp(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Images of one domain in a few hundred bytes: a generator is the dictionary."""
+    """Compresses images of one domain to a few hundred bytes, using a generator."""
 
 
 def run() -> None:
     """The entry point of the command line."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop acts as Ctrl-C
     try:
         app()
     finally:
@@ -143,7 +143,7 @@ def run() -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Flushes stdout; where its reader has gone (`| head`), nothing is left to fail at exit."""
+    """Flushes stdout, so that a closed reader (`| head`) causes no error at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

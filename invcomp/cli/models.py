@@ -1,4 +1,4 @@
-"""invcomp models: what there is to compress with, and getting it."""
+"""invcomp models: lists, downloads, imports and describes models."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 LPIPS_VGG = "lpips-vgg"
 
-models = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
+models = typer.Typer(no_args_is_help=True, help="List, download, import and describe models.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As `models list` shows it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name shown by `models list`.")]
 
 
 @models.command("list", epilog=examples("invcomp models list --json"))
 def list_models(as_json: Json = False) -> None:
-    """List the known models, and the bundles that lie in the cache."""
+    """List the known models and the bundles in the cache."""
     entries = [_listed(name) for name in _names()]
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
@@ -37,7 +37,7 @@ def list_models(as_json: Json = False) -> None:
     from rich.text import Text
 
     table = Table()
-    table.add_column("name", overflow="fold")  # a path must be whole
+    table.add_column("name", overflow="fold")  # a path must not be truncated
     for heading in ("fetched", "fingerprint", "what it is"):
         table.add_column(heading)
     for entry in entries:
@@ -49,7 +49,7 @@ def list_models(as_json: Json = False) -> None:
 
 @models.command(epilog=examples("invcomp models get faces-1024", "invcomp models get lpips-vgg"))
 def get(name: Name) -> None:
-    """Fetch a model's weights into the cache, once."""
+    """Download a model's weights into the cache, unless they are there."""
     from ..perception.lpips_network import fetch_vgg
 
     with show.Meter() as meter:
@@ -72,15 +72,15 @@ def import_model(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Of StyleGAN2-ADA, StyleGAN3, stylegan2-pytorch, or a DCGAN's state dict.",
+            help="Checkpoint: StyleGAN2-ADA, StyleGAN3, stylegan2-pytorch, DCGAN state dict.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The generator to write.")
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="Generator file to write.")
     ],
     force: Force = False,
 ) -> None:
-    """Convert somebody else's generator. Nothing in its file is executed.
+    """Convert a third-party generator. No code in its file is executed.
 
     Then: invcomp prepare OUT.ivm -o mine.ivm
     """
@@ -100,10 +100,10 @@ def import_model(
 
 @models.command(epilog=examples("invcomp models info faces-1024", "invcomp models info my.ivm"))
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model, or a bundle's file.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A model or a bundle file.")],
     as_json: Json = False,
 ) -> None:
-    """Describe a model: origin, licence, size, how it was prepared."""
+    """Describe a model: origin, licence, size and preparation."""
     entry = describe(name)
     if as_json:
         typer.echo(json.dumps(entry, indent=2))
@@ -113,14 +113,14 @@ def info(
 
     table = Table(show_header=False)
     table.add_column()
-    table.add_column(overflow="fold")  # a hash must be whole
+    table.add_column(overflow="fold")  # a hash must not be truncated
     for key, value in _flat(entry):
         table.add_row(key, Text(value))
     show.table(table)
 
 
 def _flat(entry: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """JSON values for people, what is nested under dotted keys."""
+    """JSON values as text, nested ones under dotted keys."""
     for key, value in entry.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -131,12 +131,12 @@ def _flat(entry: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def fetch_bundle(name: str, meter: show.Meter, aids: bool = True) -> Bundle:
-    """The bundle of a name or file, with a bar while something is downloaded.
+    """The bundle of a name or file; shows a progress bar while downloading.
 
     Args:
-        name: of a model or file.
-        meter: that shows the bar.
-        aids: as of `load_bundle`.
+        name: of a model or a file.
+        meter: shows the progress bar.
+        aids: as in `load_bundle`.
 
     Raises:
         InvcompError: as `load_bundle`.
@@ -149,7 +149,7 @@ def fetch_bundle(name: str, meter: show.Meter, aids: bool = True) -> Bundle:
 
 
 def _listed(name: str) -> dict[str, Any]:
-    """What is known of a model, or what is wrong with its file: the others shall be seen."""
+    """Describes a model; if its file is damaged, says so, so that the others are listed."""
     from ..errors import BundleError
 
     try:
@@ -167,11 +167,11 @@ def _listed(name: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What is known of a model without loading it.
+    """Describes a model without loading it.
 
     Raises:
-        MissingBundleError: no such name or file.
-        BundleError: the file is no bundle.
+        MissingBundleError: there is no such name or file.
+        BundleError: the file is not a bundle.
     """
     from ..bundle import SUFFIX, read_metadata
     from ..model_zoo.catalogue import known_model
@@ -182,7 +182,7 @@ def describe(name: str) -> dict[str, Any]:
     if path.suffix == SUFFIX or path.is_file():
         return {
             "name": name,
-            "description": "a bundle's file",
+            "description": "a bundle file",
             "fetched": True,
             "path": str(path),
             "bytes": _size(path),
@@ -203,7 +203,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _origin(weights: PinnedFile | None) -> dict[str, Any]:
-    """Where weights come from, and their SHA-256."""
+    """Origin of weights, and their SHA-256."""
     if weights is None:
         return {"origin": "ships with the package", "sha256": None}
     return {
@@ -233,7 +233,7 @@ def _describe_vgg() -> dict[str, Any]:
 
 
 def _prepared(metadata: dict[str, str]) -> dict[str, Any]:
-    """A bundle's metadata: how it was made, and of what generator."""
+    """How a bundle was made and from which generator, from its metadata."""
     return {
         "fingerprint": metadata["fingerprint"],
         "generator": json.loads(metadata["generator"]),
@@ -256,7 +256,7 @@ def _size(path: Path) -> int:
 
 
 def download_progress(meter: show.Meter, name: str) -> ByteProgress:
-    """What moves the bar of a download."""
+    """A callback that updates the progress bar of a download."""
     return lambda done, total: meter.show(
         f"fetching {name}", done, total, show.byte_note(done, total)
     )

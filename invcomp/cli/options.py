@@ -1,4 +1,4 @@
-"""The arguments that several verbs share."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import typer
 DEFAULT_MODEL = "faces-1024"
 
 Output = Annotated[
-    str | None,  # a string, as a path would lose the slash that makes it a folder
+    str | None,  # not a Path, which would drop the final slash that means a folder
     typer.Option(
         "--output",
         "-o",
         metavar="FILE|DIR",
-        help="Where to write: a folder for several files.",
-        show_default="beside each input",
+        help="Output file, or folder if there are several inputs.",
+        show_default="next to each input",
     ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle's file (.ivm).")
+    str, typer.Option(metavar="NAME|FILE", help="A known model or a bundle file (.ivm).")
 ]
 FilesModel = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="NAME|FILE",
-        help="A known model or a bundle's file (.ivm).",
-        show_default="what the file names",
+        help="A known model or a bundle file (.ivm).",
+        show_default="the model named in the file",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing output.")]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Device to compute on.")]
 Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the generator first: a minute once, then faster iterations.",
-        show_default="where it pays",
+        help="Compile the generator first: takes a minute, then iterations are faster.",
+        show_default="if it pays off",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def examples(*lines: str) -> str:
-    """A verb's epilog: its examples, one a line."""
+    """The epilog of a command: its examples, one per line."""
     return "\n\n".join(["Examples:", *(f"[cyan]{line}[/cyan]" for line in lines)])

@@ -1,4 +1,4 @@
-"""invcomp prepare: a generator to a bundle."""
+"""invcomp prepare: makes a bundle from a generator."""
 
 from __future__ import annotations
 
@@ -20,72 +20,73 @@ def prepare(
         str,
         typer.Argument(
             metavar="GENERATOR",
-            help="A known model, a training's folder, or a file: .ivm or .safetensors.",
+            help="A known model, a training run's folder, or a file (.ivm, .safetensors).",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="The bundle to write.")
+        Path, typer.Option("--output", "-o", metavar="OUT.ivm", help="Bundle to write.")
     ],
     draws: Annotated[
-        int | None, typer.Option(metavar="N", help="Backward passes that estimate the metric.")
+        int | None, typer.Option(metavar="N", help="Backward passes to estimate the metric.")
     ] = None,
     photos: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images of the domain, in the generator's frame: priors are fitted to them, "
-            "and measured what --quality of `compress` needs.",
+            help="Images of the domain, in the generator's frame. The priors are fitted to them, "
+            "and the table for `compress --quality` is measured on them.",
         ),
     ] = None,
     coordinates: Annotated[
-        int | None, typer.Option(metavar="K", help="Coordinates that are kept.")
+        int | None, typer.Option(metavar="K", help="Number of coordinates to keep.")
     ] = None,
     tau: Annotated[
         float | None,
-        typer.Option(metavar="T", help="How far layers may differ from their common latent."),
+        typer.Option(metavar="T", help="How far layers may deviate from their common latent."),
     ] = None,
     beta: Annotated[
-        float | None, typer.Option(metavar="B", help="Weight of squared error against LPIPS.")
+        float | None,
+        typer.Option(metavar="B", help="Weight of squared error relative to LPIPS."),
     ] = None,
     faces: Annotated[
         bool,
         typer.Option(
             "--faces",
-            help="The domain is faces aligned as in FFHQ: identity is a part of the distortion.",
+            help="The images are faces aligned as in FFHQ: add identity to the distortion.",
         ),
     ] = False,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Draws at once.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Draws per batch.")] = None,
     encoder: Annotated[
         bool,
         typer.Option(
             "--encoder",
-            help="Also train what makes the search fast: an encoder that says where to start and, "
-            "for a large generator, a surrogate for its last layers.",
+            help="Also train networks that make the search faster: an encoder network and, for a "
+            "large generator, a surrogate of its last layers.",
         ),
     ] = False,
     keep: Annotated[
         bool,
         typer.Option(
             "--keep",
-            help="Of a bundle, keep coordinates and priors: new is only what --encoder trains, and "
-            "with --photos what --quality means.",
+            help="Keep a bundle's coordinates and priors. Only train what --encoder trains and, "
+            "with --photos, measure the quality table.",
         ),
     ] = False,
     pairs: Annotated[
-        int, typer.Option(metavar="N", help="Generated images that --encoder learns from.")
+        int, typer.Option(metavar="N", help="Number of generated images for --encoder.")
     ] = 8000,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
     device: Device = "auto",
     compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile the generator: a minute once.")
+        bool, typer.Option("--compile/--no-compile", help="Compile the generator (takes a minute).")
     ] = False,
     force: Force = False,
 ) -> None:
-    """Prepare a generator for compression: perceptual coordinates, priors, what a quality means.
+    """Prepare a generator for compression: perceptual coordinates, priors, quality table.
 
     Takes minutes to hours.
 
-    Stopped and started again, it goes on where it was.
+    A stopped run continues when it is started again.
     """
     if reason := obstacle(output, force):
         from ..errors import OutputError
@@ -115,7 +116,7 @@ def prepare(
     }
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
     if keep and not encoder and photos is None:
-        raise OptionError("--keep leaves nothing to do without --encoder or --photos")
+        raise OptionError("--keep needs --encoder or --photos")
     images = _images(photos)
     with show.Meter() as meter:
 
@@ -140,7 +141,7 @@ def prepare(
             bundle, quality = train_aids(bundle, folder, pairs, device, compiled, progress)
             for name, value in quality.items():
                 show.result(f"{name}: {value:.3f}")
-        bundle.save(output)  # all work is kept until here
+        bundle.save(output)  # intermediate results are kept until here
         drop_work(output)
         shutil.rmtree(folder, ignore_errors=True)
     show.result(
@@ -150,7 +151,7 @@ def prepare(
 
 
 def _images(folder: Path | None) -> list[Path]:
-    """Every image in the folder; each must be readable before hours of work begin."""
+    """All images in the folder; checks that each is readable before hours of work."""
     from ..errors import ImageError
     from .images import read_image, readable_suffixes
     from .jobs import find_sources

@@ -1,4 +1,4 @@
-"""invcomp sample: images that a generator makes of nothing."""
+"""invcomp sample: random images of a generator."""
 
 from __future__ import annotations
 
@@ -16,30 +16,33 @@ from .options import Device, Force
 def sample(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A known model, a bundle, a generator, or a run."),
+        typer.Argument(metavar="MODEL", help="Known model, bundle, generator or training run."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The grid to write.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Image of the grid.")
     ] = Path("samples.png"),
-    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many images.")] = 64,
+    count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="Number of images.")] = 64,
     truncation: Annotated[
         float,
-        typer.Option(metavar="T", min=0, help="Below 1: nearer to the mean, cleaner, more alike."),
+        typer.Option(metavar="T", min=0, help="Below 1: closer to the mean, cleaner, less varied."),
     ] = 1.0,
     size: Annotated[
         int | None, typer.Option(metavar="PX", min=1, help="Side of each image in the grid.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the images.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     class_index: Annotated[
         int | None,
         typer.Option(
-            "--class", metavar="N", help="Of a class-conditional model.", show_default="random"
+            "--class",
+            metavar="N",
+            help="Class, if the model has classes.",
+            show_default="random",
         ),
     ] = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Draw samples of a generator as a grid."""
+    """Draw random images of a generator as a grid."""
     from ..errors import OutputError
 
     if reason := obstacle(output, force):
@@ -49,7 +52,7 @@ def sample(
     from ..generators.sampling import grid, samples
     from .images import image_format, write_image
 
-    image_format(output)  # refuses a suffix that means nothing
+    image_format(output)  # fails on an unknown suffix
 
     with show.Meter() as meter:
         generator = open_generator(model, download_progress(meter, model)).to(choose_device(device))

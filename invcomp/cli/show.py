@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 
     from ..inversion.search import Progress as SearchState
 
-PLAIN_LINES = 10  # of progress for each task where stderr is no terminal
+PLAIN_LINES = 10  # of progress for each task if stderr is not a terminal
 
 
 def result(text: str) -> None:
-    """One line on stdout."""
+    """Prints one line on stdout."""
     typer.echo(_printable(text))
 
 
 def table(content: RenderableType) -> None:
-    """A table or panel on stdout."""
+    """Prints a table or panel on stdout."""
     Console().print(content)
 
 
 def error(message: str) -> None:
-    """One red line on stderr."""
+    """Prints one red line on stderr."""
     line = _printable(" ".join(message.split()))
     text = Text.assemble(("error: ", "bold red"), (line, "red"))
     Console(stderr=True).print(text, soft_wrap=True)
 
 
 def warning(message: str) -> None:
-    """One yellow line on stderr."""
+    """Prints one yellow line on stderr."""
     text = Text.assemble(("warning: ", "bold yellow"), _printable(" ".join(message.split())))
     Console(stderr=True).print(text, soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """One line on stderr."""
+    """Prints one line on stderr."""
     typer.echo(_printable(message), err=True)
 
 
 def needs(extra: str, *modules: str) -> None:
-    """Ends with one line where the modules of an extra are not installed.
+    """Checks that the modules of an extra are installed.
 
     Raises:
         OptionError: one is missing.
@@ -64,30 +64,30 @@ def needs(extra: str, *modules: str) -> None:
 
 
 def _printable(text: str) -> str:
-    """The text with what no terminal can show, as in odd file names, escaped."""
+    """The text with unprintable characters (as in odd file names) escaped."""
     text = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Outcomes:
-    """The failures of a run over many files: each is said at once, and the others go on."""
+    """Failures of a run over many files: each is printed at once, and the run continues."""
 
     def __init__(self) -> None:
         self.failures = 0
 
     def failed(self, message: str) -> None:
-        """Says what went wrong with one file."""
+        """Prints and counts the failure of one file."""
         self.failures += 1
         error(message)
 
     def finish(self) -> None:
-        """Ends the program with exit code 1 if anything failed."""
+        """Ends the program with exit code 1 if a file failed."""
         if self.failures:
             raise typer.Exit(1)
 
 
 class Meter:
-    """Named bars with a note and the time left; plain lines where stderr is no terminal."""
+    """Progress bars with a note and the time left; plain lines if stderr is not a terminal."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -103,7 +103,7 @@ class Meter:
             transient=True,
             disable=self._plain,
             speed_estimate_period=60,
-            redirect_stdout=sys.stdout.isatty(),  # else results would land in stderr
+            redirect_stdout=sys.stdout.isatty(),  # else results would go to stderr
         )
 
     def __enter__(self) -> Self:
@@ -114,7 +114,7 @@ class Meter:
         self._progress.stop()
 
     def show(self, name: str, done: float, total: float, note: str = "") -> None:
-        """Moves the bar `name`, made on its first use, to `done` of `total`."""
+        """Sets the bar `name` to `done` of `total`, creating it on first use."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, note=note)
         identity = self._tasks[name]
@@ -123,20 +123,20 @@ class Meter:
             self._say(self._progress.tasks[self._progress.task_ids.index(identity)])
 
     def note(self, message: str) -> None:
-        """A line that stays, above the bars."""
+        """Prints a permanent line above the bars."""
         if self._plain:
             note(message)
         else:
             self._progress.console.print(_printable(message))
 
     def drop(self, name: str) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if name in self._tasks:
             self._progress.remove_task(self._tasks.pop(name))
             self._said.pop(name, None)
 
     def _say(self, task: Task) -> None:
-        """A line for the task when it has come a tenth further."""
+        """Prints a line when the task has advanced by a tenth."""
         tenth = int(PLAIN_LINES * task.completed / task.total) if task.total else 0
         if self._said.get(task.description) == tenth:
             return
@@ -148,19 +148,19 @@ class Meter:
 
 
 def byte_note(done: int, total: int) -> str:
-    """How much of a download is done."""
+    """Text for the progress of a download."""
     return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
 
 
 def search_progress(
     meter: Meter, name: str, also: Callable[[float], None] = lambda fraction: None
 ) -> Callable[[SearchState], None]:
-    """What moves the bar of one batch.
+    """A callback that updates the progress bar of one batch.
 
     Args:
-        meter: that has the bar.
+        meter: shows the bar.
         name: of the bar.
-        also: told the fraction that is done.
+        also: called with the completed fraction.
     """
 
     def moved(state: SearchState) -> None:

@@ -1,4 +1,4 @@
-"""invcomp train: images of one kind to a generator."""
+"""invcomp train: trains a generator on images of one domain."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ SHOWN_BAD_FILES = 10
 
 def train(
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="A folder, a .zip, or a .txt list of files.")
+        Path, typer.Argument(metavar="IMAGES", help="Folder, .zip file, or .txt list of files.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The run's directory.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the run.")
     ],
     resolution: Annotated[
-        int | None, typer.Option(metavar="R", help="Of the images: a power of two. Default 64.")
+        int | None, typer.Option(metavar="R", help="Image size, a power of two. Default 64.")
     ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="compact|stylegan2", help="Size of the networks.")
     ] = None,
     tick: Annotated[
-        int | None, typer.Option(metavar="N", help="Images between two lines of metrics.")
+        int | None, typer.Option(metavar="N", help="Log metrics every N images.")
     ] = None,
     kimg: Annotated[
-        float | None, typer.Option(metavar="K", help="Thousand images to train on in all.")
+        float | None, typer.Option(metavar="K", help="Training length in thousand images.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="LR", help="Adam's.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="LR", help="Learning rate.")
+    ] = None,
     loss: Annotated[
         str | None, typer.Option(metavar="nonsaturating|rpgan", help="Adversarial loss.")
     ] = None,
@@ -45,58 +47,59 @@ def train(
         float | None, typer.Option(metavar="G", help="Weight of the gradient penalty.")
     ] = None,
     penalty_every: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps between two gradient penalties.")
+        int | None, typer.Option(metavar="N", help="Gradient penalty every N steps.")
     ] = None,
     path_length: Annotated[
         float | None, typer.Option(metavar="W", help="Weight of path-length regularisation.")
     ] = None,
     style_mixing: Annotated[
-        float | None, typer.Option(metavar="P", help="Part of the images made of two styles.")
+        float | None, typer.Option(metavar="P", help="Fraction of images with mixed styles.")
     ] = None,
     ema_kimg: Annotated[
-        float | None, typer.Option(metavar="K", help="Half-life of the averaged generator.")
+        float | None, typer.Option(metavar="K", help="Half-life of the averaged weights, in kimg.")
     ] = None,
     augmentation: Annotated[
-        str | None, typer.Option(metavar="ada|fixed|none", help="Augmentation of what D sees.")
+        str | None,
+        typer.Option(metavar="ada|fixed|none", help="Discriminator augmentation."),
     ] = None,
     augmentation_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Its probability: fixed, or ada's first.")
+        float | None, typer.Option(metavar="P", help="Probability: fixed, or initial for ada.")
     ] = None,
     mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Show images mirrored too.")
+        bool | None, typer.Option("--mirror/--no-mirror", help="Also train on mirrored images.")
     ] = None,
     group: Annotated[
-        int | None, typer.Option(metavar="N", help="Images of minibatch deviation; 1: none.")
+        int | None, typer.Option(metavar="N", help="Group size of minibatch deviation; 1: off.")
     ] = None,
     noise: Annotated[
-        str | None, typer.Option(metavar="random|const|none", help="The generator's noise.")
+        str | None, typer.Option(metavar="random|const|none", help="Noise inputs of the generator.")
     ] = None,
     held_out: Annotated[
-        int | None, typer.Option(metavar="N", help="Images kept for KID, at most a tenth.")
+        int | None, typer.Option(metavar="N", help="Held-out images for KID, at most a tenth.")
     ] = None,
     kid_samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Generated images that KID looks at.")
+        int | None, typer.Option(metavar="N", help="Generated images for KID.")
     ] = None,
     snapshot: Annotated[
-        int | None, typer.Option(metavar="N", help="Images between two snapshots with KID.")
+        int | None, typer.Option(metavar="N", help="Snapshot with KID every N images.")
     ] = None,
     bfloat16: Annotated[
         bool | None,
         typer.Option(
             "--bfloat16/--no-bfloat16",
             help="Convolutions in bfloat16.",
-            show_default="where it is fast",
+            show_default="if it is fast here",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")] = False,
     device: Device = "auto",
     compiled: Compile = None,
 ) -> None:
-    """Train a generator on images of one kind.
+    """Train a generator on images of one domain.
 
-    The run's directory gets snapshots, sample grids, metrics and what --resume needs. Then: invcomp
-    prepare DIR -o mine.ivm
+    Writes snapshots, sample grids, metrics and the state for --resume to the run's directory.
+    Next step: invcomp prepare DIR -o mine.ivm
     """
     given: dict[str, Any] = {
         name: value
@@ -107,7 +110,7 @@ def train(
     from ..training.data import open_dataset
     from ..training.options import TrainOptions
 
-    options = TrainOptions(**given)  # refused before the images are read
+    options = TrainOptions(**given)  # checked before the images are read
     with show.Meter() as meter:
         dataset = open_dataset(
             images,
@@ -120,7 +123,7 @@ def train(
         from ..training.run import RunDirectory
 
         accelerator = accelerator_for(device)
-        if compiled is None:  # on CPUs it takes minutes and wins nothing: docs/experiments.md
+        if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
         trainer = Trainer(
             dataset, RunDirectory(output), options, str(images), resume, accelerator, compiled

@@ -1,1 +1,1 @@
-"""Measures codecs: metrics, rate-distortion curves beside conventional codecs, and their report."""
+"""Evaluates codecs: metrics, rate-distortion curves against conventional codecs, reports."""

@@ -1,4 +1,4 @@
-"""BD-rate (Bjontegaard, VCEG-M33, 2001) by the package `bjontegaard`: bytes at equal distortion."""
+"""BD-rate (Bjontegaard, VCEG-M33, 2001; package `bjontegaard`): bytes at equal distortion."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from .curves import NAMES, Point, loss
 
-METHOD = "pchip"  # as in the common test conditions of JVET; it never overshoots
+METHOD = "pchip"  # as in JVET's common test conditions; never overshoots
 
 
 @dataclass(frozen=True)
 class BdRate:
-    """How many bytes our files have more or less than a codec's at equal distortion.
+    """How many more or fewer bytes our files have than another codec's at equal distortion.
 
     Attributes:
-        codec: that ours is held against.
-        metric: that is equal.
-        percent: -90 is a tenth of the bytes; None: there is no such number.
-        overlap: part of our curve's range of the metric over which the mean was taken.
-        reason: why there is no number, or "".
+        codec: the other codec.
+        metric: that measures the distortion.
+        percent: -90 means a tenth of the bytes; None if it is undefined.
+        overlap: fraction of our curve's metric range over which the mean is taken.
+        reason: why it is undefined, or "".
     """
 
     codec: str
@@ -30,18 +30,18 @@ class BdRate:
 
 
 def bd_rate(ours: Sequence[Point], theirs: Sequence[Point], metric: str) -> BdRate:
-    """Our BD-rate against one codec.
+    """Our BD-rate against another codec.
 
     Args:
-        ours, theirs: the hulls by this metric, not empty.
-        metric: whose range both have in common is taken the mean over.
+        ours, theirs: hulls for this metric, not empty.
+        metric: the mean is taken over the range of it that both share.
     """
-    from bjontegaard import bd_rate as bjontegaard  # imports matplotlib: only where it is needed
+    from bjontegaard import bd_rate as bjontegaard  # imports matplotlib, so only on use
 
     codec = theirs[0].codec
     for curve in (ours, theirs):
         if len(curve) < 2:
-            reason = f"the curve of {NAMES[curve[0].codec]} has one point only"
+            reason = f"the curve of {NAMES[curve[0].codec]} has only one point"
             return BdRate(codec, metric, None, 0.0, reason)
     distortions = [[loss(point, metric) for point in reversed(curve)] for curve in (ours, theirs)]
     rates = [[point.bytes for point in reversed(curve)] for curve in (ours, theirs)]

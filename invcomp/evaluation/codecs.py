@@ -1,7 +1,7 @@
-"""Conventional codecs through Pillow and its plug-ins, each at its best, at reduced sizes too.
+"""Conventional codecs through Pillow and its plug-ins, at the best size and quality.
 
-At a few hundred bytes a codec does best on a small version of the image, so every codec is tried
-at several sizes, scaled down and back up by Lanczos, and at the quality that just reaches a target.
+At a few hundred bytes, a codec works best on a small version of the image. Every codec is therefore
+tried at several sizes (Lanczos down and up), at the quality that just reaches a target.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image, features
 from torch import Tensor
 
 SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
-SMALL_SIZES = (16, 24, 32, 48, 64)  # for small images, too
+SMALL_SIZES = (16, 24, 32, 48, 64)  # also tried for small images
 SMALL = 256
 MAX_QUALITY = 100
 LEAST_QUALITY = {
@@ -32,8 +32,8 @@ LEAST_QUALITY = {
     "jp2": 1,
     "webp-lossless": MAX_QUALITY,
 }
-NEIGHBOURS = 3  # qualities below the bisection's that are tried too, as it is not quite monotone
-CODECS = ("avif", "webp", "jpeg")  # what Pillow's own wheels have
+NEIGHBOURS = 3  # qualities below the bisection's result to try: not quite monotone
+CODECS = ("avif", "webp", "jpeg")  # included in Pillow's wheels
 ALL_CODECS = (*CODECS, "jxl", "heic", "jp2", "webp-lossless")
 LABELS = {
     "avif": "AVIF",
@@ -44,7 +44,7 @@ LABELS = {
     "jp2": "JPEG 2000",
     "webp-lossless": "WebP, lossless",
 }
-KINDS = {"heic": "HEIF", "jp2": "JPEG2000", "webp-lossless": "WEBP"}  # where Pillow's name differs
+KINDS = {"heic": "HEIF", "jp2": "JPEG2000", "webp-lossless": "WEBP"}  # if Pillow's name differs
 # modules that register with Pillow
 PLUGINS = {"jxl": "pillow_jxl", "heic": "pillow_heif.HeifImagePlugin"}
 
@@ -58,10 +58,10 @@ class CodecResult:
     Attributes:
         codec: one of ALL_CODECS.
         bytes: size of the whole file.
-        size: longer side in pixels at which it was encoded.
-        quality: Pillow's quality setting, 0 to 100; of JPEG 2000 the PSNR in dB that it aims at.
+        size: longer side of the encoded image in pixels.
+        quality: Pillow's quality setting, 0 to 100; for JPEG 2000 the target PSNR in dB.
         value: the metric of the decoded image.
-        decoded: the image, scaled back up to the original's size.
+        decoded: the decoded image, scaled up to the original's size.
     """
 
     codec: str
@@ -72,18 +72,18 @@ class CodecResult:
     decoded: Image.Image
 
     def as_json(self) -> dict[str, str | int | float]:
-        """Everything but the image."""
+        """All fields except the image."""
         return {name: value for name, value in vars(self).items() if name != "decoded"}
 
 
 def sizes_for(side: int) -> list[int]:
-    """Sizes to try for an image whose longer side is so many pixels, its own the last."""
+    """Sizes to try for an image with this longer side in pixels; the last is its own."""
     sizes = SIZES if side > SMALL else (*SMALL_SIZES, *SIZES)
     return [*(size for size in sizes if size < side), side]
 
 
 def available_codecs(names: Sequence[str] = CODECS) -> tuple[str, ...]:
-    """Those of the codecs that Pillow can write here.
+    """The codecs that Pillow can write here.
 
     JPEG XL needs pillow-jxl-plugin, HEIC pillow-heif.
     """
@@ -110,17 +110,17 @@ def smallest_reaching(
     codecs: Sequence[str] | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> list[CodecResult]:
-    """The smallest file of each codec whose decoded image has a metric of `target` or less.
+    """The smallest file of each codec whose decoded image has a metric of at most `target`.
 
     Args:
         image: the original.
-        metric: distance of a decoded image [1, 3, H, W] in [0, 1], of the original's size.
-        target: the largest distance allowed.
-        codecs: names; by default all that are available.
-        sizes: longer sides in pixels to try; for those above the original's, its own is.
+        metric: of a decoded image [1, 3, H, W] in [0, 1], in the original's size.
+        target: the largest allowed metric.
+        codecs: names; by default all available ones.
+        sizes: longer sides in pixels to try; larger ones than the original's are cut to it.
 
     Returns:
-        One result for each codec that reaches the target at all.
+        One result for each codec that reaches the target.
     """
     names = available_codecs() if codecs is None else codecs
     results = (_search(name, image, metric, target, sizes) for name in names)
@@ -134,17 +134,17 @@ def best_within(
     codecs: Sequence[str] | None = None,
     sizes: Sequence[int] = (*SMALL_SIZES, *SIZES),
 ) -> list[CodecResult]:
-    """The nearest image of each codec whose file has at most so many bytes: a thumbnail, enlarged.
+    """The best enlarged thumbnail of each codec in a file of at most `limit` bytes.
 
     Args:
         image: the original.
-        metric: distance of a decoded image [1, 3, H, W] in [0, 1], of the original's size.
+        metric: of a decoded image [1, 3, H, W] in [0, 1], in the original's size.
         limit: in bytes.
-        codecs: names; by default all that are available.
-        sizes: longer sides in pixels to try; for those above the original's, its own is.
+        codecs: names; by default all available ones.
+        sizes: longer sides in pixels to try; larger ones than the original's are cut to it.
 
     Returns:
-        One result for each codec that can make so small a file at all.
+        One result for each codec that can write such a small file.
     """
     found = []
     for name in available_codecs() if codecs is None else codecs:
@@ -153,7 +153,7 @@ def best_within(
             trial = _Trial(name, image, size, metric)
             quality = _finest_within(trial, limit)
             if quality is None:
-                break  # larger sizes only start from larger files
+                break  # larger sizes only give larger files
             fitting.append(trial.result(quality))
         if fitting:
             found.append(min(fitting, key=lambda result: result.value))
@@ -161,7 +161,7 @@ def best_within(
 
 
 def _finest_within(trial: _Trial, limit: int) -> int | None:
-    """The highest quality whose file has at most so many bytes; None: there is none."""
+    """The highest quality whose file has at most `limit` bytes; None if there is none."""
     low, high = LEAST_QUALITY[trial.codec], MAX_QUALITY
     if trial.length(low) > limit:
         return None
@@ -180,12 +180,12 @@ def smallest_possible(
     codecs: Sequence[str] | None = None,
     size: int = SIZES[0],
 ) -> list[CodecResult]:
-    """The smallest file that each codec can make at all at `size`, whatever it looks like."""
+    """The smallest file that each codec can write at `size`, at any distortion."""
     results = []
     for name in available_codecs() if codecs is None else codecs:
         trial = _Trial(name, image, size, metric)
         least = LEAST_QUALITY[name]
-        lowest = range(least, min(least + 10, MAX_QUALITY + 1))  # the least does not always win
+        lowest = range(least, min(least + 10, MAX_QUALITY + 1))  # the lowest is not always smallest
         results.append(trial.result(min(lowest, key=trial.length)))
     return results
 
@@ -193,7 +193,7 @@ def smallest_possible(
 def _search(
     codec: str, image: Image.Image, metric: Metric, target: float, sizes: Sequence[int]
 ) -> CodecResult | None:
-    """Bisects the quality at each size, never measuring a file that is not the smallest so far."""
+    """Bisects the quality at each size; measures only files smaller than the best so far."""
     best: CodecResult | None = None
     for size in sorted({min(size, max(image.size)) for size in sizes}):
         trial = _Trial(codec, image, size, metric)
@@ -201,7 +201,7 @@ def _search(
         if best is None and trial.value(high) > target:
             continue
         if best is not None and trial.length(low) >= best.bytes:
-            break  # larger sizes only start from larger files
+            break  # larger sizes only give larger files
         while low <= high:
             quality = (low + high) // 2
             if best is not None and trial.length(quality) >= best.bytes:
@@ -218,12 +218,12 @@ def _search(
 
 
 class Reduced:
-    """One image for one codec at one size; every quality is encoded once at most.
+    """One image for one codec at one size; each quality is encoded at most once.
 
     Args:
-        codec: one of ALL_CODECS, which is available.
+        codec: an available one of ALL_CODECS.
         image: the original.
-        size: longer side in pixels at which it is encoded.
+        size: longer side in pixels to encode at.
     """
 
     def __init__(self, codec: str, image: Image.Image, size: int) -> None:
@@ -243,11 +243,11 @@ class Reduced:
         return buffer.getvalue()
 
     def length(self, quality: int) -> int:
-        """Bytes of the file of a quality."""
+        """Size in bytes of the file at a quality."""
         return len(self.encode(quality))
 
     def decode(self, quality: int) -> Image.Image:
-        """The image of that file, scaled back up to the original's size."""
+        """The decoded image of that file, scaled up to the original's size."""
         return decode(self.encode(quality), self.original_size)
 
 
@@ -258,7 +258,7 @@ def decode(data: bytes, size: tuple[int, int]) -> Image.Image:
 
 
 class _Trial(Reduced):
-    """With a metric, every quality being measured once at most."""
+    """Adds a metric; each quality is measured at most once."""
 
     def __init__(self, codec: str, image: Image.Image, size: int, metric: Metric) -> None:
         super().__init__(codec, image, size)
@@ -275,8 +275,8 @@ class _Trial(Reduced):
 
 
 def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
-    """Pillow's options, for small files; at larger sizes AVIF and JPEG XL try less hard."""
-    if codec == "jp2":  # a bare codestream, as the boxes around it are 85 bytes of nothing
+    """Pillow's options for small files; less effort for large AVIF and JPEG XL."""
+    if codec == "jp2":  # a bare codestream: the boxes around it take 85 bytes
         levels = min(6, min(size).bit_length())
         return {
             "quality_mode": "dB",
@@ -291,7 +291,7 @@ def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
         "webp-lossless": {"method": 6, "lossless": True},
         "jxl": {
             "effort": 9 if max(size) <= 384 else 7,
-            "lossless": quality == MAX_QUALITY,  # which is no lossy quality
+            "lossless": quality == MAX_QUALITY,  # which is not a lossy quality
         },
         "heic": {"chroma": "420", "save_nclx_profile": False},
         "jpeg": {"optimize": True, "progressive": True, "subsampling": "4:2:0"},

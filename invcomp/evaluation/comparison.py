@@ -1,4 +1,4 @@
-"""Codes a set of images by our codec and by conventional ones, and measures every file."""
+"""Encodes images with our codec and conventional ones, and measures every file."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for
 from .results import Key, Measured, MeasuredSet, Results, Setting, image_key
 
-MOST_PSNR = 100.0  # dB: what equal images count as, whose PSNR is infinite
-SUFFIXES = {OURS: "ivc", "jpeg": "jpg", "jp2": "j2k"}  # where a codec's name is not its suffix
+MOST_PSNR = 100.0  # dB: used for equal images, whose PSNR is infinite
+SUFFIXES = {OURS: "ivc", "jpeg": "jpg", "jp2": "j2k"}  # if not the codec's name
 LEAST_OF_SET = 2  # images that KID needs
 
-# what is being done, how much of it is done, of how much, and a note
+# stage, amount done, total, note
 Moved = Callable[[str, float, int, str], None]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One image to code.
+    """One image to encode.
 
     Attributes:
-        name: of its own; a folder of the report has it.
-        load: reads the image; it is called several times, so that not all are held.
+        name: unique; also the name of a folder in the report.
+        load: reads the image; called several times, so that not all are in memory.
     """
 
     name: str
@@ -48,21 +48,21 @@ class Subject:
 
 
 class Comparison:
-    """A comparison in a folder: its files, and a line for each in results.jsonl.
+    """A comparison in a folder: its files and results.jsonl with one line per file.
 
-    All codecs get the same images: the largest centred squares, resized to the model's frame.
+    All codecs encode the same images: the largest centred squares, resized to the model's frame.
 
     Args:
         codec: ours.
-        subjects: the images, each of a name of its own.
-        plan: what is tried.
-        folder: where files and results are kept; what it has already is not made anew.
-        moved: hears of the progress.
+        subjects: the images, with unique names.
+        plan: what to try.
+        folder: for files and results; those that exist already are reused.
+        moved: called with the progress.
 
     Raises:
-        OptionError: a metric that cannot measure images of this size.
+        OptionError: a metric does not apply to images of this size.
         MissingBundleError: a metric needs VGG16, which is not on this machine.
-        OutputError: the folder holds a comparison that was made otherwise.
+        OutputError: the folder holds a comparison with other settings.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Comparison:
             raise OptionError(
                 f"{', '.join(sorted(unfit))} cannot measure images of {self.resolution} px by "
                 f"this model: ms_ssim needs {MS_SSIM_LEAST} px, identity a model of faces, judge "
-                "a judge as well"
+                "a judge and a model of faces"
             )
         self.metrics = Metrics(codec.device, plan.metrics, face, plan.judge)
         self.results = Results(folder, self._common)
@@ -91,12 +91,12 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the figures, besides the image and the codec's setting."""
+        """Everything that affects the figures, besides the image and the codec's setting."""
         return {**self._own, **self._common}
 
     @property
     def _common(self) -> dict[str, Any]:
-        """What decides the figures of every file."""
+        """What affects the figures of every file."""
         import PIL
 
         from .. import __version__
@@ -109,7 +109,7 @@ class Comparison:
 
     @property
     def _own(self) -> dict[str, Any]:
-        """What decides the files of ours."""
+        """What affects our files."""
         bundle, search = self.codec.bundle, self.plan.search
         aids = hashlib.sha256()
         for name, tensor in sorted(bundle.aids.tensors().items()):
@@ -121,21 +121,21 @@ class Comparison:
             "face": bundle.settings.face and asdict(bundle.settings.face),
             "aids": aids.hexdigest()[:16],
             "search": asdict(search),
-            # what stands for what the options leave open
+            # the values of options that are left open
             "steps": [search.iterations_at(index) for index in range(FINEST + 1)],
             "learning_rate": search.rate,
         }
 
     @cached_property
     def made(self) -> str:
-        """A digest of what decides the files of ours."""
+        """A digest of what affects our files."""
         return hashlib.sha256(json.dumps(self._own).encode()).hexdigest()[:16]
 
     def run(self) -> None:
-        """Makes and measures whatever is not there yet.
+        """Encodes and measures all files that do not exist yet.
 
         Raises:
-            ImageError: an image cannot be read any more.
+            ImageError: an image can no longer be read.
             OutputError: a file cannot be written.
         """
         self._code_ours()
@@ -145,18 +145,18 @@ class Comparison:
 
     @property
     def rivals(self) -> list[Setting]:
-        """Codec, size and quality of everything that is tried beside ours."""
+        """Codec, size and quality of all settings of the other codecs."""
         sizes = sizes_of(self.resolution, self.plan.shares)
         return [(c, s, float(q)) for c in self.plan.codecs for s in sizes for q in QUALITIES[c]]
 
     @property
     def all_settings(self) -> list[Setting]:
-        """The same with ours, which come first."""
+        """The same including ours, which come first."""
         ours = [(OURS, self.resolution, quality) for quality in self.qualities]
         return [*ours, *self.rivals]
 
     def frame(self, subject: Subject) -> Image.Image:
-        """An image as all codecs get it: RGB, square, of the model's resolution."""
+        """The image that all codecs encode: RGB, square, at the model's resolution."""
         return from_tensor(fit(subject.load(), self.resolution)[0])
 
     @cached_property
@@ -168,12 +168,12 @@ class Comparison:
         }
 
     def path(self, name: str, codec: str, size: int, quality: float) -> Path:
-        """Where an image's file lies."""
+        """The path of an image's file."""
         suffix = SUFFIXES.get(codec, codec)
         return self.folder / "files" / name / f"{codec}-{size}-{quality:g}.{suffix}"
 
     def measured(self, subject: Subject, setting: Setting) -> Measured | None:
-        """The measurement of one file, where both are there."""
+        """The measurement of one file, if both exist."""
         key = image_key(subject.name, self.digests[subject.name])
         found = self.results.file((key, *setting))
         if found is None or found.made != self._made_of(setting):
@@ -189,13 +189,13 @@ class Comparison:
         return [measured for measured in found if measured is not None]
 
     def points(self) -> list[Point]:
-        """The means at every setting, KID among them where there are enough images."""
+        """The means at every setting, with KID if there are enough images."""
         found = [self.results.set(self._set_key(setting)) for setting in self.all_settings]
         kids = {(k.codec, k.size, k.quality): k.kid for k in found if k is not None}
         return mean_points(self.files(), kids)
 
     def decoded(self, name: str, codec: str, size: int, quality: float) -> Image.Image:
-        """What a file decodes to, RGB at the model's resolution."""
+        """The decoded image of a file, RGB at the model's resolution."""
         data = self.path(name, codec, size, quality).read_bytes()
         whole = (self.resolution, self.resolution)
         if codec != OURS:
@@ -203,7 +203,7 @@ class Comparison:
         return self._whole(self.codec.decompress(data))
 
     def _whole(self, image: Image.Image) -> Image.Image:
-        """Our image at the resolution that is compared at: a proxy's own is smaller."""
+        """Our image at the resolution of the comparison (a proxy's own is smaller)."""
         whole = (self.resolution, self.resolution)
         return image if image.size == whole else image.resize(whole, Image.Resampling.LANCZOS)
 
@@ -260,7 +260,7 @@ class Comparison:
         self.moved("images", len(self.subjects), len(self.subjects), "")
 
     def _code_one_by(self, subject: Subject, settings: list[Setting]) -> None:
-        """One image by conventional codecs at these settings."""
+        """Encodes one image with conventional codecs at these settings."""
         frame = self.frame(subject)
         reference = self.metrics.of(tensor_of(frame))
         for done, (codec, size, quality) in enumerate(settings):
@@ -282,7 +282,7 @@ class Comparison:
         reference: Reference,
         decoded: Image.Image,
     ) -> None:
-        """Measures a file and keeps both."""
+        """Measures a file and stores both."""
         values = reference.measure(tensor_of(decoded))
         if "psnr" in values:
             values["psnr"] = min(values["psnr"], MOST_PSNR)

@@ -1,4 +1,4 @@
-"""Rate-distortion curves over a set of images: what is tried, its means, and the hull of them."""
+"""Rate-distortion curves over a set of images: settings, means and hulls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .results import Measured, Setting
 OURS = "invcomp"
 NAMES = {OURS: OURS, **LABELS}
 SHARES = (1.0, 0.5, 0.25, 0.125)
-LEAST_SIZE = 16  # pixels: below it nothing can be seen
-# few, and rather low ones: that is where the curves meet ours
+LEAST_SIZE = 16  # pixels: below it nothing is recognisable
+# few and rather low: there the curves overlap with ours
 QUALITIES: dict[str, tuple[int, ...]] = {
     "avif": (0, 12, 28, 48, 70),
     "webp": (0, 12, 32, 60, 85),
@@ -44,11 +44,11 @@ class Point:
 
     Attributes:
         codec: "invcomp", or one of COMPARED.
-        size: side in pixels at which it encoded.
-        quality: that it was given.
-        bytes: of a file, in the mean.
-        seconds: that encoding one took, in the mean.
-        values: of the metrics, in the mean, by name; "kid" is of the set.
+        size: side in pixels of the encoded image.
+        quality: the quality setting.
+        bytes: mean file size.
+        seconds: mean encoding time.
+        values: mean metrics by name; "kid" is of the whole set.
     """
 
     codec: str
@@ -86,24 +86,24 @@ def mean_points(files: Iterable[Measured], kids: dict[Setting, float]) -> list[P
 
 
 def loss(point: Point, metric: str) -> float:
-    """A metric's value so that less is better."""
+    """A metric's value, with its sign chosen so that lower is better."""
     value = point.values[metric]
     return -value if metric in MORE_IS_BETTER else value
 
 
 def hull(points: Iterable[Point], metric: str) -> list[Point]:
-    """The best of one codec's points: the lower convex hull of distortion over bytes.
+    """The best points of one codec: the lower convex hull of distortion over bytes.
 
-    What lies between two neighbours can be had in the mean, by coding part of the images at one
-    and part at the other; whatever lies above is no point that anybody would choose.
+    Any mean between two neighbours can be reached by encoding some of the images at one setting
+    and the rest at the other. Points above the hull are never the best choice.
 
     Returns:
-        Points with ever more bytes and ever better values of the metric.
+        Points with increasing bytes and improving metric.
     """
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (point.bytes, loss(point, metric))):
         if best and loss(point, metric) >= loss(best[-1], metric):
-            continue  # more bytes for nothing
+            continue  # more bytes without improvement
         while len(best) > 1 and _is_above(best[-2], best[-1], point, metric):
             best.pop()
         best.append(point)
@@ -111,22 +111,22 @@ def hull(points: Iterable[Point], metric: str) -> list[Point]:
 
 
 def _is_above(left: Point, middle: Point, right: Point, metric: str) -> bool:
-    """Whether the middle one of three lies on or above the line through the others."""
+    """Whether the middle point lies on or above the line through the others."""
     rise = loss(right, metric) - loss(left, metric)
     line = loss(left, metric) + rise * (middle.bytes - left.bytes) / (right.bytes - left.bytes)
     return loss(middle, metric) >= line
 
 
 def bytes_at(curve: Sequence[Point], metric: str, wanted: Point) -> float | None:
-    """Bytes that a hull takes in the mean to be as near as a point of another codec.
+    """Mean bytes that a hull needs to equal the metric of another codec's point.
 
     Args:
         curve: a hull by this metric.
-        metric: that shall be equal.
-        wanted: the other codec's point. Where all of the hull is nearer, its smallest files count.
+        metric: to equal.
+        wanted: the other codec's point. If the whole hull is better, its smallest files count.
 
     Returns:
-        Bytes; None where the hull does not come as near.
+        Bytes; None if the hull does not reach the value.
     """
     target = loss(wanted, metric)
     if loss(curve[0], metric) <= target:

@@ -1,4 +1,4 @@
-"""How far a decoded image is from its original, by metrics that people know."""
+"""Established metrics that compare a decoded image with its original."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from ..perception.identity import Face, Identity
 from ..perception.lpips_network import load_lpips
 from .judge import Judge, Seen
 
-NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # of any image
-OF_FACES = ("identity", "judge")  # of portraits alone
+NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # for any image
+OF_FACES = ("identity", "judge")  # for portraits only
 NEED_VGG = frozenset({"lpips_vgg", "dists"})
 MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need an image of this size
 
 
 class Metrics:
-    """Metrics between images [N, 3, H, W] in [0, 1]; networks are loaded once.
+    """Metrics of images [N, 3, H, W] in [0, 1]; networks are loaded once.
 
     - `lpips_alex`, `lpips_vgg` (Zhang et al., 2018, version 0.1) and `dists` (Ding et al., 2020):
-      0 is equal. On the area average at 256 px, smaller images as they are, those under 32 px
-      enlarged.
+      0 is equal. Computed on the area average at 256 px; smaller images are not resized, except
+      that images under 32 px are enlarged.
     - `ms_ssim` (Wang et al., 2003; 1 is equal) and `psnr` in dB, at full size.
     - `identity`: distance of dlib's face descriptors (King, 2017; 0.6 is its limit for one person).
-      The search optimises it. `judge`: cosine of the descriptors of a network that it does not.
+      The search optimises it. `judge`: cosine of descriptors of a network it does not optimise.
 
     Args:
         device: where the networks run.
-        names: which metrics `measure` takes; the VGG trunk is needed by `lpips_vgg` and `dists`.
-        face: where portraits have their face: `identity` needs it.
-        judge: `judge` needs it.
+        names: metrics of `measure`; `lpips_vgg` and `dists` need the VGG trunk.
+        face: where the face of a portrait is; needed for `identity`.
+        judge: needed for `judge`.
 
     Raises:
         MissingBundleError: a metric needs the VGG trunk, which is not on this machine.
-        OptionError: a name of no metric, or a metric that lacks what it needs.
+        OptionError: an unknown metric, or one that lacks what it needs.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Metrics:
         return metric.distance(*pair).cpu()
 
     def of(self, original: Tensor) -> Reference:
-        """An original [1, 3, H, W] that many images are measured against."""
+        """An original [1, 3, H, W] to compare many decoded images with."""
         return Reference(self._metrics, original.to(self.device))
 
     def measure(self, original: Tensor, decoded: Tensor) -> dict[str, float]:
@@ -83,7 +83,7 @@ class Metrics:
 
 
 class Reference:
-    """One original, which the networks see once only."""
+    """One original; the networks process it only once."""
 
     @torch.inference_mode()
     def __init__(self, metrics: Mapping[str, _Metric], original: Tensor) -> None:
@@ -92,7 +92,7 @@ class Reference:
 
     @torch.inference_mode()
     def measure(self, decoded: Tensor) -> dict[str, float]:
-        """All metrics of a decoded image [1, 3, H, W] of the original's size.
+        """All metrics of a decoded image [1, 3, H, W] in the original's size.
 
         Raises:
             OptionError: `ms_ssim` of an image under 176 px.
@@ -106,11 +106,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Metric:
-    """A metric in two parts, so that what it sees of an original can be kept.
+    """A metric in two parts, so that the features of an original can be kept.
 
     Attributes:
-        seen: of images [N, 3, H, W] in [0, 1].
-        distance: [N], of what is seen of two batches.
+        seen: features of images [N, 3, H, W] in [0, 1].
+        distance: [N], from the features of two batches.
     """
 
     seen: Callable[[Tensor], Any]
@@ -128,8 +128,8 @@ def _load(name: str, device: torch.device) -> _Metric:
     if name == "psnr":
         return _Metric(_as_it_is, _psnr)
     if name in OF_FACES:
-        raise OptionError(f"{name} needs a model of faces, and judge a judge")
-    raise OptionError(f"no metric is called {name!r}; there are {', '.join((*NAMES, *OF_FACES))}")
+        raise OptionError(f"{name} needs a model of faces, and judge also needs a judge")
+    raise OptionError(f"unknown metric {name!r}; there are {', '.join((*NAMES, *OF_FACES))}")
 
 
 def _identity(face: Face, device: torch.device) -> _Metric:
@@ -146,7 +146,7 @@ def _cosine(original: Seen, decoded: Seen) -> Tensor:
 
 
 def _lpips(network: Any) -> _Metric:  # its package has no types
-    """What `lpips.LPIPS.forward` does, taken apart."""
+    """`lpips.LPIPS.forward` in two parts."""
 
     def seen(image: Tensor) -> list[Tensor]:
         layers = network.net(network.scaling_layer(seen_size(image) * 2 - 1))

@@ -1,6 +1,6 @@
-"""One self-contained page of a comparison: images under a slider, curves, tables; no network.
+"""A self-contained page of a comparison: images under a slider, curves, tables; no network.
 
-The page's own policy (Content-Security-Policy) lets it load nothing and run no script but its own.
+Its Content-Security-Policy lets it load nothing and run only its own script.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .report import Report, write_text
 from .results import Measured
 
 NAME = "index.html"
-PREVIEW = 512  # px: images are reduced to this in the page
-LOSSLESS = 128  # px: up to this they are kept as they are
+PREVIEW = 512  # px: images in the page are reduced to this
+LOSSLESS = 128  # px: images up to this are stored losslessly
 SHOWN = 12  # images in the page, by default
 
 Original = Callable[[str], Image.Image]  # an image by its name
@@ -31,14 +31,14 @@ Decoded = Callable[[str, str, int, float], Image.Image]  # by name, codec, size,
 def write_page(
     report: Report, folder: Path, original: Original, decoded: Decoded, shown: int = SHOWN
 ) -> Path:
-    """Writes index.html, replacing the one of before, and gives its path.
+    """Writes index.html, replacing an existing one, and returns its path.
 
     Args:
-        report: what was found.
-        folder: where the page goes.
-        original: gives an image as all codecs got it.
-        decoded: gives what a file decodes to, of the same size.
-        shown: images in the page, from the first.
+        report: the results.
+        folder: of the page.
+        original: returns an image as all codecs encoded it.
+        decoded: returns the decoded image of a file, of the same size.
+        shown: number of images in the page.
 
     Raises:
         OutputError: it cannot be written.
@@ -49,11 +49,11 @@ def write_page(
 
 
 def render(report: Report, images: list[dict[str, Any]]) -> str:
-    """The page.
+    """The HTML of the page.
 
     Args:
-        report: what was found.
-        images: as `_image` gives them.
+        report: the results.
+        images: as `_image` returns them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -82,12 +82,12 @@ def render(report: Report, images: list[dict[str, Any]]) -> str:
 
 
 def _digest(text: str) -> str:
-    """A script's or style's name in the policy."""
+    """The hash of a script or style for the policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _plots(report: Report, metric: str) -> dict[str, str]:
-    """The plot of a metric as addresses, for light and for dark."""
+    """The plot of a metric as data URLs, for light and dark mode."""
     return {
         ground: data_address(draw(report, metric, "svg", ground == "dark"), "image/svg+xml")
         for ground in ("light", "dark")
@@ -95,9 +95,9 @@ def _plots(report: Report, metric: str) -> dict[str, str]:
 
 
 def _image(report: Report, name: str, original: Original, decoded: Decoded) -> dict[str, Any]:
-    """One image and its files, as the page's script takes them.
+    """One image and its files, for the page's script.
 
-    Of ours all files are shown, of the others those on the hull by the first metric.
+    Shows all our files, and those of other codecs on the hull for the first metric.
     """
     hulls = report.curves[report.metrics[0]]
     shown = {(p.codec, p.size, p.quality) for hull in hulls.values() for p in hull}
@@ -132,7 +132,7 @@ def _figures(file: Measured) -> str:
 
 
 def preview(image: Image.Image) -> str:
-    """An image as an address of WebP, reduced to PREVIEW px; small ones as they are."""
+    """An image as a WebP data URL, reduced to PREVIEW px; small ones are lossless."""
     image = image.copy()
     image.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -144,5 +144,5 @@ def preview(image: Image.Image) -> str:
 
 
 def data_address(data: bytes, kind: str) -> str:
-    """Bytes as an address that holds them."""
+    """Bytes as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,4 @@
-"""Plots of the curves, one a metric, for light and for dark ground."""
+"""Plots of the curves, one per metric, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .report import Report
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's, which the colour-blind can tell apart; ours is the first
+# Okabe and Ito's, distinguishable for colour-blind people; ours is the first
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 MARKERS = "osD^vPX"
 INK = {False: "#1a1a1a", True: "#e6e6e6"}
@@ -21,20 +21,20 @@ SIZE = (7.0, 4.4)  # inches
 
 
 def draw(report: Report, metric: str, kind: str, dark: bool = False) -> bytes:
-    """One metric over bytes, for every codec: its hull as a line, its other points faint.
+    """Plots one metric over bytes for every codec: hulls as lines, other points faint.
 
     Args:
-        report: what was found.
+        report: the results.
         metric: of `report.metrics`.
         kind: "svg" or "png".
-        dark: for dark ground, which is then not painted.
+        dark: for a dark background, which is left transparent.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     colour = INK[dark]
-    style: Any = {  # its type differs from version to version
-        "svg.hashsalt": "invcomp",  # the same file each time
+    style: Any = {  # its type differs between versions
+        "svg.hashsalt": "invcomp",  # reproducible files
         "svg.fonttype": "none",
         "font.size": 10,
         **{f"{part}.color": colour for part in ("text", "xtick", "ytick")},
@@ -45,9 +45,9 @@ def draw(report: Report, metric: str, kind: str, dark: bool = False) -> bytes:
         axes = figure.add_subplot()
         for index, codec in enumerate(report.codecs):
             _draw_codec(axes, report, metric, codec, index)
-        better = "more" if metric in MORE_IS_BETTER else "less"
+        better = "higher" if metric in MORE_IS_BETTER else "lower"
         axes.set_xscale("log")
-        axes.set_xlabel("bytes of a whole file, in the mean")
+        axes.set_xlabel("mean file size in bytes")
         axes.set_ylabel(f"{METRIC_NAMES[metric]} ({better} is better)")
         axes.grid(alpha=0.2, which="both")
         for side in ("top", "right"):
@@ -84,10 +84,10 @@ def _draw_codec(axes: Axes, report: Report, metric: str, codec: str, index: int)
 
 
 def write_plots(report: Report, folder: Path) -> None:
-    """Writes METRIC.svg and METRIC.png for every metric, replacing those of before.
+    """Writes METRIC.svg and METRIC.png for every metric, replacing existing ones.
 
     Raises:
-        OutputError: one cannot be written.
+        OutputError: a file cannot be written.
     """
     for metric in report.metrics:
         for kind in ("svg", "png"):

@@ -1,4 +1,4 @@
-"""What a comparison found: curves, BD-rates, and the tables of both as CSV and JSON."""
+"""The results of a comparison: curves, BD-rates, and their tables as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .curves import OURS, Point, bytes_at, hull
 from .metrics import NAMES, OF_FACES
 from .results import Measured
 
-BD_METRICS = (*NAMES, *OF_FACES)  # KID is of too few to
+BD_METRICS = (*NAMES, *OF_FACES)  # not KID, which has too few points
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Report:
     """The figures of one comparison.
 
     Attributes:
-        settings: of the whole, as `Comparison.settings`.
-        resolution: of the images that were compared.
-        files: every file, of the same images at every setting.
+        settings: as in `Comparison.settings`.
+        resolution: of the compared images.
+        files: all files, of the same images at every setting.
         points: the means at every setting, ours first.
-        kid_features: the network that KID's features are of; None: too few images.
+        kid_features: the network for the features of KID; None: too few images.
     """
 
     settings: dict[str, Any]
@@ -50,12 +50,12 @@ class Report:
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics, KID the last."""
+        """All metrics, KID last."""
         return list(self.points[0].values)
 
     @cached_property
     def curves(self) -> dict[str, dict[str, list[Point]]]:
-        """The hull of every codec by every metric: metric, then codec."""
+        """The hulls, by metric, then codec."""
         return {
             metric: {codec: hull(self.of(codec), metric) for codec in self.codecs}
             for metric in self.metrics
@@ -66,12 +66,12 @@ class Report:
         return [point for point in self.points if point.codec == codec]
 
     def hulls_of(self, point: Point) -> list[str]:
-        """The metrics on whose hull a point lies."""
+        """The metrics for which a point lies on the hull."""
         return [m for m in self.metrics if point in self.curves[m][point.codec]]
 
     @cached_property
     def bd_rates(self) -> list[BdRate]:
-        """Ours against every other codec, by every metric but KID."""
+        """Ours against every other codec, for every metric except KID."""
         return [
             bd_rate(self.curves[metric][OURS], self.curves[metric][codec], metric)
             for codec in self.codecs[1:]
@@ -81,7 +81,7 @@ class Report:
 
     @property
     def matches(self) -> list[Match]:
-        """What every other codec takes to be as near as each of our points, but by KID."""
+        """The bytes that other codecs need at each of our points, for all metrics except KID."""
         return [
             Match(ours, metric, codec, bytes_at(self.curves[metric][codec], metric, ours))
             for ours in self.of(OURS)
@@ -98,8 +98,8 @@ class Match:
     Attributes:
         ours: the point.
         metric: that is equal.
-        codec: the other one.
-        bytes: of its files, in the mean, on its hull; None: it does not come as near.
+        codec: the other codec.
+        bytes: its mean file size, on its hull; None if it does not reach the value.
     """
 
     ours: Point
@@ -112,7 +112,7 @@ def write_tables(report: Report, folder: Path) -> None:
     """Writes files.csv, points.csv, bd_rate.csv, equal.csv and results.json, replacing older ones.
 
     Raises:
-        OutputError: one cannot be written.
+        OutputError: a file cannot be written.
     """
     metrics = report.metrics
     of_files = [m for m in metrics if m != "kid"]
@@ -147,7 +147,7 @@ def write_tables(report: Report, folder: Path) -> None:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Writes a file in UTF-8, replacing what was there.
+    """Writes a file in UTF-8, replacing an existing one.
 
     Raises:
         OutputError: it cannot be written.

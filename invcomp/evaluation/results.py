@@ -1,4 +1,4 @@
-"""The measurements of a comparison, one a line of a file that a killed run goes on with."""
+"""The measurements of a comparison, one per line of a file; a killed run continues from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "results.jsonl"
 FORMAT = "invcomp comparison 2"
 
 Setting: TypeAlias = tuple[str, int, float]  # codec, size, quality
-Key: TypeAlias = tuple[str, str, int, float]  # of one image or one set
+Key: TypeAlias = tuple[str, str, int, float]  # for one image or one set
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Measured:
         image: the image's name.
         digest: of its pixels in the model's frame.
         codec: "invcomp", or one of `codecs.ALL_CODECS`.
-        size: side in pixels at which it was encoded.
-        quality: that the codec was given.
+        size: side of the encoded image in pixels.
+        quality: the codec's quality setting.
         bytes: size of the whole file.
-        seconds: that encoding took.
+        seconds: encoding time.
         values: of the metrics, by name.
-        made: what else a file of ours depends on, model and search; "" of the others.
+        made: what else our file depends on (model and search); "" for other codecs.
     """
 
     image: str
@@ -45,19 +45,19 @@ class Measured:
 
     @property
     def key(self) -> Key:
-        """What there can be one of: other pixels under an old name are another image."""
+        """The unique key; the same name with other pixels is another image."""
         return image_key(self.image, self.digest), self.codec, self.size, self.quality
 
 
 @dataclass(frozen=True)
 class MeasuredSet:
-    """KID of all images, coded by one codec at one setting.
+    """KID of all images, encoded by one codec at one setting.
 
     Attributes:
-        digest: of the set and, where it is ours, of what made it.
-        codec, size, quality: as of `Measured`.
-        features: the network that gave the features, as `Kid.features` names it.
-        kid: the distance; estimates of small sets may be below zero.
+        digest: of the set and, if it is ours, of what made it.
+        codec, size, quality: as in `Measured`.
+        features: the network of the features, as in `Kid.features`.
+        kid: the distance; estimates for small sets can be negative.
     """
 
     digest: str
@@ -69,21 +69,21 @@ class MeasuredSet:
 
     @property
     def key(self) -> Key:
-        """What there can be one of."""
+        """The unique key."""
         return f"{self.digest} {self.features}", self.codec, self.size, self.quality
 
 
 def image_key(image: str, digest: str) -> str:
-    """What an image goes by, of its name and its pixels."""
+    """The key of an image, from its name and its pixels."""
     return f"{digest} {image}"
 
 
 class Results:
-    """What is measured so far; every addition is in the file before the next is made.
+    """The measurements so far; each is written to the file before the next is added.
 
     Args:
-        folder: of the file; made if it is not there.
-        settings: what decides every figure; of JSON's types.
+        folder: of the file; created if necessary.
+        settings: everything that affects the figures, as JSON values.
 
     Raises:
         OutputError: the file was made with other settings, is damaged, or cannot be written.
@@ -102,7 +102,7 @@ class Results:
             raise OutputError(f"{self.path}: cannot be used: {reason}") from error
 
     def _read(self) -> None:
-        """Takes in what is there, less a last line that was never finished."""
+        """Reads the file; drops an unfinished last line."""
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
@@ -122,19 +122,19 @@ class Results:
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise OutputError(f"{self.path}: line {number} is damaged: give another -o")
+            raise OutputError(f"{self.path}: line {number} is damaged: choose another folder")
         return values
 
     def _check(self, found: dict[str, Any]) -> None:
-        """That the file was made with the same settings."""
+        """Checks that the file was made with the same settings."""
         if found.get("format") != FORMAT:
-            raise OutputError(f"{self.path} is not of a comparison: give another -o")
+            raise OutputError(f"{self.path} does not belong to a comparison: choose another folder")
         wanted = json.loads(json.dumps(self.settings))
         for name in wanted:
             if found.get(name) != wanted[name]:
                 raise OutputError(
                     f"{self.path.parent} was made with {name} {found.get(name)}, this is "
-                    f"{wanted[name]}: give another -o"
+                    f"{wanted[name]}: choose another folder"
                 )
 
     def _take(self, values: dict[str, Any], number: int) -> None:
@@ -151,7 +151,7 @@ class Results:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def add(self, measured: Measured | MeasuredSet) -> None:
-        """Keeps one measurement.
+        """Stores one measurement.
 
         Raises:
             OutputError: it cannot be written.
@@ -174,5 +174,5 @@ class Results:
         return self._sets.get(key)
 
     def __iter__(self) -> Iterator[Measured]:
-        """Every file that was measured."""
+        """All measured files."""
         return iter(self._files.values())

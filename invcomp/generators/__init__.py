@@ -1,4 +1,4 @@
-"""Networks behind one small interface, and their weights as safetensors."""
+"""Generator networks behind one small interface, and their weights as safetensors."""
 
 from .base import Generator, LatentLayer
 from .biggan import BigGAN

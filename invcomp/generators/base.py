@@ -1,4 +1,4 @@
-"""The one interface of all generators: ordered latent layers in, an image in [-1, 1] out."""
+"""The interface of all generators: ordered latent layers in, an image in [-1, 1] out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..errors import OptionError
 
 @dataclass(frozen=True)
 class LatentLayer:
-    """One place of a generator that takes a latent.
+    """One layer of a generator that takes a latent.
 
     Attributes:
-        name: what the place is called, for `invcomp info`.
-        shape: the shape of one sample's latent there, without the batch.
+        name: of the layer, for `invcomp info`.
+        shape: of one sample's latent, without the batch.
     """
 
     name: str
@@ -35,16 +35,16 @@ class LatentLayer:
 class Generator(nn.Module, ABC):
     """A generator network G: flat latents [N, D] to images [N, 3, R, R] in [-1, 1].
 
-    A flat latent is the latents of all layers, in order, side by side; D is `latent_size`.
+    A flat latent concatenates the latents of all layers in order; D is `latent_size`.
 
     Attributes:
         resolution: height and width R of an image in pixels.
         z_size: length of the prior's Gaussian vector z.
-        layers: the places that take a latent, in order.
-        shared_size: where every layer takes its own copy of one vector (StyleGAN's w), the
-            length of that vector; else None.
-        classes: of a class-conditional generator; 0: there are none. A class acts through the
-            latents alone: `forward` knows of none.
+        layers: the layers that take a latent, in order.
+        shared_size: if every layer takes its own copy of one vector (StyleGAN's w), the length
+            of that vector; else None.
+        classes: number of classes; 0 if not class-conditional. A class only affects the latents:
+            `forward` does not take one.
     """
 
     resolution: int
@@ -64,11 +64,11 @@ class Generator(nn.Module, ABC):
 
         Args:
             z: standard normal, [N, z_size].
-            classes: of each, int64 [N] in 0 .. `classes` - 1: given where the generator is
-                class-conditional, and only there.
+            classes: int64 [N] in 0 .. `classes` - 1, if and only if the generator is
+                class-conditional.
 
         Returns:
-            [N, D], or [N, shared_size] where layers share one vector (see `spread`).
+            [N, D], or [N, shared_size] if layers share one vector (see `spread`).
         """
 
     @abstractmethod
@@ -78,57 +78,57 @@ class Generator(nn.Module, ABC):
     def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
         """The image of `forward`, averaged over blocks down to `resolution` px.
 
-        A generator that can make the small image for less than the whole overrides this.
+        A generator that can make the small image at lower cost overrides this.
         """
         return reduce_images(self.forward(latents), resolution)
 
     def trunk_layers(self, resolution: int) -> int:
-        """How many latent layers `trunk` uses at a resolution; 0: it cannot stop there."""
+        """How many latent layers `trunk` uses at a resolution; 0 if it has no such layer."""
         return 0
 
     def trunk(self, latents: Tensor, resolution: int) -> Tensor:
         """Feature maps of an inner layer: [N, D] to [N, C, resolution, resolution].
 
-        A large generator has it, so that a `Surrogate` can stand for the layers above.
+        A large generator has it, so that a `Surrogate` can replace the layers above.
 
         Raises:
-            OptionError: it has none; `trunk_layers` is 0 there.
+            OptionError: there is none; `trunk_layers` is 0.
         """
-        raise OptionError(f"a {type(self).__name__} has no inner layer to stop at")
+        raise OptionError(f"a {type(self).__name__} has no inner layer of this resolution")
 
     def spread(self, shared: Tensor) -> Tensor:
-        """Flat latents [N, D] that give every layer the same vector [N, shared_size]."""
+        """Flat latents [N, D] with the same vector [N, shared_size] for every layer."""
         return shared if self.shared_size is None else shared.repeat(1, len(self.layers))
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON values: what a bundle needs beside the weights."""
+        """The constructor's arguments as JSON values, which a bundle stores with the weights."""
 
 
 def reduce_images(image: Tensor, resolution: int) -> Tensor:
-    """Area average of [N, C, H, W] to `resolution` px; one as small as that is left unchanged."""
+    """Area average of [N, C, H, W] to `resolution` px; smaller images are unchanged."""
     if image.shape[-1] <= resolution:
         return image
     return F.adaptive_avg_pool2d(image, resolution)
 
 
 def sample_of(generator: Generator, z: Tensor, classes: Tensor | None) -> Tensor:
-    """`Generator.sample`, which need not take classes where there are none."""
+    """Calls `Generator.sample`, whose `classes` argument is optional without classes."""
     return generator.sample(z) if classes is None else generator.sample(z, classes)
 
 
 def draw_classes(generator: Generator, count: int, source: torch.Generator) -> Tensor | None:
-    """Classes int64 [count], equally likely; None, and nothing drawn, where there are none."""
+    """Uniformly drawn classes, int64 [count]; None, without drawing, if there are none."""
     if not generator.classes:
         return None
     return torch.randint(generator.classes, (count,), generator=source)
 
 
 def check_class(class_index: int, classes: int) -> None:
-    """Whether a class is one of so many.
+    """Checks that a class exists.
 
     Raises:
-        OptionError: it is not.
+        OptionError: it does not.
     """
     if classes < 2:
         raise OptionError(f"class {class_index}: the model has no classes")
@@ -142,10 +142,10 @@ def normal(count: int, size: int, seed: int) -> Tensor:
 
 
 def check_depth(depth: int) -> None:
-    """Refuses a depth of a mapping network that no network has, but a hostile file may say.
+    """Rejects an implausible depth of a mapping network, as in a hostile file.
 
     Raises:
         OptionError: it is not in 1..64.
     """
     if not 1 <= depth <= 64:
-        raise OptionError(f"a mapping network of {depth} layers: 1 to 64 are possible")
+        raise OptionError(f"a mapping network of {depth} layers: must be 1 to 64")

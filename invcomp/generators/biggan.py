@@ -1,8 +1,8 @@
 """BigGAN-deep (Brock et al. 2019, arXiv:1809.11096, appendix B). Inference only.
 
-A vector, z beside the embedding of the class, makes the first 4 px and scales and shifts every
-batch norm; here each block may be given a vector of its own. Spectral norm is folded into the
-weights, and batch norm has the statistics of one truncation.
+A vector (z and the embedding of the class) makes the first 4 px and scales and shifts every batch
+norm; here each block can have its own vector. Spectral norm is folded into the weights, and batch
+norm has the statistics of one truncation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ..errors import OptionError
 from .base import Generator, LatentLayer
 
-SQUEEZE = 4  # a block's inner convolutions have so many times fewer channels than its input
+SQUEEZE = 4  # a block's inner convolutions have this many times fewer channels than its input
 LARGEST = 4096  # px
 
 
 class Norm(nn.Module):
-    """Batch norm by standing statistics."""
+    """Batch norm with fixed statistics."""
 
     mean: Tensor
     var: Tensor
@@ -68,7 +68,7 @@ class PlainNorm(Norm):
 
 
 class Block(nn.Module):
-    """A residual block with a bottleneck; the way around drops channels and repeats pixels."""
+    """A residual block with a bottleneck; its shortcut drops channels and repeats pixels."""
 
     def __init__(self, size: int, inputs: int, outputs: int, up: bool, eps: float) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Block(nn.Module):
         self.conv_3 = nn.Conv2d(inner, outputs, 1)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """[N, inputs, R, R] and [N, size] to [N, outputs, R, R], or 2R where it enlarges."""
+        """[N, inputs, R, R] and [N, size] to [N, outputs, R, R], or 2R if it enlarges."""
         around = x[:, : self.outputs]
         x = self.conv_0(F.relu(self.bn_0(x, vector)))
         x = F.relu(self.bn_1(x, vector))
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over places (Zhang et al. 2019, arXiv:1805.08318, section 3)."""
+    """Self-attention over pixels (Zhang et al. 2019, arXiv:1805.08318, section 3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,10 +128,10 @@ class BigGAN(Generator):
 
     Args:
         width: channels of the last block's output.
-        blocks: of each, whether it doubles the size, and its input and output channels in widths;
-            the last has one.
-        attention: the index of the block that self-attention comes before; None: there is none.
-        classes: how many there are.
+        blocks: for each, whether it doubles the size, and its input and output channels in widths;
+            the last output is one width.
+        attention: index of the block after the self-attention; None: no attention.
+        classes: number of classes.
         z_size: length of z.
         embedding_size: length of a class's embedding.
         eps: of batch norm.
@@ -174,13 +174,13 @@ class BigGAN(Generator):
         follows = widths[1:] == [after for _, _, after in self.shape]
         enlarged = 4 << sum(up for up, _, _ in self.shape)
         if not self.shape or not follows or min(widths) < 1 or enlarged > LARGEST:
-            raise OptionError(f"blocks {[list(block) for block in self.shape]}: no BigGAN")
+            raise OptionError(f"blocks {[list(block) for block in self.shape]}: not a BigGAN")
         if min(self.z_size, self.embedding_size, self.classes) < 1:
-            raise OptionError("a BigGAN needs z, classes and an embedding of them")
+            raise OptionError("a BigGAN needs z, classes and a class embedding")
         if any(after > before for _, before, after in self.shape) or self.width < SQUEEZE:
-            raise OptionError("a BigGAN's channels never grow, and its last width is 4 or more")
+            raise OptionError("a BigGAN's channels never grow, and its width is at least 4")
         if self.attention_before is not None and not 0 <= self.attention_before < len(self.shape):
-            raise OptionError(f"attention before block {self.attention_before}: there is none")
+            raise OptionError(f"attention before block {self.attention_before}: no such block")
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from ..errors import OptionError
 from .base import Generator, LatentLayer
 
-LARGEST = 8192  # px: images beyond it are a mistake, or an attack on memory
+LARGEST = 8192  # px: larger images are a mistake, or an attack on memory
 
 
 class DCGAN(Generator):
-    """z through transposed convolutions, each but the last with batch norm and ReLU; tanh.
+    """Transposed convolutions of z, all but the last with batch norm and ReLU; then tanh.
 
-    The first makes `kernel` pixels of one, the others double the size.
+    The first enlarges one pixel to `kernel` pixels, the others double the size.
 
     Args:
-        channels: of z, with the classes, and of each layer's output but the image's.
+        channels: of z with the classes, and of each layer's output except the image.
         kernel: of every convolution; the first has no padding, the others pad to double the size.
         bias: whether convolutions have biases.
-        classes: of a conditional one, whose z is followed by the class, one-hot; 0: none.
+        classes: if conditional, a one-hot class of this length follows z; 0: none.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class DCGAN(Generator):
     ) -> None:
         super().__init__()
         if len(channels) < 2 or min(channels) < 1 or kernel < 4 or kernel % 2:
-            raise OptionError(f"channels {list(channels)}, kernel {kernel}: no DCGAN")
+            raise OptionError(f"channels {list(channels)}, kernel {kernel}: not a DCGAN")
         if not 0 <= classes < channels[0]:
-            raise OptionError(f"{classes} classes among {channels[0]} inputs: no DCGAN")
+            raise OptionError(f"{classes} classes among {channels[0]} inputs: not a DCGAN")
         self.channels, self.kernel, self.bias = tuple(channels), kernel, bias
         self.classes, self.z_size = classes, channels[0] - classes
         self.resolution = kernel * 2 ** (len(channels) - 1)
@@ -56,7 +56,7 @@ class DCGAN(Generator):
         return {**given, "classes": self.classes} if self.classes else given
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """See `Generator.sample`: z itself, and the class, one-hot."""
+        """See `Generator.sample`: z itself, and the one-hot class."""
         if not self.classes:
             return z
         if classes is None:

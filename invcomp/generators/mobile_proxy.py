@@ -1,9 +1,9 @@
-"""A small generator of a MobileStyleGAN's own layers: perceptual coordinates to a small image.
+"""A proxy from a MobileStyleGAN's own layers: perceptual coordinates to a small image.
 
-The first blocks of that generator are kept. What makes them large is their styles, 512 numbers for
-every layer: here all styles come from one short vector, which is a linear map of the coordinates.
-One convolution draws the image from the last block kept, as every layer of such a generator has
-the image so far in it.
+It keeps the first blocks of that generator. Most of their parameters are in the styles, 512 numbers
+for every layer. Here all styles come from one short vector, a linear map of the coordinates. One
+convolution makes the image from the last block kept, because every layer of such a generator
+contains the image so far.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ RANK = 96  # 2.9 M parameters at 128 px with 650 coordinates
 
 
 class MobileProxy(Generator):
-    """Coordinates to an image, through the first blocks of a MobileStyleGAN.
+    """Maps coordinates to an image, through the first blocks of a MobileStyleGAN.
 
     Args:
-        coordinates: K, how many there are.
-        rank: length of the vector that all styles come from.
+        coordinates: K, their number.
+        rank: length of the vector for all styles.
         channels: of the 4-px map and of every block kept, up to the image's resolution.
 
     Raises:
-        OptionError: sizes that cannot be.
+        OptionError: invalid sizes.
     """
 
     deviations: Tensor
@@ -65,13 +65,13 @@ class MobileProxy(Generator):
         deviations: Tensor,
         resolution: int,
     ) -> MobileProxy:
-        """The blocks of a generator under the best styles of rank RANK; it draws nothing yet.
+        """The blocks of a generator with the best styles of rank RANK; `to_image` is not set yet.
 
         Args:
             generator: whose blocks.
-            mean: flat latent where all coordinates are zero, [D].
+            mean: flat latent at coordinates zero, [D].
             basis: from coordinates to flat latents, [K, D].
-            deviations: prior deviation of every coordinate, [K].
+            deviations: standard deviation of every coordinate under the prior, [K].
             resolution: of the images: a power of two from 8 to half the generator's.
         """
         channels = generator.channels[: resolution.bit_length() - 2]
@@ -90,17 +90,17 @@ class MobileProxy(Generator):
         return proxy
 
     def styled(self) -> list[nn.Linear]:
-        """What takes the short vector, but for the last: in the order of a generator's layers."""
+        """All layers that take the short vector, except the last, in the generator's order."""
         return [self.first, *_modulations(self.blocks)]
 
     def _take_styles(self, shifts: list[Tensor], maps: list[Tensor]) -> None:
-        """The best map of this rank from coordinates to what each of `styled` gives.
+        """Sets the best map of this rank from coordinates to the outputs of `styled`.
 
         Args:
-            shifts: what they give where all coordinates are zero.
-            maps: what one of each coordinate adds, [K, size].
+            shifts: their outputs at coordinates zero.
+            maps: their change per unit of each coordinate, [K, size].
         """
-        # a layer counts by its change under the prior against its size at the mean
+        # a layer's weight is its change under the prior relative to its size at the mean
         sizes = [float(shift.square().mean().sqrt()) for shift in shifts]
         joint = torch.cat([part / size for part, size in zip(maps, sizes, strict=True)], 1)
         left, energies, right = torch.linalg.svd(self.deviations[:, None] * joint, False)
@@ -120,11 +120,11 @@ class MobileProxy(Generator):
         }
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """See `Generator.sample`: coordinates, as of a Gaussian prior."""
+        """See `Generator.sample`: coordinates with a Gaussian prior."""
         return z * self.deviations
 
     def features(self, latents: Tensor) -> Tensor:
-        """[N, K] to what the image is drawn from, [N, channels[-1], R, R]."""
+        """[N, K] to the input of `to_image`, [N, channels[-1], R, R]."""
         style = self.squeeze(latents / self.deviations)  # [N, rank]
         x = F.leaky_relu(self.first(style).unflatten(1, (-1, 4, 4)), 0.2)
         x = x.contiguous(memory_format=torch.channels_last)  # a quarter faster on CPUs
@@ -148,9 +148,9 @@ def _modulations(blocks: Any) -> list[nn.Linear]:
 def styles_of(
     generator: MobileStyleGAN, mean: Tensor, basis: Tensor, count: int
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Of the first `count` styled layers: what they give at the mean, and per coordinate.
+    """Outputs of the first `count` styled layers at the mean, and their change per coordinate.
 
-    The first layer's input is a constant: with it the whole convolution is linear in the style.
+    The first layer's input is a constant, so its whole convolution is linear in the style.
     """
     layers = [generator.first.modulation, *_modulations(generator.blocks)][:count]
     size = (len(generator.layers), generator.style)

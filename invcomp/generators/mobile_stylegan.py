@@ -47,11 +47,11 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, inputs, R, R] and [N, style] to [N, outputs, R, R]."""
         x = self.convolution(x * self.modulation(style)[:, :, None, None])
-        return F.leaky_relu(x + self.noise.to(x.dtype), 0.2)  # in bfloat16 where autocast is on
+        return F.leaky_relu(x + self.noise.to(x.dtype), 0.2)  # in bfloat16 if autocast is on
 
 
 class Block(nn.Module):
-    """Doubles the size by an inverse Haar transform, then two styled convolutions."""
+    """Doubles the size by an inverse Haar transform, then applies two styled convolutions."""
 
     def __init__(self, style: int, inputs: int, outputs: int, resolution: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class MobileStyleGAN(Generator):
         """See `Generator.forward_reduced`.
 
         The Haar low band is twice the 2x2 block average of the image, so three of the twelve
-        image channels and no transform are enough.
+        image channels are enough, without a transform.
         """
         if resolution > self.resolution // 2:
             return super().forward_reduced(latents, resolution)
@@ -134,7 +134,7 @@ class MobileStyleGAN(Generator):
 
     @staticmethod
     def _depth(resolution: int) -> int:
-        """How many blocks there are up to a resolution."""
+        """Number of blocks up to a resolution."""
         return resolution.bit_length() - 3
 
     def _blocks(self, latents: Tensor, depth: int) -> Tensor:
@@ -147,7 +147,7 @@ class MobileStyleGAN(Generator):
         return x  # type: ignore[no-any-return]
 
     def _features(self, latents: Tensor) -> Tensor:
-        """[N, D] to what goes into the image convolution, [N, channels[-1], R/2, R/2]."""
+        """[N, D] to the input of the image convolution, [N, channels[-1], R/2, R/2]."""
         last = latents[:, -self.style :]
         x = self._blocks(latents, len(self.blocks))
         modulated: Tensor = x * self.to_image_modulation(last)[:, :, None, None]
@@ -157,8 +157,8 @@ class MobileStyleGAN(Generator):
 def inverse_haar(x: Tensor) -> Tensor:
     """Inverse 2-D Haar transform: [N, 4C, H, W] to [N, C, 2H, 2W].
 
-    The first C channels are the low band; the rest, viewed as [C, 3], hold for every channel the
-    bands high-vertical, high-horizontal and high-both.
+    The first C channels are the low band. The rest, viewed as [C, 3], are the bands high-vertical,
+    high-horizontal and high-both of every channel.
     """
     channels = x.shape[1] // 4
     low = x[:, :channels]

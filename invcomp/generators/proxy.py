@@ -1,8 +1,7 @@
-"""A small generator that stands for a large one: perceptual coordinates to a small image.
+"""A proxy of any large generator: perceptual coordinates to a small image.
 
-Trained on pairs that the large generator made (training/students.py). Its one latent layer is
-the coordinates themselves, so a file made for the large generator decodes with either: one file,
-two sizes.
+It is trained on pairs made by the large generator (training/proxy.py). Its only latent layer is
+the coordinates themselves, so a file made for the large generator decodes with both, at two sizes.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from ..errors import OptionError
 from .base import Generator, LatentLayer
 from .mobile_stylegan import inverse_haar
 
-SEED = 48  # channels of the 4-px map that coordinates are spread to
-CHANNELS = (224, 224, 192, 128, 64)  # of a proxy of 128 px: 3 M parameters with 650 coordinates
+SEED = 48  # channels of the 4-px map made from coordinates
+CHANNELS = (224, 224, 192, 128, 64)  # for 128 px: 3 M parameters with 650 coordinates
 
 
 class Block(nn.Module):
-    """Enters (and but for the first doubles the size by an inverse Haar transform), refines."""
+    """Convolves, doubles the size (inverse Haar transform) except the first block, refines."""
 
     def __init__(self, inputs: int, outputs: int, doubles: bool) -> None:
         super().__init__()
@@ -32,21 +31,23 @@ class Block(nn.Module):
         self.refine = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, scale: Tensor) -> Tensor:
-        """[N, inputs, R, R] and [N, outputs] to [N, outputs, 2R, 2R], or R where none doubles."""
+        """[N, inputs, R, R] and [N, outputs] to [N, outputs, 2R, 2R], or R without doubling."""
         x = self.enter(x)
         x = F.leaky_relu(inverse_haar(x) if self.doubles else x, 0.2) * scale[:, :, None, None]
-        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)  # every place as strong
+        x = x * torch.rsqrt(
+            x.square().mean(1, keepdim=True) + 1e-4
+        )  # equal magnitude at every pixel
         return x + F.leaky_relu(self.refine(x), 0.2)
 
 
 class Proxy(Generator):
-    """Coordinates to an image: a 4-px map, then modulated blocks, each twice as large.
+    """Maps coordinates to an image: a 4-px map, then modulated blocks, each twice as large.
 
     Args:
-        coordinates: K, how many there are.
-        channels: of every resolution from 4 px up to half the image's.
-        classes: of a class-conditional generator, 0: none. The class follows the coordinates as a
-            one-hot vector.
+        coordinates: K, their number.
+        channels: for every resolution from 4 px up to half the image's.
+        classes: number of classes, 0: none. The class follows the coordinates as a one-hot
+            vector.
     """
 
     units: Tensor
@@ -55,7 +56,9 @@ class Proxy(Generator):
     def __init__(self, coordinates: int, channels: Sequence[int], classes: int = 0) -> None:
         super().__init__()
         if not channels or min(channels) < 1:
-            raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
+            raise OptionError(
+                f"channels are {list(channels)}: one positive number per resolution is needed"
+            )
         self.coordinates, self.channels, self.classes = coordinates, tuple(channels), classes
         self.resolution, self.z_size = 4 * 2 ** len(channels), coordinates
         size = coordinates + classes
@@ -69,7 +72,7 @@ class Proxy(Generator):
             )
         )
         self.to_image = nn.Conv2d(channels[-1], 12, 3, padding=1)
-        self.register_buffer("units", torch.ones(size))  # what a coordinate is divided by
+        self.register_buffer("units", torch.ones(size))  # divisors of the coordinates
         self.register_buffer("deviations", torch.ones(coordinates))  # of the prior
 
     def options(self) -> dict[str, Any]:
@@ -81,7 +84,7 @@ class Proxy(Generator):
         }
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """See `Generator.sample`: coordinates, as of a Gaussian prior."""
+        """See `Generator.sample`: coordinates with a Gaussian prior."""
         coordinates = z * self.deviations
         if not self.classes:
             return coordinates

@@ -1,7 +1,7 @@
-"""What kinds of generators there are: our own, registered ones, and those of installed packages.
+"""All kinds of generators: built-in, registered, and from installed packages.
 
-A file names its generator's kind. The name only selects among what the user has installed: no
-module that a file names is ever imported.
+A file names the kind of its generator. The name only selects among installed kinds: a module named
+in a file is never imported.
 """
 
 from __future__ import annotations
@@ -34,54 +34,54 @@ GENERATOR_KINDS: dict[str, type[Generator]] = {
 
 
 def register(kind: str, generator: type[Generator]) -> None:
-    """Makes a generator of one's own known, so that files of its kind can be written and read.
+    """Registers a generator class, so that files of its kind can be written and read.
 
-    The class must build the same network of the same `options()`, under `torch.device("meta")`
-    too; whatever its images depend on must be in its state dict.
+    The class must build the same network from the same `options()`, also under
+    `torch.device("meta")`. Everything that affects its images must be in its state dict.
 
     Args:
-        kind: what files call it: letters, digits, ".", "_" and "-".
-        generator: the class, complete.
+        kind: its name in files: letters, digits, ".", "_" and "-".
+        generator: the class, not abstract.
 
     Raises:
-        OptionError: the name is taken, or is none, or the class is no complete Generator.
+        OptionError: the name is taken or invalid, or the class is not a complete Generator.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", kind, re.ASCII):
-        raise OptionError(f"{kind!r} is no name for a kind: letters, digits, '.', '_' and '-'")
+        raise OptionError(f"{kind!r} is not a valid kind: use letters, digits, '.', '_' and '-'")
     if reason := _unfitness(generator):
         raise OptionError(f"{kind} cannot be registered: {reason}")
     if GENERATOR_KINDS.get(kind, generator) is not generator:
         taken = GENERATOR_KINDS[kind]
-        raise OptionError(f"{kind} is registered already: {taken.__module__}.{taken.__qualname__}")
+        raise OptionError(f"{kind} is already registered: {taken.__module__}.{taken.__qualname__}")
     if (name := _name_of(generator)) not in (None, kind):
-        raise OptionError(f"{generator.__qualname__} is registered already, as {name}")
+        raise OptionError(f"{generator.__qualname__} is already registered as {name}")
     GENERATOR_KINDS[kind] = generator
 
 
 def class_of(kind: str) -> type[Generator]:
-    """The class of a kind; packages' entry points are asked only for one that is not known.
+    """The class of a kind; entry points of packages are only searched for unknown kinds.
 
     Raises:
-        BundleError: there is none, two packages have it, or the package's is unusable.
+        BundleError: there is none, two packages have one, or it is unusable.
     """
     if not isinstance(kind, str):
-        raise BundleError("a generator's kind that is no name")
+        raise BundleError("the kind of the generator is not a valid name")
     if kind not in GENERATOR_KINDS:
         GENERATOR_KINDS[kind] = _installed(kind)
     return GENERATOR_KINDS[kind]
 
 
 def kind_of(generator: Generator) -> str:
-    """What files call a generator's class.
+    """The name of a generator's class in files.
 
     Raises:
-        BundleError: nothing, as it is not registered.
+        BundleError: it is not registered.
     """
     cls = type(generator)
     if (name := _name_of(cls)) is not None:
         return name
     for entry in metadata.entry_points(group=ENTRY_POINTS):
-        # whoever holds an object of the class has imported its module: none is imported for this
+        # the module of an existing object is already imported: nothing is imported here
         if _imported(entry) is cls and class_of(entry.name) is cls:
             return entry.name
     raise BundleError(
@@ -91,9 +91,9 @@ def kind_of(generator: Generator) -> str:
 
 
 def _unfitness(generator: object) -> str | None:
-    """Why something is no generator that can be built; None: it is one."""
+    """Why an object is not a usable generator class; None if it is one."""
     if not isinstance(generator, type) or not issubclass(generator, Generator):
-        return f"{getattr(generator, '__qualname__', generator)!s} is no subclass of Generator"
+        return f"{getattr(generator, '__qualname__', generator)!s} is not a subclass of Generator"
     if inspect.isabstract(generator):
         missing = ", ".join(sorted(generator.__abstractmethods__))
         return f"{generator.__qualname__} lacks {missing}"
@@ -105,15 +105,15 @@ def _name_of(generator: type[Generator]) -> str | None:
 
 
 def _imported(entry: metadata.EntryPoint) -> object:
-    """What an entry point names, where its module is imported already; else None."""
+    """The object of an entry point if its module is already imported; else None."""
     try:
         return entry.load() if entry.module in sys.modules else None
-    except Exception:  # another package's mistake is told where its own kind is asked for
+    except Exception:  # another package's error is reported when its own kind is requested
         return None
 
 
 def _installed(kind: str) -> type[Generator]:
-    """The class that an installed package offers under a kind's name."""
+    """The class that an installed package provides for a kind."""
     found = {
         f"{entry.value} of {entry.dist.name if entry.dist else 'a package'}": entry
         for entry in metadata.entry_points(group=ENTRY_POINTS)
@@ -123,16 +123,16 @@ def _installed(kind: str) -> type[Generator]:
         known = ", ".join(sorted(GENERATOR_KINDS))
         raise BundleError(
             f"generators of kind {kind!r:.100} are not known here (known: {known}): "
-            "install the package that has it, or register it"
+            "install the package that provides it, or register it"
         )
     if len(found) > 1:
         raise BundleError(
-            f"several packages have generators of kind {kind}: {', '.join(sorted(found))}"
+            f"several packages provide generators of kind {kind}: {', '.join(sorted(found))}"
         )
     ((origin, entry),) = found.items()
     try:
         generator = entry.load()
-    except Exception as error:  # whatever an import can raise
+    except Exception as error:  # an import can raise anything
         raise BundleError(
             f"generators of kind {kind} cannot be loaded ({origin}): {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""Images of a generator's own prior, and how to look at many."""
+"""Random images of a generator, and grids of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .base import Generator, check_class, draw_classes, normal, reduce_images, sample_of
 
-CHUNK_PIXELS = 1 << 22  # generated at once
+CHUNK_PIXELS = 1 << 22  # generated per batch
 MEAN_SAMPLES = 10_000
 
 
@@ -24,16 +24,16 @@ def samples(
     size: int | None = None,
     class_index: int | None = None,
 ) -> Iterator[Tensor]:
-    """Images of seeded z, in batches [n, 3, R, R] in about [-1, 1].
+    """Images from seeded z, in batches [n, 3, R, R] in about [-1, 1].
 
     Args:
-        generator: whose they are.
-        count: how many in all.
-        seed: of z, and of the classes.
-        truncation: the part of each latent's distance to the mean, its class's own, that is kept
-            (the truncation trick, arXiv:1812.04948, appendix B).
-        size: reduced to this many pixels.
-        class_index: of all of them; None: random ones, where there are any.
+        generator: to sample from.
+        count: total number.
+        seed: for z and classes.
+        truncation: factor on each latent's distance to the mean (of its class) (the truncation
+            trick, arXiv:1812.04948, appendix B).
+        size: to which images are reduced, in pixels.
+        class_index: of all images; None: random, if there are classes.
 
     Raises:
         OptionError: there is no such class.
@@ -58,7 +58,7 @@ def _classes(generator: Generator, count: int, seed: int, class_index: int | Non
 
 
 def _means(generator: Generator, classes: Tensor | None) -> Tensor:
-    """Mean latents: [d], or [N, d] of classes [N]."""
+    """Mean latents: [d], or [N, d] for classes [N]."""
     z = normal(MEAN_SAMPLES, generator.z_size, seed=0).to(next(generator.parameters()).device)
     if classes is None:
         return generator.sample(z).mean(0)
@@ -73,7 +73,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(batches: Sequence[Tensor], columns: int | None = None) -> Image.Image:
-    """Batches of images [n, 3, R, R] in [-1, 1] as one image, `columns` in a row."""
+    """Batches of images [n, 3, R, R] in [-1, 1] as one image, `columns` per row."""
     pixels = to_uint8(torch.cat(list(batches))).permute(0, 2, 3, 1).cpu().numpy()
     count, height, width, _ = pixels.shape
     columns = columns or int(np.ceil(np.sqrt(count)))

@@ -1,7 +1,7 @@
 """StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): mapping, modulated convolutions, skip outputs.
 
-Parameters carry the names and shapes of NVIDIA's StyleGAN2-ADA-PyTorch, so that its weights load
-one to one. Weights are kept at unit variance and scaled as they are used (equalised learning rate,
+Parameters have the names and shapes of NVIDIA's StyleGAN2-ADA-PyTorch, so that its weights load
+one to one. Weights have unit variance and are scaled when they are used (equalised learning rate,
 Karras et al. 2018, arXiv:1710.10196, section 4.1).
 """
 
@@ -19,7 +19,7 @@ from ..errors import OptionError
 from .base import Generator, LatentLayer, check_depth
 
 Noise = Literal["random", "const", "none"]
-GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+GAIN = math.sqrt(2)  # preserves the variance through a leaky ReLU
 
 
 class FullyConnected(nn.Module):
@@ -27,9 +27,9 @@ class FullyConnected(nn.Module):
 
     Args:
         inputs, outputs: sizes.
-        bias: where the bias starts.
+        bias: initial value of the bias.
         activate: whether a leaky ReLU follows.
-        rate: factor on the learning rate, by scaling weight and bias.
+        rate: factor on the learning rate, implemented by scaling weight and bias.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class FullyConnected(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """z to w; layers learn at a hundredth of the rate (section 3.1 of the StyleGAN paper).
+    """z to w; the learning rate is a hundredth (section 3.1 of the StyleGAN paper).
 
-    A class is embedded as w_size numbers, which stand beside z (section 2.1 of StyleGAN2-ADA,
-    arXiv:2006.06676, for its conditional CIFAR-10).
+    A class is embedded as w_size numbers, which are concatenated to z (section 2.1 of
+    StyleGAN2-ADA, arXiv:2006.06676, for its conditional CIFAR-10).
     """
 
     w_avg: Tensor
@@ -69,7 +69,7 @@ class MappingNetwork(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_size))
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        """[N, z_size], and int64 [N] where there are classes, to [N, w_size]."""
+        """[N, z_size], and int64 [N] if there are classes, to [N, w_size]."""
         x = normalise(z)
         if self.classes:
             if classes is None:
@@ -82,16 +82,16 @@ class MappingNetwork(nn.Module):
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Rows of [N, d] with a mean square of 1."""
+    """Scales rows of [N, d] to a mean square of 1."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
 class ModulatedConv(nn.Module):
-    """What both kinds of modulated convolution share: the style's scale of each input channel.
+    """Base of both modulated convolutions: the style scales each input channel.
 
     Args:
         w_size, inputs, outputs, kernel: sizes.
-        clamp: what the output's size is cut at; None: nothing is cut.
+        clamp: largest absolute value of the output; None: no clamping.
     """
 
     def __init__(
@@ -104,15 +104,15 @@ class ModulatedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def clamped(self, x: Tensor) -> Tensor:
-        """The output as it is given on."""
+        """Clamps the output."""
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class SynthesisLayer(ModulatedConv):
     """Modulated 3x3 convolution with demodulation, noise, bias, leaky ReLU.
 
-    Modulation scales the input, demodulation the output: the same as scaling the weights of every
-    sample (section 2.2), without a convolution per sample.
+    Modulation scales the input and demodulation the output. This equals scaling the weights for
+    every sample (section 2.2), without a convolution per sample.
     """
 
     noise_const: Tensor
@@ -135,7 +135,7 @@ class SynthesisLayer(ModulatedConv):
         """[N, inputs, R or R/2, ...] and [N, w_size] to [N, outputs, R, R]."""
         style = self.affine(w)  # [N, inputs]
         squares = self.weight.square().sum([2, 3])  # [outputs, inputs]
-        # the gain stands before the leaky ReLU, which lets it through, where it costs nothing
+        # the gain commutes with the leaky ReLU and costs nothing here
         demodulation = GAIN * torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N, outputs]
         bias = (GAIN * self.bias)[None, :, None, None]  # [1, outputs, 1, 1]
         x = x * style[:, :, None, None]
@@ -167,7 +167,7 @@ class ToRGB(ModulatedConv):
 
 
 class SynthesisBlock(nn.Module):
-    """All of one resolution; the image is summed over resolutions (skip outputs, section 4)."""
+    """The layers of one resolution; images are summed over resolutions (skip outputs, sec. 4)."""
 
     def __init__(
         self,
@@ -230,13 +230,13 @@ class StyleGAN2(Generator):
     """StyleGAN2 of any size.
 
     Args:
-        channels: of every resolution from 4 px up; each doubles the size.
+        channels: for every resolution from 4 px up; each doubles the size.
         z_size: length of z.
         w_size: length of w.
         mapping_depth: layers of the mapping network.
-        classes: of a class-conditional network; 0: none.
-        clamp: what every layer's output is cut at, as NVIDIA trains with half precision; None:
-            nothing is cut.
+        classes: number of classes; 0: not class-conditional.
+        clamp: largest absolute output of every layer, as in NVIDIA's half-precision training;
+            None: no clamping.
     """
 
     def __init__(
@@ -251,7 +251,9 @@ class StyleGAN2(Generator):
         super().__init__()
         check_clamp(clamp)
         if not channels or min(channels) < 1:
-            raise OptionError(f"channels are {list(channels)}: one positive number a resolution")
+            raise OptionError(
+                f"channels are {list(channels)}: one positive number per resolution is needed"
+            )
         self.channels, self.z_size, self.w_size = tuple(channels), z_size, w_size
         self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
         self.resolution = 4 * 2 ** (len(channels) - 1)
@@ -269,7 +271,7 @@ class StyleGAN2(Generator):
             "z_size": self.z_size,
             "w_size": self.w_size,
             "mapping_depth": self.mapping_depth,
-            # fingerprints from before stay
+            # keeps fingerprints of older bundles
             **({"classes": self.classes} if self.classes else {}),
             **({} if self.clamp is None else {"clamp": self.clamp}),
         }
@@ -279,15 +281,15 @@ class StyleGAN2(Generator):
         return self.mapping(z, classes)  # type: ignore[no-any-return]
 
     def forward(self, latents: Tensor) -> Tensor:
-        """See `Generator.forward`; with the constant noise."""
+        """See `Generator.forward`; with constant noise."""
         return self.images(latents.unflatten(1, (len(self.layers), self.w_size)))
 
     def images(self, ws: Tensor, noise: Noise = "const") -> Tensor:
-        """Images [N, 3, R, R] of w of every layer, [N, layers, w_size]."""
+        """Images [N, 3, R, R] from w of every layer, [N, layers, w_size]."""
         return self.synthesis(ws, noise, self.resolution)[1]  # type: ignore[no-any-return]
 
     def trunk(self, latents: Tensor, resolution: int) -> Tensor:
-        """See `Generator.trunk`: features and image of the block, side by side."""
+        """See `Generator.trunk`: concatenates features and image of the block."""
         ws = latents.unflatten(1, (len(self.layers), self.w_size))
         return torch.cat(self.synthesis(ws, "const", resolution), 1)
 
@@ -298,21 +300,21 @@ class StyleGAN2(Generator):
 
 
 def check_clamp(clamp: float | None) -> None:
-    """Refuses a bound of activations that is none.
+    """Checks the bound of activations.
 
     Raises:
         OptionError: it is neither None nor a positive number.
     """
     if clamp is None or (isinstance(clamp, (int, float)) and 0 < clamp < math.inf):
         return
-    raise OptionError(f"activations are clamped at {clamp!r:.40}, no positive number")
+    raise OptionError(f"activations are clamped at {clamp!r:.40}, not a positive number")
 
 
 def smooth(x: Tensor, gain: float = 1) -> Tensor:
     """The filter [1, 3, 3, 1] / 8 along height and width: [N, C, H, W] to [N, C, H-3, W-3].
 
-    As one convolution a channel, which on CPUs is several times as fast as sums of slices, compiled
-    or not.
+    Uses one convolution per channel, which on CPUs is several times as fast as sums of slices,
+    compiled or not.
 
     Args:
         x: features.
@@ -324,10 +326,10 @@ def smooth(x: Tensor, gain: float = 1) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Twice the size, by zeros between pixels and the filter: [N, C, H, W] to [N, C, 2H, 2W].
+    """Doubles the size with zeros between pixels and the filter: [N, C, H, W] to [N, C, 2H, 2W].
 
-    Along each axis the filter leaves (x[i-1] + 3 x[i]) / 4 at 2i and (3 x[i] + x[i+1]) / 4 at 2i+1,
-    zero beyond the border.
+    Along each axis the result is (x[i-1] + 3 x[i]) / 4 at 2i and (3 x[i] + x[i+1]) / 4 at 2i+1,
+    with zeros beyond the border.
     """
     for axis in (2, 3):
         padded = F.pad(x, (0, 0, 1, 1) if axis == 2 else (1, 1))

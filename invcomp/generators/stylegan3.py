@@ -1,9 +1,9 @@
 """StyleGAN3 (Karras et al. 2021, arXiv:2106.12423), configurations T and R. Inference only.
 
-Signals are band-limited everywhere: Fourier features in, and each nonlinearity between a low-pass
-filter up and one down, so that details move with the image instead of sticking to pixels. Names
-and shapes of parameters are those of NVIDIA's repository; filters are computed from the paper's
-design (section 3.2 and appendix C), not read.
+Signals are band-limited everywhere: the input is Fourier features, and each nonlinearity is between
+low-pass filters for up- and downsampling, so that details move with the image instead of sticking
+to pixels. Parameters have the names and shapes of NVIDIA's repository; filters are computed from
+the paper's design (section 3.2 and appendix C), not read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import OptionError
 from .base import Generator, LatentLayer
 from .stylegan2 import FullyConnected, MappingNetwork, check_clamp
 
-LARGEST = {  # of a design: beyond, a few bytes in a file would ask for any amount of memory
+LARGEST = {  # of a design: otherwise a few bytes in a file could demand any amount of memory
     "layers": 64,
     "critical": 64,
     "first_cutoff": 64,
@@ -43,12 +43,12 @@ LARGEST_FACTOR = 64  # of a layer's up- or downsampling
 
 @dataclass(frozen=True)
 class Design:
-    """What decides bands and sizes of all layers (section 3.2; defaults are configuration T's).
+    """Parameters of bands and sizes of all layers (section 3.2; defaults: configuration T).
 
     Attributes:
-        layers: L0 .. L(layers - 1), beside the input and to-RGB.
-        critical: last layers that are critically sampled.
-        first_cutoff, first_stopband: of the first layer, in cycles an image.
+        layers: L0 .. L(layers - 1), without the input and to-RGB.
+        critical: number of last layers that are critically sampled.
+        first_cutoff, first_stopband: of the first layer, in cycles per image.
         last_stopband_rel: of the last layer, as a multiple of its cutoff.
         margin: pixels beyond the image's border.
         channel_base, channel_max: channels are base / 2 / cutoff, at most max.
@@ -56,8 +56,8 @@ class Design:
         filter_size: taps of a filter for each factor of up- or downsampling.
         upsampling: of the nonlinearity.
         radial: radially symmetric downsampling filters (R).
-        output_scale: on the image.
-        clamp: what activations are cut at, as in training; None: nothing is cut.
+        output_scale: factor on the image.
+        clamp: largest absolute activation, as in training; None: no clamping.
     """
 
     layers: int = 14
@@ -78,12 +78,14 @@ class Design:
     def __post_init__(self) -> None:
         check_clamp(self.clamp)
         if self.layers <= self.critical or min(self.layers, self.kernel, self.filter_size) < 1:
-            raise OptionError(f"layers {self.layers}, of which {self.critical} are critical")
+            raise OptionError(
+                f"invalid design: {self.layers} layers, {self.critical} of them critical"
+            )
         for name, most in LARGEST.items():
             if not 0 <= getattr(self, name) <= most:
                 raise OptionError(f"{name} is {getattr(self, name)}, not 0 to {most}")
         if min(self.first_cutoff, self.first_stopband, self.last_stopband_rel) < 0.1:
-            raise OptionError("bands of no width")
+            raise OptionError("a band has no width")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def bands(design: Design, resolution: int, outputs: int = 3) -> list[Band]:
 
 
 class SynthesisInput(nn.Module):
-    """Fourier features, turned and shifted as w says (appendix F of the paper)."""
+    """Fourier features, rotated and shifted according to w (appendix F of the paper)."""
 
     freqs: Tensor
     phases: Tensor
@@ -140,7 +142,7 @@ class SynthesisInput(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """[N, w_size] to [N, channels, size, size]."""
-        t = self.affine(w)  # [N, 4]: cosine and sine of the turn, shift in x and y
+        t = self.affine(w)  # [N, 4]: cosine and sine of the rotation, shift in x and y
         t = t / t[:, :2].norm(dim=1, keepdim=True)
         one, zero = torch.ones_like(t[:, 0]), torch.zeros_like(t[:, 0])
         turn = torch.stack([t[:, 0], -t[:, 1], zero, t[:, 1], t[:, 0], zero, zero, zero, one], 1)
@@ -149,7 +151,7 @@ class SynthesisInput(nn.Module):
         phases = self.phases + (self.freqs @ transform[:, :2, 2:]).squeeze(2)  # [N, channels]
         freqs = self.freqs @ transform[:, :2, :2]  # [N, channels, 2]
         beyond = (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
-        amplitudes = (1 - beyond).clamp(0, 1)  # what the turn moved out of the band fades
+        amplitudes = (1 - beyond).clamp(0, 1)  # fades what the rotation moved out of the band
         half = 0.5 * self.size / self.rate
         line = (torch.arange(self.size, device=w.device, dtype=w.dtype) * 2 + 1) / self.size - 1
         y, x = torch.meshgrid(line * half, line * half, indexing="ij")
@@ -211,7 +213,7 @@ class SynthesisLayer(nn.Module):
             padding=self.kernel - 1,
         )
         if not self.to_rgb:
-            # the size of a style cancels here, so the paper's normalising it first is left out
+            # the size of a style cancels here, so the paper's normalisation of it is omitted
             demodulation = (style.square() @ squares.t()).clamp_min(1e-12).rsqrt()
             x = x * demodulation[:, :, None, None].to(x.dtype)
         x = x + self.bias[:, None, None].to(x.dtype)
@@ -258,7 +260,7 @@ class StyleGAN3(Generator):
         w_size: length of w.
         mapping_depth: layers of the mapping network.
         design: fields of `Design` that differ from configuration T.
-        classes: of a class-conditional network; 0: none.
+        classes: number of classes; 0: not class-conditional.
     """
 
     def __init__(
@@ -272,7 +274,7 @@ class StyleGAN3(Generator):
     ) -> None:
         super().__init__()
         if not 16 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
-            raise OptionError(f"resolution {resolution} is not a power of two from 16 on")
+            raise OptionError(f"resolution {resolution} is not a power of two of at least 16")
         self.resolution, self.z_size, self.w_size = resolution, z_size, w_size
         self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
         self.design = Design(**(design or {}))
@@ -291,7 +293,7 @@ class StyleGAN3(Generator):
             "w_size": self.w_size,
             "mapping_depth": self.mapping_depth,
             "design": design,
-            **({"classes": self.classes} if self.classes else {}),  # fingerprints from before stay
+            **({"classes": self.classes} if self.classes else {}),  # keeps older fingerprints
         }
 
     def sample(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -311,14 +313,14 @@ def low_pass(
 
     Args:
         taps: length.
-        cutoff: where it falls to a half, in the units of `rate`.
-        width: of the transition.
+        cutoff: frequency of half amplitude, in the units of `rate`.
+        width: of the transition band.
         rate: sampling rate.
         radial: the two-dimensional filter of configuration R, a jinc (appendix C).
     """
     if taps == 1:
         return None
-    import scipy.signal  # half a second to import: only where there are filters
+    import scipy.signal  # takes half a second, so only on use
     import scipy.special
 
     if not radial:
@@ -341,14 +343,14 @@ def resample(
     padding: Sequence[int] = (0, 0),
     gain: float = 1,
 ) -> Tensor:
-    """Zeros between pixels, padding (cropping where negative), filter, every `down`-th pixel.
+    """Inserts zeros between pixels, pads (or crops), filters, keeps every `down`-th pixel.
 
     Args:
         x: [N, C, H, W].
         kernel: [taps] for both axes, or [taps, taps]; None: no filter.
         up, down: factors.
-        padding: before and after, along both axes.
-        gain: on the result.
+        padding: before and after, along both axes; negative values crop.
+        gain: factor on the result.
     """
     n, c, h, w = x.shape
     if up > 1:

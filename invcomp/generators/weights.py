@@ -1,4 +1,4 @@
-"""Generators as safetensors: their weights under plain names, how to build them as JSON."""
+"""Generators as safetensors: weights under plain names, and kind and options as JSON."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def tensors_of(generator: Generator) -> dict[str, Tensor]:
 
 
 def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
-    """The generator of `describe` and `tensors_of`, frozen, in float32.
+    """The generator from `describe` and `tensors_of`, frozen, in float32.
 
     Raises:
-        BundleError: nothing of this kind is installed or registered, or its options are not its.
-        KeyError, TypeError, RuntimeError: description and tensors do not fit.
+        BundleError: the kind is not installed or registered, or its options are invalid.
+        KeyError, TypeError, RuntimeError: description and tensors do not match.
     """
     kind, options = class_of(description["kind"]), description["options"]
-    with torch.device("meta"):  # no random weights to draw and drop
+    with torch.device("meta"):  # skips drawing random weights
         generator = _construct(kind, options)
     state = {
         name[len(PREFIX) :]: value.float() if value.is_floating_point() else value
@@ -55,7 +55,7 @@ def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
         if name.startswith(PREFIX)
     }
     generator.load_state_dict(state, assign=True)
-    if any(value.is_meta for value in generator.buffers()):  # computed ones, not in the file
+    if any(value.is_meta for value in generator.buffers()):  # computed buffers, not in the file
         generator = _construct(kind, options)
         generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False)
@@ -64,19 +64,21 @@ def build(description: dict[str, Any], tensors: dict[str, Tensor]) -> Generator:
 def _construct(kind: type[Generator], options: dict[str, Any]) -> Generator:
     try:
         return kind(**options)
-    except Exception as error:  # of anybody's constructor
-        raise BundleError(f"no {kind.__qualname__} can be built of its options: {error}") from error
+    except Exception as error:  # a third-party constructor can raise anything
+        raise BundleError(
+            f"cannot build a {kind.__qualname__} from its options: {error}"
+        ) from error
 
 
 def compact(tensor: Tensor) -> Tensor:
-    """A tensor as float16 where that loses nothing, else itself."""
+    """The tensor as float16 if that is lossless, else itself."""
     if tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor):
         return tensor.half()
     return tensor
 
 
 def round_to_half(generator: Generator) -> Generator:
-    """Rounds weights and buffers, in place, to what float16 holds: files are half the size."""
+    """Rounds weights and buffers to float16 values in place, which halves file sizes."""
     for value in generator.state_dict().values():
         if value.dtype == torch.float32:
             value.copy_(value.half().float())
@@ -84,7 +86,7 @@ def round_to_half(generator: Generator) -> Generator:
 
 
 def save_generator(generator: Generator, path: Path) -> None:
-    """Writes a generator by itself, without coordinates and priors.
+    """Writes a generator alone, without coordinates and priors.
 
     Raises:
         OutputError: it could not be written.
@@ -99,7 +101,7 @@ def save_generator(generator: Generator, path: Path) -> None:
 
 
 def is_generator(path: Path) -> bool:
-    """Whether a file is one that `save_generator` wrote, as far as its metadata tell."""
+    """Whether `save_generator` wrote a file, according to its metadata."""
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("format") == FORMAT
@@ -115,12 +117,12 @@ def load_generator(path: Path) -> Generator:
         BundleError: not a generator, or damaged.
     """
     if not path.is_file():
-        raise MissingBundleError(f"{path}: no such generator")
+        raise MissingBundleError(f"{path}: no such file")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise BundleError(f"{path}: not a generator's file")
+                raise BundleError(f"{path}: not a generator file")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return build(json.loads(metadata["generator"]), tensors)
     except BundleError:

@@ -1,1 +1,1 @@
-"""Readers of other people's checkpoints, as data: each is exact, or refuses in one line."""
+"""Readers of third-party checkpoints, as data: exact, or failing with a one-line reason."""

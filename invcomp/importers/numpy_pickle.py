@@ -1,8 +1,8 @@
 """Reads pickled dicts of numpy arrays without trusting them.
 
-A pickle is a program. This reader lets it name numpy's array, dtype and array constructors, and
-what protocol 2 makes bytes with, and gives it inert stand-ins for them: not even numpy's own
-unpickling code runs.
+A pickle is a program. This reader only allows numpy's array, dtype and array constructors, and the
+functions with which protocol 2 makes bytes. It replaces all of them by inert stand-ins: not even
+numpy's own unpickling code runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import BundleError
 from .plain_pickle import Operation, PlainUnpickler
 
-LONGEST_NAME = 1000  # of a dict within dicts
+LONGEST_NAME = 1000  # of nested dict keys
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
@@ -28,16 +28,16 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
         data: a pickle of dicts with string keys whose leaves are plain numeric numpy arrays.
 
     Raises:
-        BundleError: the pickle holds or asks for anything else, or is damaged.
+        BundleError: the pickle contains anything else, or is damaged.
     """
     try:
         return _leaves(ArrayUnpickler(io.BytesIO(data)).load())
-    except Exception as error:  # a hostile pickle can raise what it likes
+    except Exception as error:  # a hostile pickle can raise anything
         raise BundleError(f"not a plain pickle of numpy arrays: {error}") from error
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: a plain number type, its byte order set by the pickle's state."""
+    """Stands in for numpy.dtype: a plain number type; the state sets its byte order."""
 
     def __init__(self, code: str, *_: object) -> None:
         if not re.fullmatch(r"[fiu][1248]|b1", code):
@@ -49,7 +49,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray and for the function that makes an empty one to fill."""
+    """Stands in for numpy.ndarray and for the function that makes an empty one."""
 
     def __init__(self, *_: object) -> None:
         self.array: NDArray[Any] | None = None
@@ -57,36 +57,36 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
         if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array that is not plain numbers")
+            raise pickle.UnpicklingError("an array of something other than plain numbers")
         flat = np.frombuffer(data, dtype.dtype)
         self.array = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _from_buffer(data: object, dtype: object, shape: Any, order: object) -> _Array:
-    """An array as protocol 5 has it."""
+    """An array in protocol 5."""
     made = _Array()
     made.__setstate__((1, shape, dtype, order == "F", data))
     return made
 
 
 def _encoded(text: object, encoding: object) -> bytes:
-    """Bytes as protocol 2 has them: letters, each of which is a byte."""
+    """Bytes in protocol 2: text with one letter per byte."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("text in another encoding than latin1")
+        raise pickle.UnpicklingError("text that is not in latin1")
     return text.encode("latin1")
 
 
 def _no_bytes(*arguments: object) -> bytes:
-    """What protocol 2 calls for bytes of length 0."""
+    """Empty bytes in protocol 2."""
     if arguments:
-        raise pickle.UnpicklingError("bytes made of something")
+        raise pickle.UnpicklingError("empty bytes with arguments")
     return b""
 
 
 def _scalar(dtype: object, data: object) -> Any:
-    """A number, as Python's."""
+    """A number as a Python number."""
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-        raise pickle.UnpicklingError("a number that is not plain")
+        raise pickle.UnpicklingError("a number of an unknown kind")
     return np.frombuffer(data, dtype.dtype, 1)[0].item()
 
 
@@ -106,24 +106,24 @@ ARRAY_GLOBALS: dict[tuple[str, str], Any] = {
 
 
 class ArrayUnpickler(PlainUnpickler):
-    """An unpickler that knows the globals of its list and no others.
+    """An unpickler that only accepts listed globals.
 
     Attributes:
-        allowed: the stand-in for every global that may be named.
-        stateless: classes whose objects' states are dropped.
+        allowed: the stand-in for each allowed global.
+        stateless: classes whose state is dropped.
     """
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = ARRAY_GLOBALS
     stateless: ClassVar[tuple[type, ...]] = ()
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a global."""
+        """The stand-in for a global."""
         if (module, name) in self.allowed:
             return self.allowed[module, name]
         return super().find_class(module, name)
 
     def load_build(self) -> None:
-        """Gives an object its state; pickle's own would set attributes of anything."""
+        """Sets the state of an object; pickle's own method could set attributes of anything."""
         state, instance = self.stack.pop(), self.stack[-1]
         if isinstance(instance, (_Array, _Dtype)):
             instance.__setstate__(state)
@@ -137,7 +137,7 @@ class ArrayUnpickler(PlainUnpickler):
 
 
 def _leaves(top: object) -> dict[str, NDArray[Any]]:
-    """The arrays in dicts within dicts, in their order."""
+    """The arrays in nested dicts, in order."""
     found: dict[str, NDArray[Any]] = {}
     seen: set[int] = set()
     waiting = [("", top)]
@@ -147,9 +147,11 @@ def _leaves(top: object) -> dict[str, NDArray[Any]]:
             found[name] = value.array
             continue
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise pickle.UnpicklingError(f"{name or 'its top'} is neither a dict nor an array")
-        if id(value) in seen or len(name) > LONGEST_NAME:  # twice within itself: without an end
-            raise pickle.UnpicklingError("a dict in two places, or nested without an end")
+            raise pickle.UnpicklingError(
+                f"{name or 'its top level'} is neither a dict nor an array"
+            )
+        if id(value) in seen or len(name) > LONGEST_NAME:  # shared or recursive: could be endless
+            raise pickle.UnpicklingError("a dict that is shared or nested without end")
         seen.add(id(value))
         inner = [(f"{name}/{key}" if name else key, held) for key, held in value.items()]
         waiting += reversed(inner)

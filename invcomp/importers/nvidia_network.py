@@ -1,9 +1,9 @@
-"""Builds our networks of the modules in NVIDIA's pickles: exactly, or not at all.
+"""Builds our networks from the modules in NVIDIA's pickles: exactly, or not at all.
 
-A pickle has every module's attributes and what the module was made with. What a layer does is read
-off its own attributes first, then off what it and the modules around it were made with, and is
-NVIDIA's default last. What our networks cannot do is refused, and so is every tensor and module
-that they do not have.
+A pickle contains the attributes and constructor arguments of every module. The behaviour of a layer
+is taken from its own attributes, else from the constructor arguments of it and of the modules
+around it, else from NVIDIA's defaults. Behaviour that our networks do not support is an error, and
+so is every unknown tensor or module.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..generators.stylegan2 import GAIN, FullyConnected, StyleGAN2, ToRGB
 from ..generators.stylegan3 import Design, StyleGAN3
 from .torch_file import is_resampling_filter, load_into
 
-LONGEST_NAME = 1000  # of a tensor, with the modules that it is in
-TOLERANCE = 1e-6  # of a factor that is the expected one
-# what a Generator of either repository takes, in this order
+LONGEST_NAME = 1000  # of a tensor, including its modules
+TOLERANCE = 1e-6  # of factors
+# arguments of a Generator in both repositories, in this order
 POSITIONS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "mapping_kwargs",
              "synthesis_kwargs")  # fmt: skip
-DESIGN = {  # NVIDIA's name of each part of a design, and ours
+DESIGN = {  # NVIDIA's names of the parts of a design, and ours
     "num_layers": "layers",
     "num_critical": "critical",
     "first_cutoff": "first_cutoff",
@@ -44,14 +44,14 @@ DESIGN = {  # NVIDIA's name of each part of a design, and ours
     "output_scale": "output_scale",
 }
 
-MISSING = object()  # stands for what a file does not say
-PLAIN = (bool, int, float, str, type(None))  # of others, text or a comparison may have no end
+MISSING = object()  # the file has no such value
+PLAIN = (bool, int, float, str, type(None))  # printing or comparing others may not end
 
 Tensors = dict[str, NDArray[Any]]
 
 
 class Module:
-    """Stands in for an object of a class whose source came along: its attributes, nothing else."""
+    """Stands in for an object whose class is pickled as source: only its attributes."""
 
     def __init__(self, meta: object) -> None:
         if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
@@ -59,7 +59,7 @@ class Module:
         self.state: dict[Any, Any] = meta["state"]
 
     def argument(self, name: str) -> Any:
-        """What it was made with under a name, a whole generator also by position; else MISSING."""
+        """A constructor argument by name (for a whole generator also by position), or MISSING."""
         named, positional = self.state.get("_init_kwargs"), self.state.get("_init_args")
         if isinstance(named, dict) and name in named:
             return named[name]
@@ -70,7 +70,7 @@ class Module:
 
     @property
     def inner(self) -> dict[str, Any]:
-        """The modules in it, by name."""
+        """Its submodules by name."""
         return _dict(self.state.get("_modules"))
 
     def tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -84,7 +84,7 @@ class Module:
                 if isinstance(value, np.ndarray):
                     yield name, value
                 elif value is not None:
-                    raise ValueError(f"{name} among the tensors, which is none")
+                    raise ValueError(f"{name} is among the tensors but is not a tensor")
 
 
 def _dict(value: object) -> dict[Any, Any]:
@@ -92,10 +92,10 @@ def _dict(value: object) -> dict[Any, Any]:
 
 
 class Network:
-    """A generator's modules and tensors, under torch's names.
+    """The modules and tensors of a generator, under torch's names.
 
     Attributes:
-        modules: all of them; the generator's own name is "".
+        modules: all modules; the generator's own name is "".
         tensors: parameters and buffers.
     """
 
@@ -106,8 +106,8 @@ class Network:
         waiting = [("", generator)]
         while waiting:
             name, module = waiting.pop()
-            if id(module) in seen or len(name) > LONGEST_NAME:  # within itself: without an end
-                raise ValueError("a module in two places, or nested without an end")
+            if id(module) in seen or len(name) > LONGEST_NAME:  # recursive: would not end
+                raise ValueError("a module that is shared or nested without end")
             seen.add(id(module))
             self.modules[name] = module
             prefix = f"{name}." if name else ""
@@ -116,29 +116,29 @@ class Network:
                 if isinstance(inner, Module):
                     waiting.append((f"{prefix}{own}", inner))
                 elif inner is not None:
-                    raise ValueError(f"{prefix}{own} among the modules, which is none")
+                    raise ValueError(f"{prefix}{own} is among the modules but is not a module")
 
     def attribute(self, place: str, name: str, default: Any, inherited: bool = True) -> Any:
-        """What a module says of itself, or what it or one around it was made with.
+        """An attribute of a module, or the constructor argument of it or of one around it.
 
         Args:
             place: of the module.
-            name: of the attribute, which is that of the argument too.
-            default: where neither is there.
-            inherited: whether modules around it give the argument on to it.
+            name: of the attribute and of the argument.
+            default: if there is neither.
+            inherited: whether modules around it pass the argument on.
 
         Raises:
-            ValueError: it is neither a number nor text nor None.
+            ValueError: it is not a number, text or None.
         """
         found = self._said(place, name, inherited)
         if found is MISSING:
             return default
         if not isinstance(found, PLAIN):
-            raise ValueError(f"{name} is a {type(found).__name__}, no plain value")
+            raise ValueError(f"{name} is a {type(found).__name__}, not a plain value")
         return found
 
     def _said(self, place: str, name: str, inherited: bool) -> Any:
-        """As `attribute`, or MISSING; of any type, as a file can hold it."""
+        """Like `attribute`, but possibly MISSING, and of any type."""
         module = self.modules.get(place)
         if module is not None and name in module.state:
             return module.state[name]
@@ -157,10 +157,10 @@ class Network:
 
 
 def build(network: Network) -> Generator:
-    """Our network of NVIDIA's tensors; its kind is read off their names.
+    """Our network with NVIDIA's tensors, whose names determine the kind.
 
     Raises:
-        BundleError, OptionError, ValueError, KeyError: it does what ours cannot.
+        BundleError, OptionError, ValueError, KeyError: ours does not support it.
     """
     colours = network.attribute("", "img_channels", 3)
     if colours != 3:
@@ -170,20 +170,20 @@ def build(network: Network) -> Generator:
     elif "synthesis.input.freqs" in network.tensors:
         made = _stylegan3(network)
     else:
-        raise BundleError("neither StyleGAN2 nor StyleGAN3 by its parameters")
+        raise BundleError("its parameters are neither StyleGAN2 nor StyleGAN3")
     kind = type(made).__name__
     if more := sorted(network.modules.keys() - dict(made.named_modules()).keys()):
-        raise BundleError(f"{more[0]} is a module that a {kind} does not have: it is of a fork")
+        raise BundleError(f"{more[0]} is a module that a {kind} does not have: it is from a fork")
     _fold_gains(made, network)
     load_into(made, network.tensors)
     return made.eval().requires_grad_(False)
 
 
 def _fold_gains(generator: Generator, network: Network) -> None:
-    """Checks activations, and brings weights to the factors that our layers apply."""
+    """Checks activations and rescales weights for the factors of our layers."""
     for place, layer in generator.named_modules():
         if isinstance(layer, FullyConnected):
-            in_mapping = layer.activate  # these alone are given on what the mapping is made with
+            in_mapping = layer.activate  # only these inherit the mapping's arguments
             activation = network.attribute(
                 place, "activation", "lrelu" if layer.activate else "linear", in_mapping
             )
@@ -201,10 +201,10 @@ def _fold_gains(generator: Generator, network: Network) -> None:
 
 
 def _number(value: object) -> float:
-    """A factor as a file says it.
+    """A factor from a file.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a number.
     """
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"a factor that is {value!r:.40}")
@@ -212,7 +212,7 @@ def _number(value: object) -> float:
 
 
 def _fold(tensors: Tensors, name: str, gain: object, ours: float) -> None:
-    """Multiplies a tensor by what its layer multiplies it by more than ours does."""
+    """Multiplies a tensor by the ratio of its layer's factor to ours."""
     factor = _number(gain) / ours
     if name in tensors and abs(factor - 1) > TOLERANCE:
         tensors[name] = (tensors[name] * np.float64(factor)).astype(np.float32)
@@ -220,23 +220,23 @@ def _fold(tensors: Tensors, name: str, gain: object, ours: float) -> None:
 
 def _check_activation(place: str, found: object, expected: str) -> None:
     if found != expected:
-        raise BundleError(f"{place} has the activation {found!r:.40}: {expected} is known there")
+        raise BundleError(f"{place} has the activation {found!r:.40}: only {expected} is supported")
 
 
 def _clamp(network: Network, places: list[str], default: float | None) -> float | None:
-    """What all layers clamp at; None: they do not."""
+    """The bound at which all layers clamp; None if they do not."""
     found = [network.attribute(place, "conv_clamp", default) for place in places]
     if any(value != found[0] for value in found):
         few = " and ".join(sorted({f"{value!r:.40}" for value in found})[:2])
-        raise BundleError(f"its layers clamp at {few}: one bound for all is known here")
+        raise BundleError(f"its layers clamp at {few}: only one bound for all is supported")
     return found[0]  # type: ignore[no-any-return]
 
 
 def _mapping(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Sizes, depth and classes of the mapping network, off its tensors."""
+    """Sizes, depth and classes of the mapping network, from its tensors."""
     depth = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in tensors)
     w_size, inputs = tensors["mapping.fc0.weight"].shape
-    embedding = tensors.get("mapping.embed.weight")  # [numbers of a class, classes]
+    embedding = tensors.get("mapping.embed.weight")  # [numbers per class, classes]
     beside, classes = (0, 0) if embedding is None else embedding.shape
     return {
         "z_size": inputs - beside,
@@ -247,7 +247,7 @@ def _mapping(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
 
 
 def _stylegan2(network: Network) -> StyleGAN2:
-    """Channels are the shapes of each resolution's second convolution."""
+    """Infers channels from the shapes of each resolution's second convolution."""
     tensors = network.tensors
     channels: list[int] = []
     while (name := f"synthesis.b{4 << len(channels)}.conv1.weight") in tensors:
@@ -257,19 +257,19 @@ def _stylegan2(network: Network) -> StyleGAN2:
     blocks = [f"synthesis.b{4 << index}" for index in range(len(channels))]
     skips = [f"{block}.torgb.weight" in tensors for block in blocks]
     if not all(skips) or any(f"{block}.skip" in network.modules for block in blocks):
-        raise BundleError("another architecture than skip outputs")
+        raise BundleError("its architecture is not skip outputs")
     if (colours := len(tensors[f"{blocks[-1]}.torgb.weight"])) != 3:
         raise BundleError(f"{colours} channels: images have 3")
     for name in [name for name in tensors if name.endswith(".resample_filter")]:
         if not is_resampling_filter(tensors.pop(name), 1):
-            raise BundleError("another resampling filter than [1, 3, 3, 1]")
+            raise BundleError("its resampling filter is not [1, 3, 3, 1]")
     layers = [f"{block}.conv{index}" for block in blocks for index in (0, 1)][1:]
     for place in layers:
         _check_activation(place, network.attribute(place, "activation", "lrelu"), "lrelu")
         gain = _number(network.attribute(place, "act_gain", GAIN, False))
         if abs(gain / GAIN - 1) > TOLERANCE:
-            raise BundleError(f"{place} has the gain {gain}: that of lrelu is known there")
-    # the StyleGAN3 repository's blocks, which alone have this attribute, clamp unless told not to
+            raise BundleError(f"{place} has the gain {gain}: only that of lrelu is supported")
+    # only blocks of the StyleGAN3 repository have this attribute; they clamp by default
     newer = network.attribute(blocks[0], "fused_modconv_default", None) is not None
     places = [*layers, *(f"{block}.torgb" for block in blocks)]
     clamp = _clamp(network, places, 256 if newer else None)
@@ -278,7 +278,7 @@ def _stylegan2(network: Network) -> StyleGAN2:
 
 
 def _stylegan3(network: Network) -> StyleGAN3:
-    """The design is what the network was made with; its repository keeps it among the arguments."""
+    """The design comes from the constructor arguments of the network."""
     kinds = {name: type(value) for name, value in vars(Design()).items()}
     design: dict[str, Any] = {}
     for theirs, ours in DESIGN.items():
@@ -305,7 +305,7 @@ def _stylegan3(network: Network) -> StyleGAN3:
 
 
 def _check_bands(made: StyleGAN3, network: Network) -> None:
-    """Holds the design against what the layers say of themselves."""
+    """Compares the design with the attributes of the layers."""
     first = made.synthesis.input
     facts: dict[tuple[str, str], float] = {
         ("synthesis.input", "bandwidth"): first.bandwidth,
@@ -317,4 +317,6 @@ def _check_bands(made: StyleGAN3, network: Network) -> None:
     for (place, name), expected in facts.items():
         found = network.attribute(place, name, expected, False)
         if not math.isclose(_number(found), expected, rel_tol=TOLERANCE):
-            raise BundleError(f"{place} has the {name} {found!r:.40}: its design says {expected}")
+            raise BundleError(
+                f"{place} has the {name} {found!r:.40}, but its design has {expected}"
+            )

@@ -1,12 +1,12 @@
 """Reads the pickles of NVIDIA's StyleGAN2-ADA-PyTorch and StyleGAN3 repositories as data.
 
-Their own loader executes Python source that the pickle carries. This one executes nothing: every
-object is read into an inert stand-in, the source is dropped, and what is not on a short list is
-refused by name. Networks are then built from our own modules and the tensors by their names.
+Their own loader executes Python source in the pickle. This one executes nothing: it reads every
+object into an inert stand-in, drops the source, and rejects by name everything that is not on a
+short list. Networks are then built from our own modules and the tensors by their names.
 
-Tensors come as bytes that `torch.save` wrote. They are not given to `torch.load`, even with
-`weights_only`: it reserves whatever size they declare. Here a tensor can only be a view of bytes
-that are in the file.
+Tensors are bytes that `torch.save` wrote. They are not passed to `torch.load`, even with
+`weights_only`, because it reserves any size that they declare. Here a tensor can only be a view of
+bytes in the file.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .nvidia_network import Module, Network, build
 from .reasons import refusal
 from .torch_file import MAGIC, STORAGES, Dropped, check_total, parameter, view
 
-HEAD = 4096  # bytes that are searched for the head of a storage
+HEAD = 4096  # bytes in which to search the head of a storage
 
 
 def read_nvidia(path: Path) -> Generator:
     """The averaged generator (`G_ema`) of a network pickle.
 
     Raises:
-        BundleError: not such a pickle, damaged, one that asks for anything but data, or a network
-            of a kind that is not known here.
+        BundleError: not such a pickle, damaged, containing anything but data, or a network of an
+            unknown kind.
     """
     try:
         with path.open("rb") as file:
             top = _Unpickler(file).load()
-    except Exception as error:  # a hostile pickle can raise what it likes
-        raise refusal(path, "not a network pickle that can be read", error) from error
+    except Exception as error:  # a hostile pickle can raise anything
+        raise refusal(path, "not a readable network pickle", error) from error
     if not isinstance(top, Mapping) or not isinstance(top.get("G_ema"), Module):
-        raise BundleError(f"{path}: it holds no network called G_ema")
+        raise BundleError(f"{path}: it contains no network called G_ema")
     try:
         network = Network(top["G_ema"])
         check_total(network.tensors, path)
@@ -57,12 +57,12 @@ class _Dict(dict[Any, Any]):
 
     def __init__(self, *items: object) -> None:
         if any(items):
-            raise pickle.UnpicklingError("a dictionary of another one")
+            raise pickle.UnpicklingError("a dictionary made from another one")
         super().__init__()
 
 
 class _Storage:
-    """Bytes of tensors, as one array of their type."""
+    """The values of tensors, as one array of their type."""
 
     def __init__(self, data: object) -> None:
         if not isinstance(data, bytes):
@@ -79,19 +79,19 @@ class _Storage:
         begin = file.tell() + 8
         count = int.from_bytes(data[begin - 8 : begin], "little", signed=True)
         if count < 0 or count * kind.dtype.itemsize > len(data) - begin:
-            raise pickle.UnpicklingError(f"a storage that declares {count} values and holds fewer")
+            raise pickle.UnpicklingError(f"a storage that declares {count} values but has fewer")
         self.array: NDArray[Any] = np.frombuffer(data, kind.dtype, count, begin)
 
 
 class _StorageType:
-    """Stands in for torch's storage classes, and then for the one storage in the bytes."""
+    """Stands in for torch's storage classes, and then for the storage in the bytes."""
 
     def __init__(self, name: str) -> None:
         self.dtype = np.dtype(STORAGES[name])
 
 
 class _StorageUnpickler(ArrayUnpickler):
-    """Reads the small pickles at the head of what torch.save wrote."""
+    """Reads the small pickles at the head of a torch.save file."""
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = {}
 
@@ -111,14 +111,14 @@ class _StorageUnpickler(ArrayUnpickler):
 def _tensor(
     storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
-    """torch._utils._rebuild_tensor_v2, on bytes that are there."""
+    """Stands in for torch._utils._rebuild_tensor_v2, on existing bytes."""
     if not isinstance(storage, _Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
     return view(storage.array, offset, size, stride)
 
 
 class _Unpickler(ArrayUnpickler):
-    """What a network pickle may name, and the stand-in for each."""
+    """The globals that a network pickle may contain, and their stand-ins."""
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = {
         **ARRAY_GLOBALS,
@@ -137,13 +137,13 @@ class _Unpickler(ArrayUnpickler):
         self.storages: dict[int, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a global."""
+        """The stand-in for a global."""
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             return self.storage
         return super().find_class(module, name)
 
     def storage(self, data: object) -> _Storage:
-        """torch.storage._load_from_bytes; the same bytes are read once."""
+        """Stands in for torch.storage._load_from_bytes; reads the same bytes once."""
         if id(data) not in self.storages:
             self.storages[id(data)] = _Storage(data)
         return self.storages[id(data)]

@@ -1,7 +1,7 @@
-"""Reads MobileStyleGAN's weights from OpenVINO IR, as the wheel of `random-face` carries them.
+"""Reads MobileStyleGAN's weights from the OpenVINO IR in the wheel of `random-face`.
 
-The XML names constants and the .bin holds their bytes; nothing is executed. Modulation scalars
-are folded into the modulation's linear layer, so the network needs no constant of its own.
+The XML names constants and the .bin contains their bytes; nothing is executed. Modulation scalars
+are folded into the modulation's linear layer, so the network needs no extra constants.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_random_face(wheel: Path) -> MobileStyleGAN:
     """The 1024-px face generator of the `random-face` wheel.
 
     Raises:
-        BundleError: the file is no such wheel.
+        BundleError: the file is not that wheel.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -54,12 +54,12 @@ def read_random_face(wheel: Path) -> MobileStyleGAN:
         DefusedXmlException,
     ) as error:
         raise BundleError(
-            f"{wheel.name} does not hold the expected face generator: {error}"
+            f"{wheel.name} does not contain the expected face generator: {error}"
         ) from error
 
 
 def read_constants(xml: bytes, weights: bytes) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Every float32 constant of an IR file with its name, in the order of the graph."""
+    """All float32 constants of an IR file with their names, in graph order."""
     for layer in fromstring(xml).iterfind("layers/layer[@type='Const']"):
         data = layer.find("data")
         if data is None or data.get("element_type") != "f32":
@@ -70,7 +70,7 @@ def read_constants(xml: bytes, weights: bytes) -> Iterator[tuple[str, NDArray[np
 
 
 def mobile_stylegan_from(mapping: Constants, synthesis: Constants) -> MobileStyleGAN:
-    """The network from its two lists of constants, sizes inferred from them."""
+    """The network from its two lists of constants; infers sizes from them."""
     state: dict[str, Tensor] = {}
     linear = [_tensor(value) for _, value in mapping if value.size > 1]
     for index in range(len(linear) // 2):
@@ -87,7 +87,7 @@ def mobile_stylegan_from(mapping: Constants, synthesis: Constants) -> MobileStyl
 
 
 def _modulations(synthesis: Constants) -> dict[str, Tensor]:
-    """Modulation layers; the scalar constant that follows one in the graph is folded into it."""
+    """Modulation layers, each with the scalar constant after it in the graph folded in."""
     state: dict[str, Tensor] = {}
     target = ""
     for name, value in synthesis:
@@ -104,7 +104,7 @@ def _modulations(synthesis: Constants) -> dict[str, Tensor]:
 
 
 def _module(name: str) -> str:
-    """Our name of the linear layer that modulates the original's module `name`."""
+    """Our name of the linear layer that modulates the source module `name`."""
     name = re.sub(r"^layers\.\d+\.to_img$", "to_image_modulation", name)
     name = re.sub(r"^layers\.(\d+)\.up$", r"blocks.\1.up", name)
     name = re.sub(r"^layers\.(\d+)\.(conv[12])$", r"blocks.\1.\2.modulation", name)
@@ -112,12 +112,12 @@ def _module(name: str) -> str:
 
 
 def _convolutions(synthesis: Constants) -> dict[str, Tensor]:
-    """Input, convolutions, noise maps, biases and the image layer, in the order of the graph."""
+    """Input, convolutions, noise maps, biases and the image layer, in graph order."""
     constants = iter(
         (n, v)
         for n, v in synthesis
         if ("modulation" not in n and v.size > 1 and v.ndim != 5) or "weight_dw" in n
-    )  # what has 5 dimensions else is Haar filters
+    )  # other 5-dimensional constants are Haar filters
     state = {"constant": _tensor(next(constants)[1])}
     dense = _tensor(next(constants)[1])
     state |= {"first.convolution.weight": dense, **_noise_and_bias(constants, "first")}

@@ -1,9 +1,9 @@
-"""The unpickler under all readers here. It makes data: it runs nothing, and it cannot run away.
+"""Base unpickler of all readers here. It only makes data, within limits of memory and time.
 
-A pickle is a program for a small machine. pickle's own machine lets a few bytes claim any amount of
-memory (a number that says how long something is, a memo's index), lets a hash descend into nested
-tuples until the stack ends, and lets a megabyte of operations become a hundred of objects. This one
-knows the operations that pickles of networks consist of, and a limit for each of these.
+A pickle is a program for a small machine. With pickle's own machine, a few bytes can claim any
+amount of memory (by a declared length or a memo index), a hash can descend into nested tuples until
+the stack overflows, and a megabyte of operations can become a hundred megabytes of objects. This
+machine only knows the operations in pickles of networks, and limits each of these.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import re
 from collections.abc import Callable
 from typing import Any, BinaryIO, ClassVar
 
-OPERATIONS = 100_000  # that any file may consist of: a StyleGAN's have some ten thousand
-BYTES_PER_OPERATION = 256  # of a larger file, for more operations
-TEXT = 1 << 22  # bytes of text in a file of which each letter may take four
-LINE = 1 << 10  # bytes of a line: the name of a module or of what is in it
-WIDE = re.compile(rb"[\xc4-\xff]")  # begins a letter of UTF-8 that one byte does not hold
+OPERATIONS = 100_000  # allowed in any file: a StyleGAN has about ten thousand
+BYTES_PER_OPERATION = 256  # of file size, for more operations
+TEXT = 1 << 22  # bytes of text per file whose letters may take four bytes each
+LINE = 1 << 10  # bytes of a line: the name of a module or of its member
+WIDE = re.compile(rb"[\xc4-\xff]")  # starts a UTF-8 letter that does not fit into one byte
 LARGE_KEY = 1 << 60  # integers from 2^61 - 1 on can be made to collide in a dict
 
-# Everything that pickles of protocol 2 to 5 use for data. What pre-dates them is left out, and what
-# reserves memory by a number alone.
+# All operations for data in protocols 2 to 5, except older ones and those that reserve memory by a
+# number alone.
 ALLOWED = re.findall(
     r"\w+",
     """
@@ -37,13 +37,13 @@ Operation = Callable[[Any], None]
 
 
 class PlainUnpickler(pickle._Unpickler):
-    """An unpickler for plain data, with limits; subclasses say what globals it may name.
+    """An unpickler for plain data, with limits; subclasses list the allowed globals.
 
-    It is pickle's in Python: the one in C takes no limits.
+    Based on pickle's Python implementation, because the one in C has no limits.
 
     Args:
         file: opened for reading in binary mode.
-        length: how many of its bytes from here on may be read; None: all.
+        length: how many bytes may be read from here on; None: all.
     """
 
     stack: list[Any]  # pickle's own
@@ -64,41 +64,41 @@ class PlainUnpickler(pickle._Unpickler):
         self.text_left = TEXT
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuses a global by its name."""
+        """Rejects a global by its name."""
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
 
     def load_frame(self) -> None:
-        """Passes over a frame's head: held as a whole, its contents would lie in memory twice."""
+        """Skips the head of a frame: buffering the frame would store its contents twice."""
         self.read(8)
 
     def load_text(self, size: int) -> None:
-        """A string whose length stands before it in so many bytes.
+        """Reads a string whose length comes first, in `size` bytes.
 
-        One of Latin letters alone takes no more memory than it has bytes, and may be as long as the
-        file: so protocol 2 holds a network's tensors.
+        Latin-1 text takes no more memory than its bytes and may be as long as the file, because
+        protocol 2 stores the tensors of a network in this way.
         """
         data = self.read(int.from_bytes(self.read(size), "little"))
         if WIDE.search(data):
             self.text_left -= len(data)
             if self.text_left < 0:
-                raise pickle.UnpicklingError("more text than networks have")
+                raise pickle.UnpicklingError("too much text")
         self.append(str(data, "utf-8"))
 
     def load_bytes(self) -> None:
-        """A bytearray, as bytes; pickle's own would reserve whatever length stands there."""
+        """Reads a bytearray as bytes; pickle's own method would reserve any declared length."""
         self.append(self.read(int.from_bytes(self.read(8), "little")))
 
     def load_item(self) -> None:
-        """One key and value of a dict."""
+        """Sets one item of a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self.set_items([key, value])
 
     def load_items(self) -> None:
-        """Keys and values of a dict, since the last mark."""
+        """Sets the items of a dict since the last mark."""
         self.set_items(self.pop_mark())
 
     def set_items(self, items: list[Any]) -> None:
-        """Keys and values in turn, into the dict on top of the stack."""
+        """Puts alternating keys and values into the dict on top of the stack."""
         target = self.stack[-1]
         if not isinstance(target, dict):
             raise pickle.UnpicklingError(f"it sets items of a {type(target).__name__}")
@@ -106,7 +106,7 @@ class PlainUnpickler(pickle._Unpickler):
             target[_checked(key)] = value
 
     def load_members(self) -> None:
-        """Members of a set, since the last mark."""
+        """Adds the members of a set since the last mark."""
         items = self.pop_mark()
         target = self.stack[-1]
         if not isinstance(target, set):
@@ -126,7 +126,7 @@ class PlainUnpickler(pickle._Unpickler):
 
 
 def _checked(key: object) -> object:
-    """A key of a dict, whose hash takes no time and cannot be chosen."""
+    """Accepts only dict keys with a fast hash that cannot be chosen."""
     if key is not None and not isinstance(key, (str, int)):
         raise pickle.UnpicklingError(f"a {type(key).__name__} as a key")
     if isinstance(key, int) and abs(key) >= LARGE_KEY:
@@ -135,7 +135,7 @@ def _checked(key: object) -> object:
 
 
 class _Dispatch(dict[int, Operation]):
-    """The operations by their codes, counted."""
+    """The operations by code; counts and limits them."""
 
     def __init__(self, operations: dict[int, Operation], limit: int) -> None:
         super().__init__(operations)
@@ -144,7 +144,7 @@ class _Dispatch(dict[int, Operation]):
     def __getitem__(self, code: int) -> Operation:
         self.left -= 1
         if self.left < 0:
-            raise pickle.UnpicklingError("more operations than networks have")
+            raise pickle.UnpicklingError("too many operations")
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Operation:
@@ -152,10 +152,10 @@ class _Dispatch(dict[int, Operation]):
 
 
 class _BoundedFile:
-    """A file, or a part of it, that reserves no memory for what lies past its end.
+    """A file, or a part of it; reserves no memory for reads past the end.
 
     Attributes:
-        left: bytes up to the end.
+        left: bytes until the end.
     """
 
     def __init__(self, file: BinaryIO, length: int | None) -> None:
@@ -166,18 +166,18 @@ class _BoundedFile:
             self.left = min(self.left, length)
 
     def read(self, size: int) -> bytes:
-        """So many bytes.
+        """Reads `size` bytes.
 
         Raises:
             EOFError: there are fewer.
         """
         if size > self.left:
-            raise EOFError("it ends too early")
+            raise EOFError("unexpected end")
         self.left -= size
         return self.file.read(size)
 
     def readline(self) -> bytes:
-        """A line with its end."""
+        """Reads a line including its end."""
         line = self.file.readline(min(LINE, self.left))
         self.left -= len(line)
         return line

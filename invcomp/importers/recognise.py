@@ -1,4 +1,4 @@
-"""Finds out what kind of generator a file holds, and reads it; or says in one line why not."""
+"""Recognises the kind of generator in a file and reads it, or says in one line why not."""
 
 from __future__ import annotations
 
@@ -23,33 +23,32 @@ ROSINALITY: Kind = ("stylegan2-pytorch checkpoint", read_rosinality)
 BIGGAN: Kind = ("BigGAN-deep state dict", read_biggan)
 DCGAN: Kind = ("stack of transposed convolutions", read_dcgan)
 
-PROGRAMS = {  # by what lies in the one folder of their zip files
+PROGRAMS = {  # by names in the only folder of their zip files
     "TorchScript": ("code/", "constants.pkl", "model.json"),
-    "what torch.export saves": ("models/", "archive_format", "serialized_exported_program"),
+    "a file of torch.export": ("models/", "archive_format", "serialized_exported_program"),
 }
-OTHERS = {  # by the bytes that a file begins with
-    b"\x89HDF\r\n\x1a\n": "weights of Keras or TensorFlow (HDF5)",
-    b"\x08\x01\x12": "a saved model of TensorFlow",
+OTHERS = {  # by their first bytes
+    b"\x89HDF\r\n\x1a\n": "Keras or TensorFlow weights (HDF5)",
+    b"\x08\x01\x12": "a TensorFlow saved model",
 }
-CHECKPOINT_END = bytes.fromhex("57fb808b247547db")  # of the index of a checkpoint of TensorFlow
+CHECKPOINT_END = bytes.fromhex("57fb808b247547db")  # of the index of a TensorFlow checkpoint
 WAY_OUT = (
-    "convert the weights to one of the kinds that are read, or register the network as a generator "
-    "of your own"
+    "convert the weights to a supported kind, or register the network as a generator of your own"
 )
-TENSORFLOW = ("dnnlib.tflib", "tfutil", "tensorflow")  # modules that NVIDIA's older pickles name
+TENSORFLOW = ("dnnlib.tflib", "tfutil", "tensorflow")  # modules in NVIDIA's older pickles
 MAGIC_BYTES = MAGIC.to_bytes(10, "little")
-LONGEST_HEAD = 64  # bytes in which the pickle of the number is that old files of torch begin with
-NAMES = 10_000  # that are looked at
+LONGEST_HEAD = 64  # bytes that contain the pickled magic number of old torch files
+NAMES = 10_000  # to look at
 
 
 def read_foreign(path: Path) -> tuple[Generator, str]:
-    """The generator of somebody else's file, and what kind of file it is.
+    """The generator of a third-party file, and the kind of file.
 
     Nothing in the file is executed.
 
     Raises:
         MissingBundleError: no such file.
-        BundleError: of no known kind, damaged, or TorchScript; in one line, with one reason.
+        BundleError: an unknown kind, damaged, or TorchScript; one line with one reason.
     """
     if not path.is_file():
         raise MissingBundleError(f"{path}: no such file")
@@ -62,13 +61,13 @@ def read_foreign(path: Path) -> tuple[Generator, str]:
         if any(f"asks for {module}" in reason for module in TENSORFLOW):
             reason = (
                 "a network of NVIDIA's TensorFlow code: convert it with legacy.py of the "
-                "StyleGAN2-ADA-PyTorch or StyleGAN3 repository, and import what that writes"
+                "StyleGAN2-ADA-PyTorch or StyleGAN3 repository, and import the result"
             )
         raise BundleError(f"{path}: {short(reason)}") from error
 
 
 def _refuse_programs(path: Path) -> None:
-    """TorchScript and torch.export have a reason of their own; they would fail anyway.
+    """Gives TorchScript and torch.export files, which would fail anyway, their own reason.
 
     Raises:
         BundleError: it is one of them.
@@ -76,23 +75,23 @@ def _refuse_programs(path: Path) -> None:
     try:
         with path.open("rb") as file, open_zip(file) as archive:
             names = archive.namelist()
-    except Exception:  # no zip file, or a hostile one: the readers tell
+    except Exception:  # not a zip file, or a hostile one: the readers report it
         return
     for kind, marks in PROGRAMS.items():
         if any(name.partition("/")[2].startswith(marks) or name in marks for name in names):
             raise BundleError(
-                f"{path}: {kind} is a program, and programs in a file are not run: "
+                f"{path}: {kind} is a program, and programs are not executed: "
                 "save the state dict instead, torch.save(network.state_dict(), ...)"
             )
     if "model.weights.h5" in names:
-        raise _unknown(path, f"a model of Keras: {WAY_OUT}")
+        raise _unknown(path, f"a Keras model: {WAY_OUT}")
 
 
 def _kind_of(path: Path) -> Kind:
-    """What kind of file it is, by how it begins and by the names in it.
+    """The kind of file, by its first bytes and the names in it.
 
     Raises:
-        BundleError: of none that is read.
+        BundleError: it is not supported.
     """
     with path.open("rb") as file:
         head = file.read(LONGEST_HEAD)
@@ -102,7 +101,7 @@ def _kind_of(path: Path) -> Kind:
         if head.startswith(beginning):
             raise _unknown(path, f"{what}: {WAY_OUT}")
     if end == CHECKPOINT_END:
-        raise _unknown(path, f"a checkpoint of TensorFlow: {WAY_OUT}")
+        raise _unknown(path, f"a TensorFlow checkpoint: {WAY_OUT}")
     if head.startswith(b"PK\x03\x04") or MAGIC_BYTES in head:
         return _kind_of_tensors(path)
     if head[:1] == pickle.PROTO:
@@ -113,14 +112,14 @@ def _kind_of(path: Path) -> Kind:
 
 
 def _kind_of_tensors(path: Path) -> Kind:
-    """What kind of network the names in a file of `torch.save` are of.
+    """The kind of network in a file of `torch.save`, by its names.
 
     Raises:
-        BundleError: of none that is read, or it holds more than data.
+        BundleError: it is not supported, or contains more than data.
     """
     try:
         content = read_torch(path)
-    except Exception as error:  # a hostile pickle can raise what it likes
+    except Exception as error:  # a hostile pickle can raise anything
         reason = reason_of(error)
         if "which is not allowed" in reason:
             reason += ": save the state dict alone, torch.save(network.state_dict(), ...)"
@@ -142,11 +141,13 @@ def _kind_of_tensors(path: Path) -> Kind:
         )
     if convolutions:
         return DCGAN
-    raise _unknown(path, f"it holds {f'tensors as {min(names)}' if names else 'no tensors'}")
+    raise _unknown(
+        path, f"it contains {f'tensors such as {min(names)}' if names else 'no tensors'}"
+    )
 
 
 def _tensors(content: Any) -> Iterator[tuple[str, StoredTensor]]:
-    """Names and tensors of the dicts in a file, those within dicts as well; of each dict once."""
+    """Names and tensors of all dicts in a file, including nested ones; each dict once."""
     seen: set[int] = set()
     waiting = [content]
     while waiting:

@@ -15,7 +15,7 @@ from ..generators.stylegan2 import StyleGAN2
 from .reasons import refusal
 from .torch_file import check_total, is_resampling_filter, load_into, read_torch, tensors_of
 
-# where a layer's tensors are there, and here; ours are without the leading axis of theirs
+# names of a layer's tensors there and here; ours lack the leading axis
 PARTS = {
     "conv.weight": "weight",
     "conv.modulation.weight": "affine.weight",
@@ -28,13 +28,13 @@ PARALLEL = "module."
 
 
 def read_rosinality(path: Path) -> StyleGAN2:
-    """The generator of a checkpoint, read as data: the averaged one, `g_ema`, where there is one.
+    """The generator of a checkpoint, read as data: the averaged one, `g_ema`, if there is one.
 
-    A state dict alone is read as well. A file without noise (older ones had none, and drew it anew
-    for every image) gets one draw of it.
+    A state dict alone also works. If a file has no noise (older versions drew it for every image),
+    it is drawn once.
 
     Raises:
-        BundleError: not such a checkpoint, damaged, or a network that is not quite StyleGAN2.
+        BundleError: not such a checkpoint, damaged, or not exactly StyleGAN2.
     """
     try:
         checkpoint: Any = read_torch(path)
@@ -54,7 +54,7 @@ def read_rosinality(path: Path) -> StyleGAN2:
         if not any(name.endswith(".noise_const") for name in state):
             state |= draw_noise(generator, path.stat().st_size)
         load_into(generator, state)
-    except Exception as error:  # a hostile pickle can raise what it likes
+    except Exception as error:  # a hostile pickle can raise anything
         raise refusal(path, "not a checkpoint of stylegan2-pytorch", error) from error
     return generator.eval().requires_grad_(False)
 
@@ -66,7 +66,7 @@ def state_dict_of(checkpoint: Any) -> Mapping[str, Any]:
         ValueError: there is none.
     """
     if not isinstance(checkpoint, Mapping):
-        raise ValueError("it holds no dict")
+        raise ValueError("it contains no dict")
     state: Mapping[str, Any] = checkpoint
     for name in ("g_ema", "g"):
         if isinstance(checkpoint.get(name), Mapping) and checkpoint[name]:
@@ -79,14 +79,14 @@ def state_dict_of(checkpoint: Any) -> Mapping[str, Any]:
 
 
 def draw_noise(generator: StyleGAN2, most: int) -> dict[str, NDArray[Any]]:
-    """Noise for every convolution, the same at every reading.
+    """Noise for every convolution, reproducible.
 
     Args:
         generator: that needs it.
-        most: bytes that it may have.
+        most: bytes that it may take.
 
     Raises:
-        ValueError: it would have more: no network is smaller than its noise.
+        ValueError: it would take more: no network is smaller than its noise.
     """
     shapes = {
         name: value.shape
@@ -94,22 +94,22 @@ def draw_noise(generator: StyleGAN2, most: int) -> dict[str, NDArray[Any]]:
         if name.endswith(".noise_const")
     }
     if 4 * sum(shape.numel() for shape in shapes.values()) > most:
-        raise ValueError("its noise is missing, and would be larger than the file")
+        raise ValueError("its noise is missing and would be larger than the file")
     source = np.random.default_rng(0)
     return {name: source.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
 def rename(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """NVIDIA's names and shapes for rosinality's.
+    """Converts rosinality's names and shapes to NVIDIA's.
 
     Raises:
-        ValueError: a tensor that StyleGAN2 does not have, or another resampling filter.
+        ValueError: an unknown tensor, or another resampling filter.
     """
     renamed = {}
     for name, value in state.items():
         if re.fullmatch(r"convs\.\d+\.conv\.blur\.kernel|to_rgbs\.\d+\.upsample\.kernel", name):
             if not is_resampling_filter(value, 4):
-                raise ValueError("another resampling filter than [1, 3, 3, 1]")
+                raise ValueError("its resampling filter is not [1, 3, 3, 1]")
         elif name == "input.input":
             renamed["synthesis.b4.const"] = value[0]
         elif match := re.fullmatch(r"style\.(\d+)\.(weight|bias)", name):
@@ -127,13 +127,13 @@ def rename(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _layer(index: int) -> str:
-    """Where the convolution of an index is: one at 4 px, then two a resolution."""
+    """The layer of a convolution index: one at 4 px, then two per resolution."""
     size = 4 << ((index + 1) // 2)
     return f"synthesis.b{size}.conv{0 if index % 2 else 1}"
 
 
 def _place(name: str) -> tuple[str, str]:
-    """Our layer of a tensor's name, and the rest of the name."""
+    """Our layer for a tensor's name, and the rest of the name."""
     if match := re.fullmatch(r"convs\.(\d{1,2})\.(.+)", name):
         return _layer(int(match[1]) + 1), match[2]
     if match := re.fullmatch(r"to_rgbs\.(\d{1,2})\.(.+)", name):

@@ -1,1 +1,1 @@
-"""The models that can be had by name: what ships, and what is fetched into the user's cache."""
+"""Models known by name: those that ship, and those downloaded into the user's cache."""

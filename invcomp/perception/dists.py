@@ -1,7 +1,7 @@
-"""DISTS (Ding et al., 2020), with VGG16's trunk from where LPIPS-VGG has it: no hub.
+"""DISTS (Ding et al., 2020), with the VGG16 trunk of LPIPS-VGG instead of a download from a hub.
 
-torchmetrics has DISTS too, but its class downloads VGG16 whenever it is made; its calibrated
-weights alpha and beta are read from there.
+torchmetrics also has DISTS, but its class downloads VGG16 when it is constructed. Only its
+calibrated weights alpha and beta are used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STABILITY = 1e-6
 
 
 class Dists(nn.Module):
-    """The distance by structure and texture: 0 for equal images, about 1 at most.
+    """Distance of structure and texture: 0 for equal images, at most about 1.
 
     Raises:
         MissingBundleError: the VGG trunk is not on this machine.
@@ -53,7 +53,7 @@ class Dists(nn.Module):
         return self.distance(self.maps(first), self.maps(second))
 
     def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-        """Distances [N] of two batches of images by their `maps`."""
+        """Distances [N] of two batches of images, from their `maps`."""
         similarity = torch.zeros(len(first[0]), device=first[0].device)
         alphas, betas = (torch.split(w, list(CHANNELS), dim=1) for w in (self.alpha, self.beta))
         for x, y, alpha, beta in zip(first, second, alphas, betas, strict=True):
@@ -82,7 +82,7 @@ class Dists(nn.Module):
         return maps
 
     def _pool(self, x: Tensor) -> Tensor:
-        """Hanning-weighted L2 pooling, in place of VGG's maximum."""
+        """Hanning-weighted L2 pooling, instead of VGG's max pooling."""
         kernel = self.filter.expand(x.shape[1], -1, -1, -1)
         squares = F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1])
         return (squares + 1e-12).sqrt()

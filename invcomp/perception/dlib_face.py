@@ -1,8 +1,8 @@
-"""dlib's face recognition ResNet: a face in 128 numbers.
+"""dlib's face recognition ResNet: describes a face by 128 numbers.
 
 King 2017, "High quality face recognition with deep metric learning" (dlib's blog); the network is
-`dlib_face_recognition_resnet_model_v1`. Each convolution has dlib's scale and offset of its
-channels folded in.
+`dlib_face_recognition_resnet_model_v1`. dlib's scale and offset of channels are folded into the
+convolutions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIZE = 150  # px of the chip
+SIZE = 150  # px of the face chip
 MEANS = (122.782, 117.001, 104.298)  # of RGB in 0..255
 # residual blocks: channels, and whether the block halves the map
 BLOCKS = (
@@ -29,7 +29,7 @@ BLOCKS = (
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is average-pooled where the map is halved."""
+    """Two 3x3 convolutions with a shortcut, which is average-pooled if the map is halved."""
 
     def __init__(self, inputs: int, outputs: int, halved: bool) -> None:
         super().__init__()
@@ -42,17 +42,17 @@ class _Residual(nn.Module):
         y = self.second(F.relu(self.first(x)))
         if self.halved:
             x = F.avg_pool2d(x, 2)
-            # without padding the convolution's map may be one smaller; dlib fills with zeros
+            # without padding, the convolution's map may be one smaller; dlib pads with zeros
             y = F.pad(y, (0, x.shape[3] - y.shape[3], 0, x.shape[2] - y.shape[2]))
             x = F.pad(x, (0, 0, 0, 0, 0, self.added))
         return F.relu(x + y)
 
 
 class DlibFace(nn.Module):
-    """Face chips to descriptors.
+    """Maps face chips to descriptors.
 
-    Descriptors of one person are some 0.2 to 0.5 apart, those of two people more than 0.6, which is
-    dlib's own limit.
+    Descriptors of one person are about 0.2 to 0.5 apart, those of two people more than 0.6, which
+    is dlib's own limit.
     """
 
     offset: Tensor
@@ -78,7 +78,7 @@ class DlibFace(nn.Module):
 
 
 def names_in_face_api() -> dict[str, str]:
-    """What face-api's `face_recognition_model` calls each convolution of `DlibFace`."""
+    """The name of each convolution of `DlibFace` in face-api's `face_recognition_model`."""
     names, count, before = {"stem": "conv32_down"}, dict[int, int](), 32
     for index, (channels, halved) in enumerate(BLOCKS):
         if halved:
@@ -93,11 +93,11 @@ def names_in_face_api() -> dict[str, str]:
 
 
 def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of `DlibFace` of what ships: weights in 8 bits, w = codes * step + least.
+    """The state of `DlibFace` from the shipped 8-bit weights, w = codes * step + least.
 
     Args:
-        stored: of every layer "codes", uint8 in the weight's shape, "step" and "least", float32
-            [out]; of a convolution "bias" too.
+        stored: for every layer "codes", uint8 in the weight's shape, "step" and "least", float32
+            [out]; for a convolution also "bias".
 
     Raises:
         KeyError: something is missing.

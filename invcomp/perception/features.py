@@ -16,8 +16,8 @@ from ..generators.base import reduce_images
 from .identity import DESCRIPTOR_SIZE, Face, Identity
 from .lpips_network import load_lpips
 
-RESOLUTION = 256  # LPIPS is taken on the image reduced to this; a smaller image stays as it is
-LEAST = 32  # but for one under this, which is enlarged: AlexNet's strides would leave nothing of it
+RESOLUTION = 256  # LPIPS is computed on the image reduced to this; smaller ones are not resized
+LEAST = 32  # smaller images are enlarged to this: AlexNet's strides would leave nothing
 
 
 class PerceptualFeatures(nn.Module):
@@ -29,9 +29,9 @@ class PerceptualFeatures(nn.Module):
 
     Args:
         beta: weight of the squared error of pixels in [-1, 1].
-        enlarged: side that AlexNet sees smaller images at; 0: their own. A proxy's coordinates
-            were measured on its original's images, and a face of 128 px is small to AlexNet.
-        face: where the face is, for the part that says who it is; None: there is no such part.
+        enlarged: side to which smaller images are enlarged for AlexNet; 0: no change. A proxy's
+            coordinates were measured on the large model's images; AlexNet needs faces over 128 px.
+        face: where the face is, for the identity part; None: no identity part.
     """
 
     def __init__(self, beta: float, enlarged: int = 0, face: Face | None = None) -> None:
@@ -54,11 +54,11 @@ class PerceptualFeatures(nn.Module):
         return torch.cat(parts, 1)
 
     def pixels(self, features: Tensor, resolution: int) -> Tensor:
-        """What `forward` saw, [N, 3, R, R] in [-1, 1]: beta must not be 0.
+        """The images that `forward` saw, [N, 3, R, R] in [-1, 1]; beta must not be 0.
 
         Args:
             features: [N, F], or their weights [1, F].
-            resolution: of the images, 256 at most.
+            resolution: of the images, at most 256.
         """
         count = 3 * resolution**2
         pixels = features[:, :count] / self._pixel_weight(count)
@@ -69,22 +69,22 @@ class PerceptualFeatures(nn.Module):
 
     @torch.no_grad()
     def weights(self, images: Tensor, region: Tensor) -> Tensor:
-        """What each feature of images of this size weighs in a region.
+        """The weight of each feature for a region, for images of this size.
 
         Args:
-            images: [N, 3, H, W], of which only the size counts.
-            region: weights of positions, [1, 1, h, w].
+            images: [N, 3, H, W]; only the size is used.
+            region: weights of places, [1, 1, h, w].
 
         Returns:
-            [1, F]: for pixels and for every layer the weights of the positions, with a mean of one.
+            [1, F]: the weights of the places, for pixels and every layer, each with a mean of one.
         """
         images = reduce_images(images[:1], RESOLUTION)
         parts = []
         for part in (images, *self.layers(self._seen(images))):
             height, width = part.shape[2:]
-            positions = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
-            parts.append((positions / positions.mean()).expand_as(part).flatten(1))
-        if self.identity is not None:  # of the face, wherever it is
+            places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
+            parts.append((places / places.mean()).expand_as(part).flatten(1))
+        if self.identity is not None:  # of the face, independent of the region
             parts.append(torch.ones(1, DESCRIPTOR_SIZE, device=parts[0].device))
         return torch.cat(parts, 1)
 
@@ -97,7 +97,7 @@ class PerceptualFeatures(nn.Module):
     def identity_distance(self, one: Tensor, other: Tensor) -> Tensor:
         """Distance of dlib's descriptors of images [N, 3, H, W] in [-1, 1]: [N].
 
-        0.6 is dlib's own limit for one person. The bundle has to say where the face is.
+        0.6 is dlib's own limit for one person. The bundle must specify where the face is.
         """
         assert self.identity is not None
         found = (
@@ -119,14 +119,14 @@ class PerceptualFeatures(nn.Module):
 
 
 def at_least(images: Tensor, side: int = RESOLUTION) -> Tensor:
-    """Images [N, 3, H, W], those of fewer pixels a side enlarged to so many."""
+    """Images [N, 3, H, W]; smaller ones are enlarged to `side`."""
     if images.shape[-1] >= side:
         return images
     return F.interpolate(images, size=(side, side), mode="bicubic")
 
 
 def seen_size(images: Tensor) -> Tensor:
-    """Images [N, 3, H, W] at the size that perceptual networks look at: 32 to 256 px."""
+    """Images [N, 3, H, W], resized for the perceptual networks: 32 to 256 px."""
     if images.shape[-1] < LEAST:
         return F.interpolate(images, size=(LEAST, LEAST), mode="nearest")
     return reduce_images(images, RESOLUTION)

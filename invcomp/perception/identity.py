@@ -1,7 +1,7 @@
-"""Identity as a part of the distortion: descriptors of the face by two networks.
+"""Identity as a part of the distortion: face descriptors of two networks.
 
-One network's descriptors can be met by an image that other networks, and people, take for somebody
-else. Two that were trained apart leave less room for that.
+An image can match the descriptors of one network although other networks, and people, see another
+person. Two independently trained networks make that less likely.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .mobile_face import MobileFace
 Network = TypeVar("Network", bound=nn.Module)
 
 FFHQ_CHIP = (186 / 1024, 292 / 1024, 839 / 1024, 945 / 1024)
-DESCRIPTOR_SIZE = 128 + 256  # numbers of both networks
-# what MobileFace looks at, in sides of dlib's chip: the eyes lie lower, and more hair is in it
+DESCRIPTOR_SIZE = 128 + 256  # values of both networks
+# MobileFace's crop, in sides of dlib's chip: the eyes are lower, and it has more hair
 MOBILE_CHIP = (-0.110, -0.274, 1.107, 0.943)
 
 
 @dataclass(frozen=True)
 class Face:
-    """Where the one face of a bundle's frame is, and what likeness weighs in the distortion.
+    """Where the face is in a bundle's frame, and the weights of identity in the distortion.
 
     Attributes:
-        chip: the square that dlib's network looks at, (left, top, right, bottom) in sides of the
+        chip: the square that dlib's network sees, (left, top, right, bottom) in sides of the
             frame.
         dlib: weight of the squared distance of dlib's descriptors.
-        mobile: weight of the squared distance of MobileFace's, which is 2 - 2 cosine.
+        mobile: weight of the squared distance of MobileFace's descriptors, 2 - 2 cosine.
     """
 
     chip: tuple[float, float, float, float] = FFHQ_CHIP
@@ -49,14 +49,14 @@ class Face:
         """The inverse of `dataclasses.asdict` through JSON.
 
         Raises:
-            ValueError, TypeError, KeyError: a file's values are not such settings.
+            ValueError, TypeError, KeyError: the values are not valid settings.
         """
         left, top, right, bottom = (float(side) for side in values["chip"])
         weights = {name: float(values[name]) for name in ("dlib", "mobile")}
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ValueError("the chip of the face is not within the frame")
+            raise ValueError("the face chip is not within the frame")
         if not all(0 <= weight < 100 for weight in weights.values()):
-            raise ValueError("a weight of the face is out of range")
+            raise ValueError("a face weight is out of range")
         return cls((left, top, right, bottom), **weights)
 
 
@@ -64,7 +64,7 @@ class Identity(nn.Module):
     """Descriptors whose squared distance is the identity part of the distortion.
 
     Args:
-        face: where it is, and the weights.
+        face: its place, and the weights.
         resolution: of the images, in pixels.
     """
 
@@ -72,7 +72,7 @@ class Identity(nn.Module):
 
     def __init__(self, face: Face, resolution: int) -> None:
         super().__init__()
-        # a tensor, so that what was compiled serves other weights too
+        # a tensor, so that other weights need no recompilation
         roots = torch.tensor([face.dlib**0.5] * 128 + [face.mobile**0.5] * 256)
         self.register_buffer("roots", roots, persistent=False)
         left, top, right, bottom = face.chip
@@ -93,17 +93,17 @@ class Identity(nn.Module):
         return torch.cat([dlib.float(), mobile.float()], 1) * self.roots
 
     def dlib_descriptors(self, images: Tensor) -> Tensor:
-        """Images [N, 3, R, R] in [-1, 1] to dlib's descriptors, as they are: [N, 128]."""
+        """Images [N, 3, R, R] in [-1, 1] to dlib's descriptors, unweighted: [N, 128]."""
         found: Tensor = self.dlib(self.dlib_crop(images))
         return found
 
 
 class Crop(nn.Module):
-    """A square of an image, resized with a triangle filter: two small matrices, one an axis.
+    """Crops a square and resizes it with a triangle filter: two small matrices, one per axis.
 
     Args:
-        square: (left, top, right, bottom) in sides of the image; beyond it edge pixels repeat.
-        size: in pixels of what comes out.
+        square: (left, top, right, bottom) in sides of the image; edge pixels repeat outside.
+        size: of the output in pixels.
         resolution: of the image.
     """
 
@@ -126,8 +126,8 @@ class Crop(nn.Module):
 
 
 def _resampling(low: float, high: float, size: int, resolution: int) -> Tensor:
-    """The matrix [size, resolution] that resamples an axis between two places of it."""
-    scale = (high - low) * resolution / size  # pixels of the image for one of the crop
+    """The matrix [size, resolution] that resamples one axis between `low` and `high`."""
+    scale = (high - low) * resolution / size  # image pixels per crop pixel
     centres = low * resolution + scale * (torch.arange(size) + 0.5) - 0.5
     centres = centres.clamp(0, resolution - 1)
     distances = (torch.arange(resolution) - centres[:, None]).abs()
@@ -136,7 +136,7 @@ def _resampling(low: float, high: float, size: int, resolution: int) -> Tensor:
 
 
 def load_dlib_face() -> DlibFace:
-    """dlib's network as it ships, frozen.
+    """dlib's network from the shipped file, frozen.
 
     Raises:
         BundleError: the file is missing or damaged.
@@ -145,7 +145,7 @@ def load_dlib_face() -> DlibFace:
 
 
 def load_mobile_face() -> MobileFace:
-    """MobileFace as it ships, frozen.
+    """MobileFace from the shipped file, frozen.
 
     Raises:
         BundleError: the file is missing or damaged.
@@ -164,5 +164,5 @@ def _load(
     try:
         network.load_state_dict(state(load_file(path)))
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-        raise BundleError(f"{path} does not hold the network: {error}") from error
+        raise BundleError(f"{path} does not contain the network: {error}") from error
     return network.eval().requires_grad_(False)

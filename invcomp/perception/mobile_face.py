@@ -1,17 +1,17 @@
-"""MobileFace, a small face recognition network (becauseofAI 2018): a face in 256 numbers."""
+"""MobileFace, a small face recognition network (becauseofAI 2018) with 256 outputs."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIZE = 112  # px of the chip
+SIZE = 112  # px of the face chip
 STAGES = ((32, 32), (32, 32), (32, 64), (64, 128))  # channels in and out
 PLACES = 4  # the last map is 4 x 4
 
 
 class _DepthWise(nn.Module):
-    """A 3x3 convolution of each channel by itself, then PReLU."""
+    """A depth-wise 3x3 convolution, then PReLU."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class _DepthWise(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Halves the map, then adds what two more depth-wise convolutions make of it."""
+    """Halves the map, then adds a residual of two depth-wise convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Stage(nn.Module):
 
 
 class MobileFace(nn.Module):
-    """Face chips to descriptors."""
+    """Maps face chips to descriptors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class MobileFace(nn.Module):
 
 
 def names_in_human_models() -> dict[str, str]:
-    """What human-models' `mobileface` calls each weight of `MobileFace` but the last layer's."""
+    """Names in human-models' `mobileface` of all `MobileFace` weights but the last layer's."""
     names = {"stem.weight": "conv1_weight", "slope.weight": "prelu1_gamma"}
     for index in range(len(STAGES)):
         unit, ours = f"stage{index + 1}_unit1", f"stages.{index}"

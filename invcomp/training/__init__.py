@@ -1,1 +1,1 @@
-"""Training a generator on one's own images."""
+"""Trains generators on user images, and distils small networks from a generator."""

@@ -1,8 +1,8 @@
 """Adaptive augmentation: flips, colour, translation, cutout, each with probability p.
 
-The same operations for real and generated images, differentiable, so that the generator does not
-learn them (Karras et al. 2020, arXiv:2006.06676, sections 2 and 3; the operations and their ranges
-are those of DiffAugment, Zhao et al. 2020, arXiv:2006.10738). Written here because kornia's take
+Real and generated images get the same differentiable operations, so that the generator does not
+learn them (Karras et al. 2020, arXiv:2006.06676, sections 2 and 3). The operations and their ranges
+are those of DiffAugment (Zhao et al. 2020, arXiv:2006.10738). kornia is not used because it takes
 three times as long for a batch of small images: docs/experiments.md.
 """
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RANDOMS = 13  # uniform numbers that one image's augmentation takes
-SHIFT = 1 / 8  # largest translation, of the image's size
-HOLE = 1 / 2  # size of the cut-out square, of the image's size
+RANDOMS = 13  # uniform numbers per image
+SHIFT = 1 / 8  # largest translation, relative to the image's size
+HOLE = 1 / 2  # size of the cutout, relative to the image's size
 
 
 def augment(images: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
-    """Augmented images.
+    """Augments images.
 
     Args:
         images: [N, 3, R, R] in [-1, 1].
         p: probability of each operation, a scalar tensor (so that a change does not recompile).
-        randoms: uniform in [0, 1), [N, RANDOMS]; the caller draws them, so that a run can be
-            repeated and shared between processes.
+        randoms: uniform in [0, 1), [N, RANDOMS]; drawn by the caller, so that a run is
+            reproducible and can be split between processes.
     """
     u = [column[:, None, None, None] for column in randoms.unbind(1)]
     x = torch.where(u[0] < p / 2, images.flip(3), images)
@@ -42,7 +42,7 @@ def augment(images: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, shift: Tensor, axis: int) -> Tensor:
-    """Every image moved by its own number of pixels [N] along an axis, zeros moved in."""
+    """Shifts every image by its own number of pixels [N] along an axis; fills with zeros."""
     size = x.shape[axis]
     source = torch.arange(size, device=x.device)[None] - shift[:, None]  # [N, size]
     inside = (source >= 0) & (source < size)
@@ -61,12 +61,12 @@ def _hole(size: int, part: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 @dataclass
 class AdaptiveProbability:
-    """The ADA controller: p follows how sure the discriminator is of real images.
+    """The ADA controller: p follows the discriminator's confidence on real images.
 
     Attributes:
-        p: the probability now, 0 to 1.
-        target: mean sign of real logits that is held (0.6 in the paper, section 3.1).
-        kimg: thousand images in which p can go from 0 to 1 (500 in the paper).
+        p: the current probability, 0 to 1.
+        target: target mean sign of real logits (0.6 in the paper, section 3.1).
+        kimg: thousand images in which p can change from 0 to 1 (500 in the paper).
     """
 
     p: float = 0.0
@@ -74,6 +74,6 @@ class AdaptiveProbability:
     kimg: float = 500.0
 
     def adapt(self, sign: float, images: int) -> None:
-        """Moves p by what so many images of this mean sign of their logits call for."""
+        """Updates p after `images` images whose logits have this mean sign."""
         change = images / (self.kimg * 1000)
         self.p = min(max(self.p + (change if sign > self.target else -change), 0.0), 1.0)

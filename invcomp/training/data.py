@@ -1,4 +1,4 @@
-"""Images to train on: a folder, an archive or a list, fitted once into a memory-mapped cache."""
+"""Training images from a folder, archive or list, fitted once into a memory-mapped cache."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ SHUFFLE, SPLIT = 0, 1  # independent streams of one seed
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of one size in a memory-mapped file, or a part of them.
+    """Images of one size in a memory-mapped file, or a subset of them.
 
-    Their order is that of the files' hashes: neither renaming nor moving changes what a seed draws.
+    They are ordered by file hash, so renaming or moving files does not change what a seed draws.
 
     Attributes:
-        images: uint8 [M, R, R, 3], all that the file holds.
-        rows: [N], which of those are this dataset's.
-        names: of the N files, relative to the folder, in the archive, or as the list has them.
-        bad: name of each file that could not be used, and why.
+        images: uint8 [M, R, R, 3], all images in the file.
+        rows: [N], the rows that belong to this dataset.
+        names: of the N files, relative to the folder, in the archive, or as in the list.
+        bad: name of each unusable file, and the reason.
     """
 
     images: NDArray[np.uint8]
@@ -68,20 +68,20 @@ class Dataset:
         """The images at `indices`, uint8 [n, 3, R, R] in channels-last memory.
 
         Raises:
-            IndexError: an index that is not below `len(self)`.
+            IndexError: an index is not below `len(self)`.
         """
         rows = self.rows[np.asarray(indices, np.int64)]
         return torch.from_numpy(np.asarray(self.images[rows])).permute(0, 3, 1, 2)
 
     def split(self, held_out: int, seed: int) -> tuple[Dataset, Dataset]:
-        """What to train on, and `held_out` images drawn by `seed` (>= 0) that are kept from it.
+        """Splits into training images and `held_out` others, drawn with `seed` (>= 0).
 
         Raises:
-            OptionError: fewer than 2 would be left to train on.
+            OptionError: fewer than 2 training images would be left.
         """
         if not 0 <= held_out <= len(self) - 2:
             raise OptionError(
-                f"{held_out} of {len(self)} images held out: at least 2 must be left to train on"
+                f"{held_out} of {len(self)} images held out: at least 2 must be left for training"
             )
         order = _permutation(len(self), seed, 0, SPLIT)
         return self._only(np.sort(order[held_out:])), self._only(np.sort(order[:held_out]))
@@ -90,10 +90,10 @@ class Dataset:
         return replace(self, rows=self.rows[indices], names=[self.names[i] for i in indices])
 
     def shuffled(self, seed: int, start: int, count: int) -> NDArray[np.int64]:
-        """A piece of the endless stream of epochs, each a new order of all images.
+        """A part of the endless stream of epochs, each a new order of all images.
 
-        The stream depends on nothing but `seed` (>= 0) and the number of images: a training that
-        has seen `start` images goes on with what it would have seen.
+        The stream only depends on `seed` (>= 0) and the number of images, so a training that is
+        resumed after `start` images sees the same images as without the interruption.
 
         Returns:
             [count], indices for `batch`: positions `start` to `start + count` of the stream.
@@ -108,9 +108,9 @@ class Dataset:
         return np.concatenate(pieces)
 
 
-@lru_cache(maxsize=2)  # an epoch is asked for batch by batch
+@lru_cache(maxsize=2)  # an epoch is read batch by batch
 def _permutation(count: int, seed: int, epoch: int, stream: int) -> NDArray[np.int64]:
-    """An order of `count` things, made of raw bits: numpy may change its shuffles, not those."""
+    """A permutation from raw bits, which unlike numpy's shuffles never change."""
     bits = np.random.PCG64([stream, seed, epoch]).random_raw(count)
     return np.argsort(bits, kind="stable")
 
@@ -120,25 +120,25 @@ def open_dataset(
 ) -> Dataset:
     """Opens images of any format that Pillow reads, of any size, as squares of one size.
 
-    Each is fitted as `compress` fits an image (`frame.fit`). The squares are kept in a cache
-    that is found by the files' content: after moving or renaming it is used again. Files that are
-    no images, damaged or too large are left out and named in `Dataset.bad`.
+    Images are fitted as in `compress` (`frame.fit`). The squares are stored in a cache whose key is
+    the content of the files, so it remains valid after moving or renaming. Files that are not
+    images, damaged or too large are skipped and listed in `Dataset.bad`.
 
     Args:
-        source: a folder (with those in it; hidden files and links to folders are passed over), a
-            .zip, or a .txt with one path a line, relative to its own folder.
-        resolution: of the squares in pixels, a power of two, 8 or more.
-        cache: folder of the squares; "datasets" in the user's cache directory if not given.
-        progress: called with files done and in all: while all are hashed, and then, where the
-            cache does not have them, again while they are fitted.
+        source: a folder (searched recursively; hidden files and links to folders are skipped), a
+            .zip, or a .txt with one path per line, relative to its own folder.
+        resolution: of the squares in pixels, a power of two of at least 8.
+        cache: folder of the squares; default: "datasets" in the user's cache directory.
+        progress: called with files done and total: while they are hashed and, if they are not
+            in the cache, again while they are fitted.
 
     Raises:
-        OptionError: a resolution that is no power of two or below 8.
-        DatasetError: no such source, it cannot be read, or fewer than 2 usable images in it.
+        OptionError: the resolution is not a power of two or is below 8.
+        DatasetError: the source is missing, unreadable, or has fewer than 2 usable images.
         OutputError: the cache cannot be written.
     """
     if resolution < 8 or resolution & (resolution - 1):
-        raise OptionError(f"resolution is {resolution}: a power of two from 8 on is needed")
+        raise OptionError(f"resolution is {resolution}: must be a power of two of at least 8")
     progress = progress or (lambda done, total: None)
     with ExitStack() as stack:
         files, bad = [], []
@@ -169,20 +169,20 @@ def open_dataset(
 
 @dataclass(frozen=True)
 class _File:
-    """A file of the source: its name, and how its bytes are had."""
+    """A file of the source: its name, and how to read its bytes."""
 
     name: str
     source: Callable[[], bytes]
 
     def read(self) -> bytes:
-        """All its bytes.
+        """Reads all bytes.
 
         Raises:
-            ImageError: they cannot be had, or are too many.
+            ImageError: they cannot be read, or are too many.
         """
         try:
             return self.source()
-        except Exception as error:  # archives raise all sorts
+        except Exception as error:  # archives can raise anything
             raise ImageError(_reason(error)) from error
 
 
@@ -199,13 +199,13 @@ def _find(source: Path, stack: ExitStack) -> list[_File]:
             return [_File(name, partial(_read_file, source.parent / name)) for name in names]
     except (OSError, ValueError, NotImplementedError, BadZipFile) as error:
         raise DatasetError(f"{source}: cannot be read: {_reason(error)}") from error
-    raise DatasetError(f"{source}: no folder, and neither a .zip nor a .txt list of images")
+    raise DatasetError(f"{source}: not a folder, a .zip or a .txt list of images")
 
 
 def _in_folder(folder: Path) -> list[_File]:
     paths: list[Path] = []
 
-    def keep(error: OSError) -> None:  # a folder that cannot be read is named as bad
+    def keep(error: OSError) -> None:  # unreadable folders are listed as bad
         paths.append(Path(error.filename))
 
     for parent, folders, names in os.walk(folder, onerror=keep):
@@ -215,7 +215,7 @@ def _in_folder(folder: Path) -> list[_File]:
 
 
 def _in_archive(archive: ZipFile) -> list[_File]:
-    lock = Lock()  # of the one file under all members
+    lock = Lock()  # for the file that all members share
     return [
         _File(member.filename, partial(_read_member, archive, member, lock))
         for member in archive.infolist()
@@ -224,13 +224,13 @@ def _in_archive(archive: ZipFile) -> list[_File]:
 
 
 def _is_passed_over(name: str) -> bool:
-    """Hidden, or macOS's copies of metadata."""
+    """Whether a name is hidden or macOS metadata."""
     return (name.startswith(".") and name not in (".", "..")) or name == "__MACOSX"
 
 
 def _read_file(path: Path) -> bytes:
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe might not end
         raise ImageError("not a file")
     _check_size(status.st_size)
     return path.read_bytes()
@@ -239,20 +239,22 @@ def _read_file(path: Path) -> bytes:
 def _read_member(archive: ZipFile, member: ZipInfo, lock: Lock) -> bytes:
     _check_size(member.file_size)
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ImageError("packed by another method than deflate")  # zipfile cannot bound the others
+        raise ImageError(
+            "compressed with a method other than deflate"
+        )  # zipfile cannot limit others
     with lock, archive.open(member) as file:
-        return file.read(member.file_size)  # read() would unpack more than what is declared
+        return file.read(member.file_size)  # read() could unpack more than declared
 
 
 def _check_size(size: int) -> None:
     if size > LARGEST_FILE:
-        raise ImageError(f"{size:,} bytes are more than the {LARGEST_FILE:,} that are read")
+        raise ImageError(f"{size:,} bytes exceed the limit of {LARGEST_FILE:,}")
 
 
 def _each(
     work: Callable[[_File], Result], files: Sequence[_File], progress: DataProgress
 ) -> Iterator[Result]:
-    """What `work` gives for every file, in their order."""
+    """The results of `work` for all files, in order."""
     pool = ThreadPoolExecutor(THREADS)
     try:
         for done, result in enumerate(pool.map(work, files)):
@@ -264,7 +266,7 @@ def _each(
 
 
 def _digest(file: _File) -> str | ImageError:
-    """SHA-256 of the file's bytes, or why they cannot be had."""
+    """SHA-256 of the file's bytes, or why they cannot be read."""
     try:
         return hashlib.sha256(file.read()).hexdigest()
     except ImageError as error:
@@ -272,15 +274,15 @@ def _digest(file: _File) -> str | ImageError:
 
 
 def _square(file: _File, resolution: int) -> NDArray[np.uint8] | ImageError:
-    """The image as uint8 [R, R, 3], or why it is none."""
+    """The image as uint8 [R, R, 3], or why it is unusable."""
     try:
         data = file.read()
-    except ImageError as error:  # not to be remembered of this content
-        raise DatasetError(f"{file.name}: cannot be read any more: {error}") from error
+    except ImageError as error:  # must not be cached for this content
+        raise DatasetError(f"{file.name}: can no longer be read: {error}") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(from_tensor(fit(image, resolution)[0]))
-    except Exception as error:  # on damaged files Pillow's plug-ins raise all sorts
+    except Exception as error:  # Pillow's plug-ins raise any exception on damaged files
         return ImageError(_reason(error))
 
 
@@ -293,7 +295,7 @@ def _reason(error: Exception) -> str:
 
 
 def _read_cache(path: Path, resolution: int) -> dict[str, str] | None:
-    """Why which contents (SHA-256) are not in the cache's file; None if there is no whole cache."""
+    """Reasons by SHA-256 for files that are not in the cache; None without a complete cache."""
     try:
         about = json.loads(path.with_suffix(".json").read_text())
         images = np.load(path, mmap_mode="r")
@@ -307,7 +309,7 @@ def _read_cache(path: Path, resolution: int) -> dict[str, str] | None:
 def _make_cache(
     path: Path, files: Sequence[tuple[str, _File]], resolution: int, progress: DataProgress
 ) -> dict[str, str]:
-    """Fits the files (SHA-256 and file) and writes what could be; gives the others' reasons."""
+    """Fits files (with their SHA-256), writes usable ones, returns reasons for the others."""
     reasons, count = {}, 0
     work = partial(_square, resolution=resolution)
     with (
@@ -315,7 +317,7 @@ def _make_cache(
         atomic_write(path, force=True) as temporary,
         temporary.open("wb") as output,
     ):
-        warnings.simplefilter("ignore")  # of odd metadata
+        warnings.simplefilter("ignore")  # about unusual metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         output.write(_header(len(files), resolution))
         squares = _each(work, [file for _, file in files], progress)
@@ -340,7 +342,7 @@ def _make_cache(
 
 
 def _header(count: int, resolution: int) -> bytes:
-    """Of a .npy file; numpy pads it so that its length does not depend on the first axis."""
+    """Header of a .npy file; numpy pads it to a length independent of the first axis."""
     header = io.BytesIO()
     shape = (count, resolution, resolution, 3)
     np.lib.format.write_array_header_1_0(

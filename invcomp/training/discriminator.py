@@ -1,6 +1,6 @@
 """The residual discriminator of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958, section 4.1).
 
-Parameters carry the names and shapes of NVIDIA's StyleGAN2-ADA-PyTorch.
+Parameters have the names and shapes of NVIDIA's StyleGAN2-ADA-PyTorch.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, H, W], or half that size; times `gain`."""
-        # a leaky ReLU lets factors through: all of them go into the weights, which are few
+        # factors commute with a leaky ReLU: they are applied to the weights, which are few
         gain = gain * GAIN if self.activate else gain
         weight = self.weight * (self.weight_gain * gain)
         bias = None if self.bias is None else self.bias * gain
-        if self.down:  # smoothing and padding as one: each output pixel stays centred
+        if self.down:  # smoothing with padding keeps output pixels centred
             x = smooth(F.pad(x, [(self.kernel + 1) // 2] * 4))
             x = F.conv2d(x, weight, bias, stride=2)
         else:
@@ -50,7 +50,7 @@ class Conv(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions to half the size beside a 1x1 shortcut."""
+    """Two convolutions to half the size, with a 1x1 shortcut."""
 
     def __init__(self, inputs: int, outputs: int, first: bool) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ class Epilogue(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to logits: above zero means that an image is taken for a real one.
+    """Maps images to logits; above zero means that an image is classified as real.
 
     Args:
-        channels: of every resolution from 4 px up, as the generator's.
-        group: samples whose deviation is taken together; 1: no minibatch deviation.
+        channels: for every resolution from 4 px up, as in the generator.
+        group: samples per group of minibatch deviation; 1: off.
     """
 
     def __init__(self, channels: Sequence[int], group: int = 4) -> None:
@@ -110,7 +110,7 @@ class Discriminator(nn.Module):
 
         Args:
             images: [N, 3, R, R] in [-1, 1], each batch a multiple of the group.
-            batches: how many there are, one after the other: deviations are taken in each.
+            batches: number of concatenated batches; deviations are computed within each.
 
         Returns:
             [N].
@@ -122,13 +122,13 @@ class Discriminator(nn.Module):
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:
-    """Mean deviation over groups of samples, as one more feature (arXiv:1710.10196, section 3).
+    """Mean deviation over groups of samples, as an extra feature (arXiv:1710.10196, section 3).
 
     Groups are strided (sample i is in group i mod N/group), as in NVIDIA's code.
 
     Args:
         x: [N, C, H, W].
-        group: samples in a group; all of the batch where it is smaller.
+        group: samples per group; the whole batch if that is smaller.
 
     Returns:
         [N, 1, H, W].

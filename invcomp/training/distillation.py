@@ -1,6 +1,6 @@
-"""Small networks that learn from a bundle's generator: encoder and surrogate; proxy.py has a third.
+"""Distillation from a bundle's generator: encoder network and surrogate (proxy: see proxy.py).
 
-All learn from pairs (pairs.py), by one loop that can be stopped and gone on with.
+All train on pairs (pairs.py), in one resumable loop.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ Indices = NDArray[np.int64]
 HELD_OUT = 0.04  # part of the pairs that judges and does not train
 STORED = "student"  # name of the network in a checkpoint, from earlier versions
 SAVE_EVERY = 500  # steps between two checkpoints
-LEAST_SIZE = 0.02  # of a tensor, as the learning rate takes it: it may be zero at the beginning
+LEAST_SIZE = 0.02  # of a tensor, for relative learning rates: it may start at zero
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long and how fast a network learns.
+    """How long and how fast a network is trained.
 
     Attributes:
         steps: of the optimiser.
-        batch: pairs a step.
-        learning_rate: Adam's, after a ramp of 100 steps; down to zero by a cosine.
-        weight_decay: AdamW's.
-        relative: whether the learning rate is a part of each tensor's size (Shazeer & Stern 2018,
-            "Adafactor", section 8): for a network whose weights come from another network.
-        seed: of the weights and of the order.
+        batch: pairs per step.
+        learning_rate: of Adam, after a ramp of 100 steps; then a cosine to zero.
+        weight_decay: of AdamW.
+        relative: whether the learning rate is relative to each tensor's size (Shazeer & Stern 2018,
+            "Adafactor", section 8): for networks initialised from another network.
+        seed: for the weights and the order.
     """
 
     steps: int
@@ -69,14 +69,14 @@ SURROGATE = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how a network learns.
+    """Where and how a network is trained.
 
     Attributes:
         device: "cpu", "cuda", "mps" or "auto".
-        checkpoint: file that a stopped training goes on from, and a finished one is read from,
-            until whoever keeps the network deletes it.
+        checkpoint: file from which a stopped training is resumed, or a finished one loaded; the
+            caller deletes it after saving the network.
         progress: called with stage, done and total.
-        compiled: whether the loss of images goes through torch.compile.
+        compiled: whether losses on images are compiled with torch.compile.
     """
 
     checkpoint: Path
@@ -97,14 +97,14 @@ def fit(
 
     Args:
         name: of the stage.
-        network: to train.
-        loss: of the pairs of some indices, a mean.
-        count: pairs to learn from, the first ones.
-        options: how long.
-        execution: where.
+        network: the network.
+        loss: mean loss of the pairs at some indices.
+        count: number of training pairs, which come first.
+        options: how long and how fast.
+        execution: where and how.
 
     Raises:
-        BundleError: the checkpoint is of another training.
+        BundleError: the checkpoint belongs to another training.
     """
     groups = [{"params": [value], "size": _size(value, options)} for value in network.parameters()]
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=options.weight_decay)
@@ -117,7 +117,7 @@ def fit(
         execution.progress(name, step, options.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["size"] * schedule(step)
-        # by step: so a training that goes on sees what it would have seen
+        # by step, so that a resumed training sees the same pairs
         source = np.random.default_rng([options.seed, step])
         torch.manual_seed(options.seed * 1_000_003 + step)  # dropout
         value = loss(source.integers(count, size=options.batch))
@@ -133,7 +133,7 @@ def fit(
 
 
 def _size(value: Tensor, options: FitOptions) -> float:
-    """What the learning rate of a tensor is multiplied by."""
+    """Factor on the learning rate of a tensor."""
     if not options.relative:
         return 1.0
     return max(float(value.detach().square().mean().sqrt()), LEAST_SIZE)
@@ -169,7 +169,7 @@ def _resume(path: Path, made_for: str, network: nn.Module, optimiser: torch.opti
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is damaged ({error}): delete it to start anew") from error
+        raise BundleError(f"{path} is damaged ({error}): delete it to start over") from error
     if metadata.get("made_for") != made_for:
         raise BundleError(f"{path} was begun with other options: delete it to start anew")
     network.load_state_dict(without(STORED, tensors))
@@ -189,22 +189,22 @@ def train_aids(
     compiled: bool = False,
     progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, dict[str, float]]:
-    """The bundle with what makes its search fast, and how good that is.
+    """Trains the search aids of a bundle; returns the bundle and their quality.
 
     Args:
-        bundle: without classes; what aids it has are kept, only missing ones are trained.
-        folder: for the pairs and checkpoints; checkpoints go when all is done.
-        count: pairs.
-        device: where it runs.
-        compiled: through torch.compile.
+        bundle: without classes; existing aids are kept, only missing ones are trained.
+        folder: for pairs and checkpoints; checkpoints are deleted at the end.
+        count: number of pairs.
+        device: to run on.
+        compiled: whether to use torch.compile.
         progress: called with stage, done and total.
 
     Raises:
         OptionError: the model has classes.
-        BundleError: the folder is of another bundle.
+        BundleError: the folder belongs to another bundle.
     """
     if len(bundle.coordinates.mean) > 1:
-        raise OptionError("an encoder is for models without classes")
+        raise OptionError("an encoder network needs a model without classes")
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
     encoder, surrogate = bundle.aids.encoder, bundle.aids.surrogate
@@ -213,7 +213,7 @@ def train_aids(
     quality = {}
     if encoder is None:
         encoder, explained = train_encoder(bundle, pairs, executions[0], ENCODER)
-        quality["energy of coordinates that the encoder explains"] = explained
+        quality["energy of coordinates explained by the encoder network"] = explained
     if surrogate is None and Surrogate.fits(bundle.generator):
         surrogate, distortion = train_surrogate(bundle, pairs, executions[1], SURROGATE)
         quality["distortion of the surrogate"] = distortion
@@ -222,21 +222,21 @@ def train_aids(
     return replace(bundle, aids=SearchAids(encoder, surrogate)), quality
 
 
-# Encoder -----------------------------------------------------------------------------------------
+# Encoder network ---------------------------------------------------------------------------------
 
 
 def train_encoder(
     bundle: Bundle, pairs: Pairs, execution: Execution, options: FitOptions = ENCODER
 ) -> tuple[InversionEncoder, float]:
-    """An encoder, and the part of the energy of held-out pairs' coordinates that it explains.
+    """An encoder network, and the energy fraction of held-out coordinates that it explains.
 
     The loss is the squared error of coordinates: LPIPS + beta * MSE to first order.
 
     Raises:
-        OptionError: the model has classes, which an image does not show.
+        OptionError: the model has classes, which the encoder network cannot infer.
     """
     if len(bundle.coordinates.mean) > 1:
-        raise OptionError("an encoder is for models without classes")
+        raise OptionError("an encoder network needs a model without classes")
     device = choose_device(execution.device)
     torch.manual_seed(options.seed)
     count = min(LEADING, bundle.coordinates.count)
@@ -245,7 +245,7 @@ def train_encoder(
     seen = _see_all(bundle, pairs, device, execution)
     coordinates = torch.from_numpy(pairs.coordinates[:, :count])
     learned = _learned_from(pairs)
-    with torch.no_grad():  # so that the first steps see features of the right size
+    with torch.no_grad():  # so that the first steps have features of the right scale
         encoder.normalise.momentum = None
         encoder.normalise(seen[:learned][:1000].float().to(device))
         encoder.normalise.momentum = 0.01
@@ -266,7 +266,7 @@ def train_encoder(
 
 
 def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, execution: Execution) -> Tensor:
-    """What an encoder sees of every pair, float16 [N, C, 7, 7]."""
+    """The encoder network's input for every pair, float16 [N, C, 7, 7]."""
     features, found = PerceptualFeatures(bundle.settings.beta).to(device), []
     for first in range(0, len(pairs), 32):
         execution.progress("features", first, len(pairs))
@@ -275,7 +275,7 @@ def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, execution: Exec
     return torch.cat(found)
 
 
-# Surrogate -------------------------------------------------------------------------------
+# Surrogate -----------------------------------------------------------------------------
 
 
 def train_surrogate(
@@ -284,7 +284,7 @@ def train_surrogate(
     """A surrogate, and its distortion against the generator on held-out pairs.
 
     Raises:
-        OptionError: the generator has no use for one.
+        OptionError: the generator does not support one.
     """
     device = choose_device(execution.device)
     torch.manual_seed(options.seed)
@@ -304,7 +304,7 @@ def train_surrogate(
 
 
 class ImageObjective:
-    """The loss of a network that makes images: distortion and absolute error of pixels."""
+    """Loss of a network that makes images: distortion and absolute pixel error."""
 
     def __init__(
         self,

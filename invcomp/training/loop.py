@@ -1,8 +1,8 @@
-"""Adversarial training: discriminator step, generator step, average, and what is seen of it.
+"""Adversarial training: discriminator step, generator step, averaging, monitoring.
 
-After StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676). Several processes share a batch through
-Hugging Face Accelerate, which knows `torchrun`'s variables, devices and collectives; gradients are
-averaged by hand, as DistributedDataParallel does not fit alternating steps with double backward.
+As in StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676). Several processes share a batch through
+Hugging Face Accelerate, which handles `torchrun`'s variables, devices and collectives. Gradients
+are averaged by hand: DistributedDataParallel does not fit alternating steps with double backward.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .discriminator import Discriminator
 from .losses import discriminator_loss, generator_loss, gradient_penalty, path_lengths
 from .options import TrainOptions
 
-CHUNK = 64  # images that are generated at once outside training
+CHUNK = 64  # images generated per batch outside training
 GRID = 64  # images of a sample grid
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Where a training stands: what a line of metrics.jsonl says, and a warning if there is one."""
+    """The state of a training: a line of metrics.jsonl, and possibly a warning."""
 
     images: int
     total: int
@@ -46,19 +46,19 @@ class Tick:
 
 
 class Trainer:
-    """One training, from its first step or from a run directory's state.
+    """One training run, from the first step or from the state in a run directory.
 
     Args:
-        dataset: images of the options' resolution.
-        directory: where everything is written.
+        dataset: images in the resolution of the options.
+        directory: for all output.
         options: how to train.
-        source: what config.json names as the data.
-        resume: go on from the directory's state, if it has one.
+        source: the name of the data in config.json.
+        resume: continue from the directory's state, if there is one.
         accelerator: processes and device.
-        compiled: through torch.compile.
+        compiled: whether to use torch.compile.
 
     Raises:
-        OptionError: options and data do not fit, or another run is in the way.
+        OptionError: options and data do not match, or the directory holds another run.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Trainer:
         self.random = torch.Generator().manual_seed(options.seed)  # shared by all processes
         self.ada = AdaptiveProbability(options.augmentation_p, options.ada_target)
         self.images, self.steps, self.best_kid = 0, 0, float("inf")
-        self.kid_features = ""  # of best_kid: figures of different features must not be compared
+        self.kid_features = ""  # for best_kid: figures of different features must not be compared
         self.path_mean = torch.zeros([], device=self.device)
-        torch.manual_seed(options.seed * self.processes + self.rank)  # noise: each its own
+        torch.manual_seed(options.seed * self.processes + self.rank)  # noise differs per process
         if resume:
             self._restore()
         self._compile(compiled)
@@ -113,7 +113,7 @@ class Trainer:
         self.mixed = has_fast_bfloat16(self.device) if mixed is None else mixed
 
     def _adam(self, module: nn.Module, every: int) -> torch.optim.Adam:
-        """Adam, slower by as much as lazy regularisation adds steps (StyleGAN2, appendix B)."""
+        """Adam, slowed to compensate the steps of lazy regularisation (StyleGAN2, appendix B)."""
         part = every / (every + 1) if every else 1
         return torch.optim.Adam(
             module.parameters(),
@@ -124,7 +124,7 @@ class Trainer:
         )
 
     def _compile(self, compiled: bool) -> None:
-        """The three functions that take the time; a penalty differentiates twice: not compiled."""
+        """Compiles the three expensive functions; not penalties, which differentiate twice."""
         names = ("_generate", "_discriminator_loss", "_generator_loss")
         for name in names if compiled else ():
             setattr(self, name, torch.compile(getattr(self, name), dynamic=False))
@@ -132,13 +132,13 @@ class Trainer:
     # The three functions -------------------------------------------------------------------------
 
     def _ws(self, z: Tensor) -> Tensor:
-        """w of every layer [N, layers, w_size] of what `_z` gives."""
+        """w of every layer [N, layers, w_size] from the output of `_z`."""
         layers = len(self.generator.layers)
         w: Tensor = self.generator.sample(z[:, 0])[:, None].expand(-1, layers, -1)
         if z.shape[1] == 1:
             return w
         other: Tensor = self.generator.sample(z[:, 1])[:, None].expand(-1, layers, -1)
-        cut = z[:, 2, :1, None]  # the layer from which the second is taken
+        cut = z[:, 2, :1, None]  # the first layer that uses the second w
         return torch.where(torch.arange(layers, device=z.device)[None, :, None] < cut, w, other)
 
     def _generate(self, z: Tensor) -> Tensor:
@@ -161,12 +161,12 @@ class Trainer:
     # Steps ---------------------------------------------------------------------------------------
 
     def step(self) -> dict[str, Tensor]:
-        """One step of both networks; gives the losses as tensors (no waiting for the device)."""
+        """One step of both networks; returns the losses as tensors (no waiting for the device)."""
         options = self.options
         real = self._real()
         p = torch.tensor(self.ada.p, device=self.device)
         seen: dict[str, Tensor] = {}
-        # one batch serves both steps: the generator does not change between them
+        # both steps share one batch: the generator does not change between them
         with self._autocast():
             generated = self._generate(self._z())
             fake = generated.detach()
@@ -224,7 +224,7 @@ class Trainer:
             parts = flat.split([gradient.numel() for gradient in gradients])
             for gradient, part in zip(gradients, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
-        for gradient in gradients:  # one bad batch must not end a long run
+        for gradient in gradients:  # one bad batch must not ruin a long run
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
         optimiser.step()
 
@@ -236,15 +236,15 @@ class Trainer:
             list(self.averaged.parameters()), list(self.generator.parameters()), weight
         )
 
-    # What is drawn: for the whole batch in every process, each of which takes its part -----------
+    # Random numbers: every process draws the whole batch and takes its part ----------------------
 
     def _mine(self, drawn: Tensor, axis: int = 0) -> Tensor:
-        """This process's part of a batch: every k-th, so that groups of deviation stay whole."""
+        """This process's part of a batch: every k-th, so that deviation groups stay complete."""
         indices = torch.arange(self.rank, drawn.shape[axis], self.processes)
         return drawn.index_select(axis, indices).to(self.device)
 
     def _z(self) -> Tensor:
-        """[n, 1, z_size]; with style mixing [n, 3, z_size]: two z, and the layer to change at."""
+        """[n, 1, z_size]; with style mixing [n, 3, z_size]: two z, and the layer to switch at."""
         options, layers = self.options, len(self.generator.layers)
         size = (options.batch, 2 if options.style_mixing else 1, self.generator.z_size)
         z = torch.randn(size, generator=self.random)
@@ -277,7 +277,7 @@ class Trainer:
     # The run -------------------------------------------------------------------------------------
 
     def run(self, progress: Callable[[Tick], None] = lambda tick: None) -> None:
-        """Trains to the options' last image; everything is in the run directory.
+        """Trains until the last image of the options; writes to the run directory.
 
         Args:
             progress: called at every tick, in the main process.
@@ -300,7 +300,7 @@ class Trainer:
                     warning = self._snapshot(values) or warning
                 if self.accelerator.is_main_process:
                     self._report(values, snapshot)
-                if snapshot:  # after its line of metrics, which a resumed run would not write
+                if snapshot:  # after its line of metrics, which a resumed run would skip
                     self._save()
                 if self.accelerator.is_main_process:
                     progress(Tick(self.images, total, values, warning))
@@ -310,7 +310,7 @@ class Trainer:
         return self.images // every != (self.images - self.options.batch) // every
 
     def _values(self, sums: dict[str, list[Tensor]]) -> dict[str, Any]:
-        """Means of a tick over all processes, and the controller's move."""
+        """Means of a tick over all processes; updates the ADA controller."""
         names = sorted(sums)
         means = torch.stack([torch.stack(sums[name]).float().mean() for name in names])
         means = self.accelerator.reduce(means.to(self.device), "mean")
@@ -322,15 +322,17 @@ class Trainer:
     def _saturated(self, values: dict[str, Any]) -> str | None:
         if values["sign"] > 0.95 and self.images > 20_000:
             advice = (
-                "raise --gamma, or get more images"
+                "raise gamma or use more images"
                 if self.ada.p > 0.8
-                else "raise --gamma, or let --augmentation ada work on"
+                else "raise gamma or let the adaptive augmentation continue"
             )
-            return f"the discriminator is sure of {values['sign']:.0%} of real images: {advice}"
+            return (
+                f"the discriminator is confident on {values['sign']:.0%} of real images: {advice}"
+            )
         return None
 
     def _snapshot(self, values: dict[str, Any]) -> str | None:
-        """Samples, KID, snapshot; gives a warning where samples look all the same."""
+        """Writes samples, KID and snapshot; returns a warning if all samples look alike."""
         warning = None
         if self.accelerator.is_main_process:
             self._mean_w()
@@ -347,7 +349,7 @@ class Trainer:
 
     @torch.no_grad()
     def _mean_w(self) -> None:
-        """The mean of w, for truncation: as exact as the averaged generator's own."""
+        """Computes the mean w of the averaged generator, for truncation."""
         z = torch.randn(
             10_000, self.averaged.z_size, generator=torch.Generator().manual_seed(0)
         ).to(self.device)
@@ -358,20 +360,22 @@ class Trainer:
         assert self.held_out is not None
         if self._kid is None:
             self._kid = Kid(_batches(self.held_out), self.device)
-            if self.kid_features != self._kid.features:  # begun where other weights were at hand
+            if (
+                self.kid_features != self._kid.features
+            ):  # started where other weights were available
                 self.kid_features, self.best_kid = self._kid.features, float("inf")
         fake = samples(self.averaged, self.options.kid_samples, seed=1)
         return self._kid(map(to_uint8, fake))
 
     def _collapsed(self, shown: Tensor) -> str | None:
-        """Whether samples differ from each other less than a quarter as much as real images."""
+        """Warns if samples vary less than a quarter as much as real images."""
         count = min(GRID, len(self.data))
         real = self.data.batch(np.arange(count)).float() / 127.5 - 1
         ours, theirs = (float(x.float().var(0).mean()) for x in (shown, real))
         if ours < theirs / 4:
             return (
                 f"the samples look alike (variance {ours:.3f}, real images {theirs:.3f}): "
-                "raise --gamma two- to fourfold, or try --loss rpgan"
+                "raise gamma two- to fourfold, or try the loss rpgan"
             )
         return None
 
@@ -381,14 +385,14 @@ class Trainer:
             self.directory.draw()
 
     def stop(self) -> None:
-        """Keeps what an interrupted run has reached (not of several, which would wait)."""
+        """Saves the state of an interrupted run (not with several processes, which would wait)."""
         if self.processes == 1:
             self._save()
 
-    # Going on ------------------------------------------------------------------------------------
+    # Resuming ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        """The state; random states of all processes are gathered."""
+        """Saves the state, with the random states of all processes."""
         states = self.accelerator.gather(_random_state(self.device)[None].to(self.device))
         if not self.accelerator.is_main_process:
             return
@@ -436,23 +440,25 @@ class Trainer:
 
 
 def accelerator_for(device: str) -> Accelerator:
-    """Processes as `torchrun` started them, on the device of a name.
+    """The processes started by `torchrun`, on a device by name.
 
     Raises:
-        OptionError: no such device here.
+        OptionError: there is no such device.
     """
     return Accelerator(cpu=choose_device(device).type == "cpu")
 
 
 def _check(dataset: Dataset, options: TrainOptions, processes: int) -> None:
     if dataset.resolution != options.resolution:
-        raise OptionError(f"images of {dataset.resolution} px, options of {options.resolution} px")
+        raise OptionError(
+            f"images have {dataset.resolution} px, the options {options.resolution} px"
+        )
     if options.batch % processes:
-        raise OptionError(f"batch {options.batch} cannot be shared by {processes} processes")
+        raise OptionError(f"batch {options.batch} cannot be split between {processes} processes")
     group = min(options.group, options.batch)
     if (options.batch // group) % processes:
         raise OptionError(
-            f"batch {options.batch} in groups of {group} cannot be shared by {processes} processes"
+            f"batch {options.batch} in groups of {group} does not split into {processes} processes"
         )
 
 
@@ -463,7 +469,7 @@ def _batches(dataset: Dataset) -> Iterator[Tensor]:
 
 
 def _random_state(device: torch.device) -> Tensor:
-    """The state that noise is drawn from."""
+    """The random state for noise."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 

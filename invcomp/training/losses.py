@@ -1,4 +1,4 @@
-"""Adversarial losses and their regularisers, each a mean over the batch's logits or images."""
+"""Adversarial losses and regularisers, each a mean over logits or images of the batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Loss = Literal["nonsaturating", "rpgan"]
 
 
 def discriminator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss of logits [N] of real and generated images.
+    """The discriminator's loss from logits [N] of real and generated images.
 
     "nonsaturating": Goodfellow et al. 2014 (arXiv:1406.2661, section 3). "rpgan": the relativistic
     pairing loss of R3GAN (Huang et al. 2024, arXiv:2501.05441, section 2), which compares each
@@ -24,20 +24,20 @@ def discriminator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(kind: Loss, real: Tensor | None, fake: Tensor) -> Tensor:
-    """The generator's loss; the real images' logits [N] count for "rpgan" alone."""
+    """The generator's loss; logits [N] of real images are only used by "rpgan"."""
     if kind == "rpgan" and real is not None:
         return F.softplus(real - fake).mean()
     return F.softplus(-fake).mean()
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Mean squared norm of the logits' gradient by the images.
+    """Mean squared norm of the gradient of the logits with respect to the images.
 
     R1 on real images, R2 on generated ones (Mescheder et al. 2018, arXiv:1801.04406, section
-    4.1), without its factor gamma / 2.
+    4.1), without the factor gamma / 2.
 
     Args:
-        logits: [N], made of `images` with gradients on.
+        logits: [N], computed from `images` with gradients on.
         images: [N, C, H, W].
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
@@ -45,12 +45,12 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
-    """Lengths [N] of |J_w^T y| with y normal images, as of StyleGAN2 (arXiv:1912.04958, 3.2).
+    """Lengths [N] of |J_w^T y| for normal images y, as in StyleGAN2 (arXiv:1912.04958, 3.2).
 
     Args:
-        images: [N, C, H, W], made of `ws` with gradients on.
+        images: [N, C, H, W], computed from `ws` with gradients on.
         ws: [N, layers, w_size].
-        noise: standard normal, the images' shape.
+        noise: standard normal, in the shape of the images.
     """
     scaled = noise / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * scaled).sum(), ws, create_graph=True)

@@ -1,4 +1,4 @@
-"""Everything that a training can be told, with its defaults: the only place that has them."""
+"""All options of a training and their defaults, which are defined only here."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ CHOICES: dict[str, tuple[str, ...]] = {
 class TrainOptions:
     """How a generator is trained.
 
-    Where a default differs from StyleGAN2-ADA's (arXiv:2006.06676) the attribute says why.
+    If a default differs from StyleGAN2-ADA's (arXiv:2006.06676), the attribute says why.
 
     Attributes:
         resolution: of the images, a power of two, 8 to 1024.
         preset: "compact" (3.3 M parameters at 64 px) or "stylegan2" (the paper's widths).
-        kimg: thousand images of training in all.
-        batch: images a step, over all processes.
-        learning_rate: Adam's, of both networks.
+        kimg: training length in thousand images.
+        batch: images per step, over all processes.
+        learning_rate: of Adam, for both networks.
         loss: "nonsaturating" with R1, or "rpgan" (relativistic) with R1 and R2.
         gamma: weight of the gradient penalty; None: 0.0002 resolution^2 / batch, or 1 for "rpgan".
         penalty_every: steps between two penalties (lazy regularisation).
         path_length: weight of path-length regularisation; 0 (off): it costs a sixth of the time,
             and perceptual coordinates make up for uneven latents.
-        path_length_every: steps between two of them.
-        style_mixing: part of the images made from two w; 0 for the reason above.
+        path_length_every: steps between two regularisations.
+        style_mixing: fraction of images made from two w; 0 for the same reason.
         ema_kimg: half-life of the averaged generator; None: batch * 10 / 32.
-        ema_ramp: the half-life is at most this part of the images seen; None: no ramp.
+        ema_ramp: the half-life is at most this fraction of the images seen; None: no ramp.
         augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none".
-        augmentation_p: probability of each augmentation, at the start for "ada".
-        ada_target: mean sign of real logits that "ada" holds.
-        mirror: whether every image is also shown mirrored.
-        group: images of minibatch deviation; 1: without.
+        augmentation_p: probability of each augmentation; for "ada", the initial one.
+        ada_target: target mean sign of real logits for "ada".
+        mirror: whether to train on mirrored images too.
+        group: images per group of minibatch deviation; 1: off.
         noise: of the generator in training: "random", "const" or "none".
-        held_out: images kept from training, for KID; at most a tenth of all.
-        kid_samples: generated images that KID looks at.
+        held_out: images excluded from training, for KID; at most a tenth of all.
+        kid_samples: generated images for KID.
         tick: images between two lines of metrics.
         snapshot: images between two snapshots with samples and KID.
-        bfloat16: autocast of the convolutions; None: where the device is fast at it.
-        seed: of everything drawn.
+        bfloat16: autocast of the convolutions; None: if the device is fast with it.
+        seed: random seed.
     """
 
     resolution: int = 64
@@ -92,7 +92,7 @@ class TrainOptions:
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
         if self.group > 1 and self.batch == 1:
-            raise OptionError("minibatch deviation needs a batch of at least 2: or give --group 1")
+            raise OptionError("minibatch deviation needs a batch of at least 2, or group 1")
         if self.group > 1 and self.batch % min(self.group, self.batch):
             raise OptionError(f"batch {self.batch} is not a multiple of the group {self.group}")
         for name in ("kimg", "learning_rate"):
@@ -110,10 +110,10 @@ class TrainOptions:
 
     @property
     def channels(self) -> list[int]:
-        """Channels of every resolution from 4 px up, of both networks.
+        """Channels for every resolution from 4 px up, for both networks.
 
-        "compact" is thin where images are large and wide where they are small: parameters cost
-        four times less there.
+        "compact" has few channels at large resolutions and many at small ones, where parameters
+        cost four times less.
         """
         halvings = range((self.resolution // 4).bit_length() - 1, -1, -1)
         if self.preset == "compact":
@@ -131,6 +131,6 @@ class TrainOptions:
         return 2 if self.preset == "compact" else 8
 
     def ema_half_life(self, seen: int) -> float:
-        """Half-life of the averaged generator in images, when so many were seen."""
+        """Half-life of the averaged generator in images, after `seen` images."""
         half_life = 1000 * (self.batch * 10 / 32 if self.ema_kimg is None else self.ema_kimg)
         return half_life if self.ema_ramp is None else min(half_life, seen * self.ema_ramp)

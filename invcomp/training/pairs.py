@@ -1,4 +1,4 @@
-"""Coordinates and the images that a generator makes of them: what distilled networks learn from."""
+"""Training pairs for distillation: coordinates and the generator's images of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..latents.prior import prior_of
 from ..preparation import PrepareOptions
 
 PairProgress = Callable[[str, int, int], None]
-LEAST_SPREAD = 0.3  # of a coordinate's deviation, where layers may differ
+LEAST_SPREAD = 0.3  # of a coordinate's deviation, if layers may differ
 PRIOR_SAMPLES = 50_000
-SAVE_EVERY = 200  # images between two notes of how many there are
-CHUNK_PIXELS = 1 << 21  # generated at once
+SAVE_EVERY = 200  # images between two updates of about.json
+CHUNK_PIXELS = 1 << 21  # generated per batch
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pairs:
 
     Attributes:
         coordinates: float32 [N, K].
-        classes: int64 [N], zero where there are none.
+        classes: int64 [N], zero if there are none.
         images: uint8 [N, 3, R, R].
     """
 
@@ -62,26 +62,28 @@ def make_pairs(
     seed: int = 3,
     progress: PairProgress = lambda stage, done, total: None,
 ) -> Pairs:
-    """Draws latents from the prior and makes their images; stopped, it goes on where it was.
+    """Draws latents from the prior and makes their images; resumes a stopped run.
 
     Args:
-        bundle: whose generator and coordinates.
-        folder: of the files.
+        bundle: with generator and coordinates.
+        folder: for the files.
         count: N.
         resolution: of the images; at most the generator's.
-        device: where it runs.
-        compiled: through torch.compile.
-        seed: of what is drawn.
+        device: to run on.
+        compiled: whether to use torch.compile.
+        seed: random seed.
         progress: called with stage, done and total.
 
     Raises:
-        OptionError: no pair, or too large images.
-        BundleError: the folder has other pairs.
+        OptionError: no pairs, or too large images.
+        BundleError: the folder contains other pairs.
         OutputError: it cannot be written.
     """
     largest = bundle.generator.resolution
     if count < 1 or resolution > largest:
-        raise OptionError(f"{count} pairs of {resolution} px: 1 at least, of {largest} px at most")
+        raise OptionError(
+            f"{count} pairs of {resolution} px: at least 1 pair and at most {largest} px"
+        )
     made_for = {"fingerprint": bundle.fingerprint.hex(), "images": [count, resolution, seed]}
     files = _Files(folder, made_for, (count, 3, resolution, resolution))
     if files.done < count:
@@ -93,7 +95,7 @@ def make_pairs(
 
 
 class _Files:
-    """The folder: about.json says what the arrays are for and how many images are done."""
+    """The folder: about.json contains what the arrays are for and how many images are done."""
 
     def __init__(self, folder: Path, made_for: dict[str, Any], shape: tuple[int, ...]) -> None:
         self.folder, self.made_for, self.shape, self.done = folder, made_for, shape, 0
@@ -102,10 +104,10 @@ class _Files:
             about = json.loads(self.about.read_text())
             self.done = about.pop("done")
             if about != made_for:
-                raise BundleError(f"{folder} has pairs that were made otherwise: delete it")
+                raise BundleError(f"{folder} has pairs with other settings: delete it")
 
     def begin(self, coordinates: Tensor, classes: Tensor) -> None:
-        """Room for all."""
+        """Creates the arrays."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             np.save(self.folder / "coordinates.npy", coordinates.cpu().numpy())
@@ -124,7 +126,7 @@ class _Files:
         )
 
     def reached(self, done: int) -> None:
-        """Notes how many images there are."""
+        """Stores how many images are done."""
         self.done = done
         self.about.write_text(json.dumps({**self.made_for, "done": done}))
 
@@ -133,8 +135,8 @@ class _Files:
 def _draw(bundle: Bundle, count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Coordinates [N, K] and classes [N] of prior samples.
 
-    Where layers may differ, each coordinate is spread by what its prior deviation has beyond that
-    of equal layers.
+    If layers may differ, each coordinate gets additional noise, so that its deviation grows from
+    that of equal layers to that of the prior.
     """
     tau = bundle.settings.made.get("options", {}).get("tau", PrepareOptions.tau)
     generator, coordinates = bundle.generator.to(device), bundle.coordinates.to(device)
@@ -172,7 +174,7 @@ def _make(
         part = torch.from_numpy(pairs.coordinates[first : first + chunk]).to(device)
         classes = torch.from_numpy(pairs.classes[first : first + chunk]).to(device)
         latents = coordinates.means(classes) + part @ basis
-        missing = chunk - len(part)  # the last ones: of the size that was compiled for
+        missing = chunk - len(part)  # pads the last chunk to the compiled size
         latents = torch.cat([latents, latents[-1:].expand(missing, -1)])
         with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
             images = images_of(latents)[: len(part)]

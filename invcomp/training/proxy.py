@@ -1,7 +1,7 @@
-"""Distilling: a small generator, of the same coordinates, from a bundle's large one.
+"""Distillation of a proxy: a small generator with the coordinates of a bundle's large one.
 
-A proxy of a MobileStyleGAN keeps that generator's own first blocks (generators/mobile_proxy.py) and
-only has to be trained a little; of any other generator it is a network that begins at random
+A proxy of a MobileStyleGAN keeps that generator's first blocks (generators/mobile_proxy.py) and
+needs little training. For any other generator it is a network with random initial weights
 (generators/proxy.py).
 """
 
@@ -31,7 +31,7 @@ from .pairs import PairProgress, Pairs, make_pairs
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
 FROM_NOTHING = FitOptions(steps=3600, batch=16, learning_rate=3e-3)
-DRAWN = 128  # pairs that the first drawing of an image is fitted to
+DRAWN = 128  # pairs for the initial fit of the image layer
 RIDGE = 1e-4  # of that fit
 
 
@@ -46,32 +46,34 @@ def distill(
     compiled: bool = False,
     progress: PairProgress = lambda stage, done, total: None,
 ) -> tuple[Bundle, float]:
-    """Makes a bundle's proxy and writes it; stopped, it goes on where it was.
+    """Trains a bundle's proxy and writes it; resumes a stopped run.
 
     Args:
-        bundle: whose proxy.
-        output: the proxy's file, .ivm; its stem is its name.
-        resolution: of its images.
-        count: pairs to learn from.
+        bundle: to make a proxy of.
+        output: the proxy's .ivm file; its stem is the proxy's name.
+        resolution: of the proxy's images.
+        count: number of training pairs.
         steps: of the training; None: the default.
-        work: folder of pairs and checkpoints, which is kept; None: one beside the output, until
-            it is written.
-        device: where it runs.
-        compiled: through torch.compile.
+        work: folder of pairs and checkpoints, which is kept; None: one next to the output, which
+            is deleted at the end.
+        device: to run on.
+        compiled: whether to use torch.compile.
         progress: called with stage, done and total.
 
     Returns:
-        The proxy's bundle and its mean LPIPS against the generator, of held-out pairs.
+        The proxy's bundle and its mean LPIPS against the generator on held-out pairs.
 
     Raises:
-        OptionError: no such size.
-        BundleError: the folder is of another bundle.
-        OutputError: something cannot be written.
+        OptionError: invalid resolution.
+        BundleError: the folder belongs to another bundle.
+        OutputError: a file cannot be written.
     """
     check_resolution(resolution, bundle.generator.resolution)
     folder = work or output.with_name(output.name + ".pairs")
     largest = bundle.generator.resolution
-    seen = min(max(resolution, RESOLUTION), largest)  # those that an encoder learns from, too
+    seen = min(
+        max(resolution, RESOLUTION), largest
+    )  # so that an encoder network can use the same pairs
     pairs = make_pairs(bundle, folder, count, seen, device, compiled, progress=progress)
     execution = Execution(folder / "proxy.training", device, progress, compiled)
     proxy, lpips = train_proxy(bundle, pairs, execution, resolution, steps)
@@ -85,7 +87,7 @@ def distill(
 
 
 def check_resolution(resolution: int, largest: int) -> None:
-    """Refuses sizes that no proxy has.
+    """Checks the resolution of a proxy.
 
     Raises:
         OptionError: not a power of two from 16 to 512, or more than the largest.
@@ -93,7 +95,7 @@ def check_resolution(resolution: int, largest: int) -> None:
     if resolution not in (16, 32, 64, 128, 256, 512):
         raise OptionError(f"resolution {resolution} is not a power of two from 16 to 512")
     if resolution > largest:
-        raise OptionError(f"a proxy of {resolution} px: at most the model's {largest} px")
+        raise OptionError(f"a proxy of {resolution} px: must have at most the model's {largest} px")
 
 
 def train_proxy(
@@ -130,7 +132,7 @@ def train_proxy(
 
 
 def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, FitOptions]:
-    """A proxy as it is before its training, and how that should go."""
+    """An untrained proxy, and options for its training."""
     generator, coordinates = bundle.generator, bundle.coordinates
     deviations = coordinates.deviations
     if isinstance(generator, MobileStyleGAN) and resolution < generator.resolution:
@@ -150,7 +152,7 @@ def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, Fit
 
 @torch.no_grad()
 def draw_by_least_squares(proxy: MobileProxy, pairs: Pairs) -> None:
-    """The layer that draws the image, as the best linear map of single positions for some pairs."""
+    """Fits `to_image` to some pairs, as the best linear map of single pixels."""
     size = proxy.channels[-1] + 1
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, 3, dtype=torch.float64)
@@ -173,7 +175,7 @@ def _positions(maps: Tensor) -> Tensor:
 
 
 def proxy_coordinates(coordinates: Coordinates) -> Coordinates:
-    """The coordinates themselves as a proxy's latents, then the class as a one-hot vector."""
+    """The coordinates of a proxy: its latents are the coordinates, then the one-hot class."""
     count, classes = coordinates.count, len(coordinates.mean)
     own = classes if classes > 1 else 0
     mean = torch.cat([torch.zeros(classes, count), torch.eye(classes, own)], 1)

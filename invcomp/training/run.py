@@ -1,11 +1,11 @@
-"""The run directory: options, metrics, samples, snapshots, and the state to go on from.
+"""The run directory: options, metrics, samples, snapshots, and the state to resume from.
 
-config.json      every option and the versions it ran with
-metrics.jsonl    a line a tick; events.* the same for TensorBoard; losses.png drawn from it
-samples/         grids of the averaged generator, by images seen
+config.json      all options and versions
+metrics.jsonl    a line per tick; events.*: the same for TensorBoard; losses.png: a plot of it
+samples/         grids of the averaged generator, named by images seen
 snapshots/       averaged generators (safetensors)
-best.safetensors the snapshot of the lowest KID
-state.safetensors all that a resumed run needs
+best.safetensors the snapshot with the lowest KID
+state.safetensors everything that a resumed run needs
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ..generators.base import Generator
 from ..generators.weights import round_to_half, save_generator
 from .options import TrainOptions
 
-MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # between a run and its resumption
+MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # when a run is resumed
 
 
 class RunDirectory:
-    """Writes a run's files, each whole or not at all."""
+    """Writes the files of a run, each atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,15 +43,17 @@ class RunDirectory:
         self._events: Any = None
 
     def begin(self, options: TrainOptions, source: str, resume: bool) -> None:
-        """Makes the directory, or checks that a resumed run is the same run.
+        """Creates the directory, or checks that a resumed run has the same options.
 
         Raises:
-            OptionError: there is a run already and `resume` is False; or it had other options.
-            OutputError: the directory cannot be made.
+            OptionError: there is a run and `resume` is False, or it had other options.
+            OutputError: the directory cannot be created.
         """
         config = self.path / "config.json"
         if config.is_file() and not resume:
-            raise OptionError(f"{self.path} holds a run: go on with --resume, or take another -o")
+            raise OptionError(
+                f"{self.path} already contains a run: resume it or choose another folder"
+            )
         if config.is_file():
             before = json.loads(config.read_text())["options"]
             differing = [
@@ -61,7 +63,7 @@ class RunDirectory:
             ]
             if differing:
                 raise OptionError(
-                    f"{self.path} was begun with other options: " + ", ".join(differing)
+                    f"{self.path} was started with other options: " + ", ".join(differing)
                 )
         try:
             for folder in ("samples", "snapshots"):
@@ -82,13 +84,13 @@ class RunDirectory:
             temporary.write_text(json.dumps(written, indent=2) + "\n")
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """All that `load_state` gives back."""
+        """Saves what `load_state` returns."""
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_write(self.state_path, force=True) as temporary:
             save_file(plain, temporary, {"values": json.dumps(values)})
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and values of the last state, or None where there is none yet.
+        """Tensors and values of the last state, or None if there is none.
 
         Raises:
             BundleError: the file is damaged.
@@ -109,13 +111,13 @@ class RunDirectory:
         return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
 
     def forget_after(self, images: int) -> None:
-        """Drops metrics of images that the state has not seen: they will come again."""
+        """Drops metrics after the saved state, because the resumed run writes them again."""
         kept = [line for line in self.metrics() if line["images"] <= images]
         with atomic_write(self.metrics_path, force=True) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def log(self, line: dict[str, Any]) -> None:
-        """One line of metrics, and the same as TensorBoard events."""
+        """Writes one line of metrics, and the same as TensorBoard events."""
         with self.metrics_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         if self._events is None:
@@ -128,7 +130,7 @@ class RunDirectory:
         self._events.flush()
 
     def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
-        """Writes a generator, rounded to float16; as the best one too, if it is."""
+        """Writes a generator, rounded to float16; also as the best one if `best`."""
         path = self.path / "snapshots" / f"{images:09d}.safetensors"
         rounded = round_to_half(copy.deepcopy(generator))
         save_generator(rounded, path)
@@ -137,7 +139,7 @@ class RunDirectory:
         return path
 
     def draw(self) -> None:
-        """losses.png, where matplotlib is installed."""
+        """Draws losses.png, if matplotlib is installed."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -163,18 +165,18 @@ class RunDirectory:
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names with a prefix."""
+    """Adds a prefix to the names."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
 def without(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names have the prefix, under the rest of their names."""
+    """The tensors whose names have the prefix, with the prefix removed."""
     start = len(prefix) + 1
     return {name[start:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as tensors by plain names."""
+    """The state of an optimiser as tensors with plain names."""
     state = optimiser.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value)
@@ -190,7 +192,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    # files know no memory format, and fused Adam pairs values by their place in memory
+    # files have no memory format, and fused Adam matches values by memory layout
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape and value.ndim:
@@ -198,5 +200,5 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
 
 
 def parameters_of(module: nn.Module) -> int:
-    """Number of trained values."""
+    """Number of trainable values."""
     return sum(parameter.numel() for parameter in module.parameters())

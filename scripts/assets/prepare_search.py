@@ -1,12 +1,12 @@
-"""Makes what ships to make faces-1024 fast and small: its search aids and its proxy, faces-128.
+"""Makes the search aids of faces-1024 and its proxy, faces-128.
 
     python scripts/assets/prepare_search.py runs/pairs
     python scripts/assets/prepare_search.py runs/pairs --only aids --keep-encoder
     python scripts/assets/prepare_search.py runs/pairs --only proxy --steps 700
 
-Writes pretrained/faces-1024-search.safetensors (encoder and surrogate) and
-pretrained/faces-128.safetensors (the proxy; its encoder is that of faces-1024). The folder takes
-the pairs (8,000 images of 256 px, 1.6 GB). Stopped, it goes on where it was.
+Writes pretrained/faces-1024-search.safetensors (encoder network and surrogate) and
+pretrained/faces-128.safetensors (the proxy, with the encoder network of faces-1024). The folder is
+for the pairs (8,000 images of 256 px, 1.6 GB). A stopped run continues when it is started again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PROXY = "faces-128"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", type=Path, help="folder of the pairs and checkpoints")
+    parser.add_argument("work", type=Path, help="folder for pairs and checkpoints")
     parser.add_argument("--model", default="faces-1024")
     parser.add_argument("--pairs", type=int, default=8000)
     parser.add_argument("--only", choices=("aids", "proxy"))
-    parser.add_argument("--steps", type=int, help="of the proxy's training")
-    parser.add_argument("--keep-encoder", action="store_true", help="train the surrogate alone")
+    parser.add_argument("--steps", type=int, help="training steps of the proxy")
+    parser.add_argument("--keep-encoder", action="store_true", help="train only the surrogate")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED)
     arguments = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
         _, lpips = distill(
             bare, path, 128, pairs, steps, work, compiled=compiled, progress=progress
         )
-        print(f"LPIPS of the proxy from {arguments.model}: {lpips:.4f}")
+        print(f"LPIPS of the proxy against {arguments.model}: {lpips:.4f}")
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 

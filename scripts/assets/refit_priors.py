@@ -1,15 +1,15 @@
-"""Fits the priors of faces-1024 anew, coordinates and generator staying as they are.
+"""Refits the priors of faces-1024 and keeps its coordinates and generator.
 
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors
     python scripts/assets/refit_priors.py PORTRAITS/ WILD/ -o runs/priors --first 6 --dry
     python scripts/assets/refit_priors.py PORTRAITS/ -o runs/fit --fast --iterations 40 --part 0 2
 
-Codes the calibration portraits of prepare_faces.py at each of the calibration's steps (a minute
-each on two cores; --part 0 2 and --part 1 2 side by side code half of them each and fit nothing,
-then a run without --part does the rest), fits scales, slopes and shape to what was found and, if it
-was found by the default search, the table of qualities to what the files measure, says what that
-saves, and writes pretrained/faces-1024.safetensors. Its fingerprint changes: its search aids and
-its proxy, which go by it, are written anew too. A killed run goes on where it stopped.
+Encodes the calibration portraits of prepare_faces.py at each calibration q_step (a minute each on
+two cores). --part 0 2 and --part 1 2 in parallel encode half of them each and fit nothing; then run
+without --part. Fits scales, slopes and shape to the coordinates found and, with the default search,
+the quality table to the measured files. Prints the saving and writes
+pretrained/faces-1024.safetensors. Its fingerprint changes, so its search aids and its proxy, which
+depend on it, are also rewritten. A killed run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MODEL, PROXY = "faces-1024", "faces-128"
 
 
 def size(bundle: Bundle, coded: list[CodedImage], step_index: int) -> float:
-    """Mean bytes of payload of the images coded at a step, by a bundle's tables."""
+    """Mean payload in bytes of the images encoded at a q_step, with a bundle's tables."""
     lengths = [
         bundle.tables.code_length(image.integers.numpy(), step_index).sum() / 8
         for image in coded
@@ -46,11 +46,11 @@ def size(bundle: Bundle, coded: list[CodedImage], step_index: int) -> float:
 
 
 def write_models(bundle: Bundle, proxy: Bundle) -> None:
-    """Writes faces-1024, its search aids and its proxy to pretrained/: their fingerprint is one.
+    """Writes faces-1024, its search aids and its proxy to pretrained/, with one fingerprint.
 
     Args:
         bundle: with its search aids.
-        proxy: what it draws with; what files are like comes from the bundle.
+        proxy: for its generator; everything about files comes from the bundle.
     """
     bundle.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
     bundle.aids.save(PRETRAINED / f"{MODEL}-search.safetensors", bundle.fingerprint)
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portraits", type=Path, nargs="+", help="folders")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/priors"))
-    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--first", type=int, help="use only the first N portraits")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("PART", "OF"))
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--iterations", "--steps", type=int)
@@ -94,7 +94,7 @@ def main() -> None:
     refitted = with_priors(bundle, coded)
     if (
         not arguments.fast and arguments.iterations is None
-    ):  # a quality is what the default search has
+    ):  # qualities are defined by the default search
         refitted = with_qualities(refitted, coded)
     for index in PrepareOptions.calibration_steps:
         before, after = size(bundle, coded, index), size(refitted, coded, index)

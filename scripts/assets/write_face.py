@@ -1,11 +1,11 @@
-"""Tells the face models that ship where the face is in their frame, and what likeness weighs.
+"""Writes the place of the face and the weights of identity into the shipped face models.
 
     python scripts/assets/write_face.py
     python scripts/assets/write_face.py --dlib 0.3 --mobile 0.1
 
-Writes the settings of pretrained/faces-1024.safetensors and of its proxy, faces-128. Their tensors
-and their fingerprint stay as they are, and so do the files that were made with them: identity is
-the encoder's business.
+Changes the settings of pretrained/faces-1024.safetensors and of its proxy, faces-128. Their tensors
+and fingerprint do not change, and existing files remain valid, because identity only affects the
+encoder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seconds for a training batch of augmentation: ours against kornia's like operations.
+"""Measures seconds per augmented training batch: ours against equivalent kornia operations.
 
     pip install kornia && python scripts/benchmarks/augmentation.py
 

@@ -3,12 +3,12 @@
     python scripts/benchmarks/avatars.py runs/avatars/held_out.zip -o runs/bench_avatars --count 200
     python scripts/benchmarks/avatars.py PORTRAITS/ -o runs/small --model dcgan-faces-64
 
-Of a folder the twelve portraits of faces.py are taken. Images larger than the model's are
-reduced to its size first.
+In a folder, only the twelve portraits of faces.py are used. Images larger than the model's are
+first reduced to its size.
 
-For every image: our file and its LPIPS-Alex, LPIPS-VGG, DISTS, PSNR; the smallest files of
-lossless WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex, at equal LPIPS-VGG, and the
-smallest that each can make at all at full size. A killed run goes on where it stopped. Writes
+For every image: our file with LPIPS-Alex, LPIPS-VGG, DISTS and PSNR; the smallest files of lossless
+WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex and at equal LPIPS-VGG; and the
+smallest file that each can write at full size. A killed run continues where it stopped. Writes
 results.jsonl, tables (benchmark.md) and an image to the folder.
 """
 
@@ -44,7 +44,7 @@ RIVALS = (*CODECS, "jxl", "webp-lossless")
 def conventional(
     image: Image.Image, metrics: Metrics, ours: dict[str, Any], names: tuple[str, ...]
 ) -> dict[str, dict[str, int]]:
-    """Bytes of every codec: at each equal metric, and the least it can do."""
+    """Bytes of every codec: at each equal metric, and the smallest possible."""
     pixels, found = tensor_of(image), {}
     for metric in EQUAL:
         results = smallest_reaching(
@@ -96,7 +96,7 @@ def images_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
 
 
 def sheet(codec: Codec, images: dict[str, Image.Image], folder: Path) -> Image.Image:
-    """The first originals, and under each what its file decodes to."""
+    """The first originals, each above its decoded image."""
     shown = [*images.items()][:SHOWN]
     side = codec.decoder.generator.resolution
     sheet = Image.new("RGB", (len(shown) * side, 2 * side), "white")
@@ -109,13 +109,13 @@ def sheet(codec: Codec, images: dict[str, Image.Image], folder: Path) -> Image.I
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="a .zip of images, or a folder of portraits")
+    parser.add_argument("source", type=Path, help=".zip of images, or folder of portraits")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="avatars-64")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--quality", type=float)
     parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--no-compile", action="store_true", help="for few images")
+    parser.add_argument("--no-compile", action="store_true", help="faster for few images")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     results, names = arguments.output / "results.jsonl", available_codecs(RIVALS)

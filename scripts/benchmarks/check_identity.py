@@ -1,12 +1,12 @@
-"""Holds our port of dlib's face recognition network against dlib itself.
+"""Compares our port of dlib's face recognition network with dlib itself.
 
     pip install dlib-bin==20.0.1.post1
     pip download --no-deps --no-binary :all: face-recognition-models==0.3.0
     python scripts/benchmarks/check_identity.py face_recognition_models-0.3.0.tar.gz [PORTRAITS...]
 
-The archive is read as a tar file, and nothing in it is run. Writes what dlib says of the portrait
-that ships to tests/perception/dlib_descriptor.json, which the tests hold the port against. Prints
-how far apart the two are on that portrait and on others, aligned ones of 1024 px.
+The archive is read as a tar file; nothing in it is executed. Writes dlib's descriptor of the
+portrait that ships to tests/perception/dlib_descriptor.json, for the tests of the port. Prints the
+distance between both networks on that portrait and on others (aligned, 1024 px).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MEMBER = (
 
 
 def chip_of(path: Path) -> Image.Image:
-    """The face of an aligned portrait as both networks get it: RGB, 150 px."""
+    """The face of an aligned portrait as both networks see it: RGB, 150 px."""
     with Image.open(path) as image:
         side = image.width
         box = tuple(round(place * side) for place in FFHQ_CHIP)

@@ -1,9 +1,9 @@
-"""Decoding against the generator's bare forward pass, in one run.
+"""Compares decoding with the generator's forward pass alone, in one run.
 
     python scripts/benchmarks/decode.py FILE.ivc --repeats 15 --threads 2
 
-Alternates the two and prints the medians: `Codec.decompress` from bytes to a PIL image, and the
-generator's forward pass alone, both float32. The peak of memory is that of the whole process.
+Alternates both and prints the medians: `Codec.decompress` from bytes to a PIL image, and the
+generator's forward pass alone, both in float32. The peak memory is that of the whole process.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How near a generator can come, and what keeps files from it: rate, coordinates or steps.
+"""Measures the lowest distortion, and what limits files: rate, coordinates or iterations.
 
     python scripts/benchmarks/experiment_ceiling.py PORTRAITS... -o runs/ceiling --judge JUDGE
 
-Minimises the search's own distortion, from the encoder's start, without rate and without rounding:
-in the bundle's coordinates ("coordinates"), and in all latents of all layers ("latents"), the space
-that the coordinates are a part of. What the former lacks to the latter the coordinates leave lying;
-what the latter lacks the generator cannot make. Prints a line after --at so many steps.
+Minimises the distortion of the search, from the encoder network's start, without rate and rounding:
+in the bundle's coordinates ("coordinates"), and in all latents of all layers ("latents"), a space
+that contains the coordinates. The gap between both is lost by the coordinates; the rest is what the
+generator cannot make. Prints a line after each number of iterations in --at.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
 from invcomp.preprocessing.frame import fit, from_tensor
 
-RATES = {"coordinates": 0.2, "latents": 0.02}  # of Adam's steps, on variables of deviation 1
+RATES = {
+    "coordinates": 0.2,
+    "latents": 0.02,
+}  # learning rates of Adam, for variables of deviation 1
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""How often the search finds the class that an image was made with, looking or following.
+"""Measures how often the search finds the class of a generated image, in two ways.
 
     python scripts/benchmarks/experiment_classes.py --samples 16    # the eye model, 8 colours
 
-Images are samples of a class-conditional model itself, so that their class is known; the classes
-take turns. "looked": the class whose mean is nearest, as screening sees it. "followed": the class
-of the start that the search chooses.
+The images are samples of the class-conditional model itself, so their class is known; the classes
+alternate. "looked": the class with the closest mean, as in screening. "followed": the class of the
+start that the search chooses.
 """
 
 from __future__ import annotations

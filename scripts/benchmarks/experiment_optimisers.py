@@ -1,20 +1,20 @@
-"""Compares optimisers of the search's free phase at equal numbers of gradients, in one run.
+"""Compares optimisers for the free phase of the search at equal numbers of gradients.
 
     python scripts/benchmarks/experiment_optimisers.py a.jpg b.jpg -o runs/optimisers
     python scripts/benchmarks/experiment_optimisers.py a.jpg -o runs/optimisers --only adam lbfgs
 
-All start alike (the encoder's guess, or the mean) and minimise the search's own loss without
-rounding: LPIPS + beta * MSE + lambda * bits. Afterwards, at 10, 20, 40 ... gradients: that loss,
-the bits, and of the image LPIPS-Alex (which is optimised), LPIPS-VGG and DISTS (which judge). One
-Gauss-Newton step of n conjugate-gradient iterations counts as 1 + 2 n gradients, as each of them
-takes a product with J and one with its transpose.
+All begin at the same start (from the encoder network, or the mean) and minimise the loss of the
+search without rounding: LPIPS + beta * MSE + lambda * bits. Reported at 10, 20, 40 ... gradients:
+that loss, the bits, LPIPS-Alex (which is optimised), LPIPS-VGG and DISTS (which are not). One
+Gauss-Newton step of n conjugate-gradient iterations counts as 1 + 2 n gradients, because each of
+them takes a product with J and one with its transpose.
 
-adam: the search's, on partly whitened variables.
+adam: as in the search, on partly whitened variables.
 momentum: Nesterov 0.8, rate 0.1, on the coordinates themselves, gradients clipped at 2.
 damped: the same with rate 0.05 and a Gaussian prior, |c / deviation|^2, of weight 1e-4.
-momentum-adam: momentum for a quarter of the gradients, Adam after.
+momentum-adam: momentum for a quarter of the gradients, then Adam.
 lbfgs: torch's L-BFGS with strong Wolfe line search, on partly whitened variables.
-gauss-newton: damped by the rate term's scale, 4 iterations of conjugate gradients a step.
+gauss-newton: damped by the scale of the rate term, 4 conjugate-gradient iterations per step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ METRICS = ("lpips_alex", "lpips_vgg", "dists")
 
 
 class Problem:
-    """One image: the loss of coordinates, and how many gradients were taken."""
+    """One image: the loss of coordinates, and the number of gradients so far."""
 
     def __init__(self, codec: Codec, image: Tensor, quality: float | None) -> None:
         self.codec, self.image, self.gradients = codec, image, 0
@@ -75,7 +75,7 @@ class Problem:
         return distance + self.descent.rate_weight * self.bits(coordinates)
 
     def features(self, coordinates: Tensor) -> Tensor:
-        """Uncompiled: what torch.compile makes cannot be differentiated twice."""
+        """Not compiled, because compiled functions cannot be differentiated twice."""
         distortion = self.target.distortion
         with torch.autocast("cpu", torch.bfloat16, enabled=distortion.mixed):
             return distortion._eager(self.space.latents(coordinates))
@@ -143,7 +143,7 @@ def gauss_newton(problem: Problem, total: int, iterations: int = 4) -> Iterator[
         features = problem.features(point)
         residual = (features - problem.target.features).detach()
         dummy = residual.clone().requires_grad_()
-        # J^T u is linear in u, so its gradient by u is J: products with J out of backward passes
+        # J^T u is linear in u with gradient J: backward passes give products with J
         (transposed,) = torch.autograd.grad(features, point, dummy, create_graph=True)
         bits = problem.descent.rate_weight * problem.bits(point)
         (rate_gradient,) = torch.autograd.grad(bits, point)
@@ -186,7 +186,7 @@ WAYS: dict[str, Callable[[Problem, int], Iterator[Tensor]]] = {
 
 
 def follow(way: str, problem: Problem, total: int, metrics: Metrics) -> list[dict[str, Any]]:
-    """What was reached when so many gradients had been taken."""
+    """The values reached at each number of gradients."""
     rows, left = [], [look for look in LOOKS if look <= total]
     for found in WAYS[way](problem, total):
         if left and problem.gradients >= left[0]:

@@ -1,11 +1,11 @@
-"""Compares ways to search on the same portraits, in one run.
+"""Compares search options on the same portraits, in one run.
 
     python scripts/benchmarks/experiment_search.py a.jpg b.jpg -o runs/starts -v "" -v starts=4
     python scripts/benchmarks/experiment_search.py a.jpg -o runs/t -v "" -v model=t.ivm,iterations=9
 
-Each -v is a variant: fields of SearchOptions, `quality`, and `model` (a name, or a bundle file made
-by `invcomp prepare`), separated by commas; an empty one is the default. Writes results.jsonl, a
-table and an image (a portrait a row, a variant a column); prints the table.
+Each -v is a variant: comma-separated fields of SearchOptions, `quality`, and `model` (a name, or a
+bundle file of `invcomp prepare`); an empty one is the default. Writes results.jsonl, a table and an
+image (one row per portrait, one column per variant) and prints the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_variant(text: str) -> tuple[str, float | None, SearchOptions]:
 def run(
     variant: str, portraits: list[Path], metrics: Metrics, sheet: Image.Image, column: int
 ) -> list[dict[str, Any]]:
-    """One variant over all portraits; its images go into the sheet."""
+    """Runs one variant on all portraits and adds its images to the sheet."""
     model, quality, options = parse_variant(variant)
     codec = Codec.load(model)
     rows = []

@@ -1,15 +1,15 @@
 """Benchmarks faces-1024 on real portraits against AVIF, WebP and JPEG.
 
     python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces      # the twelve, about 90 minutes
-    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --all      # every .jpg there is
+    python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --all      # every .jpg file
     python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --uncalibrated   # 28 of the forty
     python scripts/benchmarks/faces.py PORTRAITS/ -o runs/faces --only report --against runs/first
 
-For every portrait and step: our file and its time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM, PSNR; the
-smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run goes
-on where it stopped. Writes results.jsonl, tables (benchmark.md) and an image to the folder. With
---against, the folder of a run of another version of this script, BD-rates against that, of the
-portraits that both have.
+For every portrait and q_step: our file with time, LPIPS-Alex, LPIPS-VGG, DISTS, MS-SSIM and PSNR;
+the smallest conventional file with the same LPIPS-Alex, and with the same LPIPS-VGG. A killed run
+continues where it stopped. Writes results.jsonl, tables (benchmark.md) and an image to the folder.
+--against takes the folder of a run with another version, and adds BD-rates against it over the
+portraits of both.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from invcomp.evaluation.curves import OURS, Point, hull
 from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.inversion.options import SearchOptions
 
-# Six studio and six official portraits, none of which the priors were calibrated or any option
-# was chosen on.
-# The two kinds take turns, so that a run that was broken off has seen both alike.
+# Six studio and six official portraits; neither the priors nor any option were calibrated or
+# chosen on them.
+# The two kinds alternate, so that an interrupted run covers both equally.
 TWELVE = [
     name
     for gov, london in zip((2, 5, 8, 11, 14, 17), (8, 62, 94, 120, 131, 143), strict=True)
     for name in (f"gov_{gov:02d}", f"london_{london:03d}")
 ]
-# by portrait's kind: those that priors and qualities were calibrated on
+# by kind: portraits that priors and qualities were calibrated on
 CALIBRATION: dict[str, list[str]] = json.loads(
     (Path(__file__).resolve().parents[1] / "calibration.json").read_text()
 )
@@ -145,7 +145,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 def compare_versions(
     rows: list[dict[str, Any]], others: list[dict[str, Any]], portraits: set[str]
 ) -> str:
-    """Bytes of one version against another's at equal distance, as Markdown."""
+    """Bytes of one version against another's at equal distortion, as Markdown."""
 
     def points(rows: list[dict[str, Any]]) -> list[Point]:
         groups = defaultdict(list)
@@ -174,7 +174,7 @@ def compare_versions(
 def image(
     folder: Path, portraits: list[Path], rows: list[dict[str, Any]], size: int = 256
 ) -> Image.Image:
-    """Original and our steps, one portrait a row, bytes and LPIPS under each."""
+    """One row per portrait: original and our decoded images, with bytes and LPIPS below."""
     found = {(row["portrait"], row["label"]): row for row in rows if "equal" not in row}
     sheet = Image.new("RGB", (size * (1 + len(QUALITIES)), (size + 16) * len(portraits)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -200,13 +200,13 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/faces"))
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="every portrait, not only the twelve")
+    which.add_argument("--all", action="store_true", help="all portraits, not only the twelve")
     which.add_argument(
-        "--uncalibrated", action="store_true", help="every one that nothing was calibrated on"
+        "--uncalibrated", action="store_true", help="all portraits that nothing was calibrated on"
     )
-    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--first", type=int, help="use only the first N portraits")
     parser.add_argument("--labels", nargs="+", choices=QUALITIES, default=list(QUALITIES))
-    parser.add_argument("--quality", type=int, help="in place of that of the one label given")
+    parser.add_argument("--quality", type=int, help="quality to use for the one given label")
     parser.add_argument("--only", choices=["ours", "conventional", "report"])
     parser.add_argument("--no-encoder", action="store_true", help="from the mean, two starts")
     parser.add_argument("--fast", action="store_true")
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="a folder, for BD-rates")
     arguments = parser.parse_args()
     if arguments.quality is not None and len(arguments.labels) != 1:
-        parser.error("--quality takes the place of one label's: name it with --labels")
+        parser.error("--quality needs exactly one label in --labels")
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     names = TWELVE

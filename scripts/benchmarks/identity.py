@@ -1,19 +1,19 @@
-"""Measures likeness: whether a decoded portrait is still the same person.
+"""Measures identity: whether a decoded portrait still shows the same person.
 
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --judge JUDGE
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/fast --judge JUDGE --fast --bytes 110
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --sheet runs/before
 
-PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is coded as a file of at most
-so many bytes (--bytes), and by WebP and AVIF at the size in pixels that has the best identity in so
-many bytes (--rivals). JUDGE is a folder whose identity.py, which is run, has a face recognition
-network that no search optimised (docs/compare.md); without it that column stays empty. A killed run
-goes on where it stopped; files that lie in the folder already (PORTRAIT_invcomp_BYTES.ivc, .png)
-are measured and not made, so another version's can be put there. Writes results.jsonl, files,
-decoded images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of
-all beside the originals.
+PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is encoded to files of at most
+--bytes bytes, and by WebP and AVIF in at most --rivals bytes at the size in pixels with the best
+identity. JUDGE is a folder with an identity.py, which is executed and contains a face recognition
+network that no search optimises (docs/compare.md); without it, that column is empty. A killed run
+continues where it stopped. Existing files in the folder (PORTRAIT_invcomp_BYTES.ivc, .png) are only
+measured, so that files of another version can be put there. Writes results.jsonl, files, decoded
+images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of all next
+to the originals.
 
-"eyes and mouth" are LPIPS-VGG and PSNR of a square around them, which is cut out first.
+"eyes and mouth" are LPIPS-VGG and PSNR of a square crop around them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ HEADINGS = {
 
 
 class Bench:
-    """Measures decoded portraits against their originals."""
+    """Compares decoded portraits with their originals."""
 
     def __init__(self, judge: Path | None) -> None:
         names = ["lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr", "identity"]
@@ -86,7 +86,7 @@ def load(folder: Path) -> list[dict[str, Any]]:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """Means over the portraits as Markdown, and what is least by the judge."""
+    """Means over the portraits as Markdown, and the lowest value of the judge."""
     names = [name for name in COLUMNS if any(name in row for row in rows)]
     headings = [HEADINGS.get(name, name) for name in names]
     if "judge" in names:
@@ -110,7 +110,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 
 def equal_identity(rows: list[dict[str, Any]]) -> str:
-    """What the best of the rivals takes in the mean to have our identity, as Markdown."""
+    """Mean bytes that the best rival needs for our identity, as Markdown."""
     metrics = [name for name in ("identity", "judge") if all(name in row for row in rows)]
     groups = defaultdict(list)
     for row in rows:
@@ -135,7 +135,7 @@ def equal_identity(rows: list[dict[str, Any]]) -> str:
 
 
 def sheet(paths: list[Path], folders: list[Path], sizes: list[int], side: int = 256) -> Image.Image:
-    """Originals and what each folder has of them at every size, one portrait a row."""
+    """One row per portrait: the original, and its images of every size in each folder."""
     columns = [(folder, size) for size in sizes for folder in folders]
     found = Image.new("RGB", (side * (1 + len(columns)), (side + 14) * len(paths)), "white")
     draw = ImageDraw.Draw(found)
@@ -154,7 +154,7 @@ def sheet(paths: list[Path], folders: list[Path], sizes: list[int], side: int = 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("portraits", type=Path, nargs="+", help="images, or folders of .jpg")
+    parser.add_argument("portraits", type=Path, nargs="+", help="images, or folders of .jpg files")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/identity"))
     parser.add_argument("--judge", type=Path)
     parser.add_argument("--bytes", type=int, nargs="*", default=[110, 230, 700])

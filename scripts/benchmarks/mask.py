@@ -1,12 +1,12 @@
-"""Measures what a mask gains: LPIPS inside the region, with the mask and without, at equal bytes.
+"""Measures the gain of a mask: LPIPS inside the region with and without it, at equal bytes.
 
     python scripts/benchmarks/mask.py PORTRAITS/ -o runs/mask
     python scripts/benchmarks/mask.py PORTRAITS/ -o runs/mask --fast --first 4
 
-The twelve portraits of faces.py, each as a file of at most so many bytes without a mask and with
-`faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the places where the
-mask is white; neither it nor LPIPS-VGG's is what the search minimises. A killed run goes on where
-it stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
+Encodes the twelve portraits of faces.py to at most a given number of bytes, without a mask and with
+`faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the white part of the
+mask; the search minimises neither this nor that of LPIPS-VGG. A killed run continues where it
+stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Inside:
 
     @torch.inference_mode()
     def __call__(self, one: Tensor, other: Tensor) -> tuple[float, float]:
-        """Inside and outside, of images [1, 3, H, W] in [0, 1]."""
+        """LPIPS inside and outside, for images [1, 3, H, W] in [0, 1]."""
         total = torch.zeros(1, 1, RESOLUTION, RESOLUTION)
         layers = [
             self.lpips.net(self.lpips.scaling_layer(seen_size(image) * 2 - 1))
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/mask"))
     parser.add_argument("--bytes", type=int, default=200)
-    parser.add_argument("--first", type=int, help="only so many of the portraits")
+    parser.add_argument("--first", type=int, help="use only the first N portraits")
     parser.add_argument("--fast", action="store_true")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""How near what a proxy makes of real files is to the model's own image of them.
+"""Compares a proxy's decoded images of real files with those of its large model.
 
     python scripts/benchmarks/proxy.py runs/faces/*_default.ivc -o runs/proxy
     python scripts/benchmarks/proxy.py FILE.ivc... -o runs/proxy --proxy mine-small.ivm
 
-Distances at the proxy's size, to which the model's image is reduced; beside them those of what
-the model makes of the first 60 bytes, for scale. Prints means and extremes, writes results.jsonl
-and a sheet of the first eight: the model's image above, the proxy's below.
+Metrics are computed at the proxy's size, to which the model's image is reduced. For scale, the same
+metrics are given for the model's decoded image of the first 60 bytes. Prints means and extremes,
+writes results.jsonl and a sheet of the first eight (model above, proxy below).
 """
 
 from __future__ import annotations

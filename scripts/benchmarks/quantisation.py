@@ -1,15 +1,15 @@
-"""What quantisation in perceptual coordinates inside the search saves over rounding afterwards.
+"""Measures the saving of quantisation inside the search over rounding afterwards.
 
     python scripts/benchmarks/quantisation.py PORTRAIT... --iterations 100
 
-Two ways from the mean with the same number of steps, of Adam, without MS-SSIM in the measure; each
-with the learning rate and the scale of variables that are its best:
+Compares two methods from the mean, with the same number of Adam iterations and without MS-SSIM in
+the distortion, each with its best learning rate and scale of variables:
 
-1. ours: the files of `Codec.encode` from mean w, whole, header included;
-2. search first: Adam on the whitened latents x of all layers (l = mean + L x), no rate, no
-   rounding; then x is rounded with one step, the largest with which LPIPS-Alex is at most ours, or
-   at most 1.25 or 1.5 times ours, as it may not reach ours at all. Its bytes are the ideal code
-   length with the Laplace scale that fits each image best, without a header.
+1. ours: complete files of `Codec.encode` from mean w, including the header;
+2. search first: Adam on the whitened latents x of all layers (l = mean + L x), without rate and
+   rounding. Then x is rounded with the largest step for which LPIPS-Alex is at most ours, or 1.25
+   or 1.5 times ours, because it may not reach ours. Its bytes are the ideal code length with the
+   best Laplace scale for each image, without a header.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from invcomp.latents.prior import Prior
 from invcomp.preprocessing.frame import fit
 
 SLACKS = (1.0, 1.25, 1.5)  # times our LPIPS
-FROM_MEAN = SearchOptions(starts=1, use_encoder=False, structure=0.0)  # as the other way begins
+FROM_MEAN = SearchOptions(starts=1, use_encoder=False, structure=0.0)  # as in the other method
 
 
 def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int) -> torch.Tensor:
@@ -49,7 +49,7 @@ def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int)
 
 
 def ideal_bytes(integers: torch.Tensor) -> float:
-    """Ideal code length with the best of a row of Laplace scales."""
+    """Ideal code length with the best of several Laplace scales."""
     shape = PriorShape(tail_weight=0.0, tail_ratio=1.0)
     scales = torch.pow(2.0, torch.arange(-6, 8, 0.25))
     return min(float(shape.bits(integers, scale).sum()) / 8 for scale in scales)
@@ -58,7 +58,7 @@ def ideal_bytes(integers: torch.Tensor) -> float:
 def round_to(
     codec: Codec, prior: Prior, original: torch.Tensor, x: torch.Tensor, target: float
 ) -> tuple[float, float]:
-    """Bytes and LPIPS of the coarsest rounding of x that reaches the target; or of the finest."""
+    """Bytes and LPIPS of the coarsest rounding of x that reaches the target, else the finest."""
     low, high = -8.0, 2.0  # log2 of the step
     best = (math.inf, math.inf)
     for _ in range(9):

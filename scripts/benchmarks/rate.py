@@ -1,12 +1,12 @@
-"""Measures rate control on real portraits: how often a size is met, how well, and in what time.
+"""Measures rate control on real portraits: hit rate, fill and time.
 
     python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate
     python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate --lpips 0.06 0.08 0.1
     python scripts/benchmarks/rate.py PORTRAITS/ -o runs/rate --all --fast
 
-The twelve portraits of benchmarks/faces.py, each at every size in bytes (and at every LPIPS that is
-asked for), and once at the default quality for its time. A killed run goes on where it stopped.
-Writes results.jsonl, the files and tables (benchmark.md) to the folder.
+Encodes the twelve portraits of benchmarks/faces.py at every size in bytes (and every given LPIPS),
+and once at the default quality to measure its time. A killed run continues where it stopped. Writes
+results.jsonl, the files and tables (benchmark.md) to the folder.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def bench(
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The tables as Markdown; times are of portraits that have a fixed-step run too.
+    """The tables as Markdown; times are for portraits that also have a fixed-step run.
 
-    That run's time counts as many steps as a run with the file's own step would have taken.
+    That run's time is scaled to the iterations of a run with the file's own q_step.
     """
     groups = defaultdict(list)
     for row in rows:
@@ -120,7 +120,7 @@ def main() -> None:
     left = [(name, label) for name in names for label in goals if (name, label) not in done]
     codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
     options = SearchOptions(iterations=arguments.iterations, fast=arguments.fast)
-    if left:  # what is compiled or read once must not count as the first portrait's time
+    if left:  # one-time compiling and reading must not count for the first portrait
         short = replace(options, iterations=2, starts=1)
         with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
             next(codec.encode([image.convert("RGB")], search=short, total=100))

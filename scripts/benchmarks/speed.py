@@ -1,4 +1,4 @@
-"""Where the time of compressing goes, and how soon each way of searching is how near.
+"""Profiles compression, and measures LPIPS over time for each way of searching.
 
     python scripts/benchmarks/speed.py a.jpg b.jpg -o runs/speed
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only stages
@@ -6,24 +6,23 @@
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector encoder
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways encoder --quality 90
 
-Three parts, each in this one run, side by side:
+Has three parts, all in one run:
 
-stages: seconds and peak memory of loading, compiling, the encoder's start, an iteration of the
-surrogate, of the generator, coding, decoding (beside the bare forward pass), and decoding of many
-files.
+stages: seconds and peak memory of loading, compiling, the encoder network, an iteration with the
+surrogate and with the generator, coding, decoding (and the forward pass alone), and many files.
 curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised image, for the
-1,000-step StyleGAN2 projector, the plain search, the encoder's start, and that with the
-surrogate. Measuring is not counted.
-files: whole files: seconds, bytes, and every metric, of the search from the mean with two starts,
-from the encoder's start (the default), and with --fast.
+1,000-step StyleGAN2 projector, the plain search, the start from the encoder network, and the same
+with the surrogate. The time for measuring is not counted.
+files: seconds, bytes and all metrics of complete files, for the search from the mean with two
+starts, from the encoder network (the default), and with --fast.
 
-The projector is that of Karras et al. 2020 (arXiv:1912.04958, appendix D) in its published setting:
-one w for all layers, 1,000 steps of Adam, learning rate 0.1 with a ramp over the first 5% and a
-cosine over the last 25%, from mean w, noise on w that decays over the first 75%. Its loss here is
-ours, LPIPS-Alex + beta * MSE, for the same graph; its noise maps are the generator's own, fixed.
+The projector is that of Karras et al. 2020 (arXiv:1912.04958, appendix D) with its published
+settings: one w for all layers, 1,000 iterations of Adam, learning rate 0.1 with a ramp over the
+first 5% and a cosine over the last 25%, from mean w, with noise on w that decays over the first
+75%. Its loss here is ours, LPIPS-Alex + beta * MSE; its noise maps are the generator's, fixed.
 
-Writes tables (speed.md), curves.jsonl, results.jsonl (of files) and a plot (curves.png) to the
-folder. Curves that are in curves.jsonl already are not measured anew, but drawn with the rest.
+Writes tables (speed.md), curves.jsonl, results.jsonl (for files) and a plot (curves.png) to the
+folder. Curves that are already in curves.jsonl are not measured again, but plotted with the rest.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def peak() -> int:
-    """Megabytes that the process held at most, until now."""
+    """Peak memory of the process so far, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
@@ -73,7 +72,7 @@ def peak() -> int:
 
 
 def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]], Codec]:
-    """Name, seconds and peak of memory until then, in the order in which a process meets them."""
+    """Name, seconds and peak memory so far of each stage, in order of execution."""
     rows: list[tuple[str, float, int]] = []
 
     def measure(name: str, call: Callable[[], Any], repeats: int = 1) -> None:
@@ -137,7 +136,7 @@ def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
 
 
 def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
-    """Flat latents at the start and after every step of the 1,000-step projection."""
+    """Flat latents at the start and after every iteration of the 1,000-step projector."""
     generator = codec.decoder.generator
     distortion = codec.encoder.searcher(SearchOptions(), 100).distortion
     target = distortion.target(image)
@@ -165,7 +164,7 @@ def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
 def ours(
     codec: Codec, image: Tensor, use_encoder: bool, quick: bool, quality: float
 ) -> Iterator[Tensor]:
-    """Flat latents at the one start of a search and after every step, rounded once it rounds."""
+    """Flat latents at the start of a search and after every iteration, rounded once it rounds."""
     search = codec.encoder.searcher(SearchOptions(), 100)
     options = SearchOptions(starts=1, use_encoder=use_encoder, fast=quick)
     index = codec.encoder.step_index(quality)
@@ -180,7 +179,7 @@ def ours(
 def curve(
     codec: Codec, tensor: Tensor, steps: Iterator[Tensor], metrics: Metrics
 ) -> Iterator[dict[str, float]]:
-    """Seconds, step, and both LPIPS at 256 px of the images at some steps."""
+    """Seconds, iteration, and both LPIPS at 256 px, at some iterations."""
     spent, count = 0.0, -1
     original = (tensor + 1) / 2
     while True:
@@ -208,7 +207,7 @@ def curves(
     metrics: Metrics,
     results: Path,
 ) -> list[dict[str, Any]]:
-    """The points of every curve; one that the results have already is not measured anew."""
+    """The points of every curve; existing ones are not measured again."""
     search = codec.encoder.searcher(SearchOptions(), 100)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
@@ -229,7 +228,7 @@ def curves(
             for point in curve(codec, image, steps, metrics):
                 found.append({"image": path.stem, "way": way, "quality": own, **point})
                 print(found[-1], flush=True)
-            with results.open("a") as file:  # whole curves alone
+            with results.open("a") as file:  # only complete curves
                 file.writelines(json.dumps(point) + "\n" for point in found)
             rows += found
     return rows
@@ -253,7 +252,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def by_label(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The points of each way and quality, by a name for both."""
+    """The points grouped by way and quality, under a label for both."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         quality = row["quality"]
@@ -263,7 +262,7 @@ def by_label(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def mean_curve(rows: list[dict[str, Any]], metric: str) -> list[tuple[float, float]]:
-    """Mean seconds and mean distance at every step that all images reached."""
+    """Mean seconds and mean metric at every iteration that all images reached."""
     images = {row["image"] for row in rows}
     points = []
     for step in LOOKS:
@@ -274,8 +273,8 @@ def mean_curve(rows: list[dict[str, Any]], metric: str) -> list[tuple[float, flo
 
 
 def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
-    """For each image and metric, at the distances where searches end: both ways' seconds."""
-    lines = ["| image | metric | as near as | projector | soonest of ours | after | times |"]
+    """Seconds of both methods, per image and metric, at the values where searches end."""
+    lines = ["| image | metric | value | projector | fastest of ours | after | times |"]
     lines += ["|---" * 7 + "|"]
     for image in sorted({row["image"] for row in rows}):
         groups = by_label([row for row in rows if row["image"] == image])
@@ -296,7 +295,7 @@ def times_shorter(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def first_within(rows: list[dict[str, Any]], metric: str, level: float) -> float:
-    """Seconds until a curve is as near as that; infinity: never."""
+    """Seconds until a curve reaches a value; infinity: never."""
     return min((row["seconds"] for row in rows if row[metric] <= level), default=math.inf)
 
 
@@ -344,7 +343,7 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--only", choices=("stages", "curves", "files"))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--quality", type=float, default=50, help="of the curves")
+    parser.add_argument("--quality", type=float, default=50, help="quality of the curves")
     parser.add_argument("--searches", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -356,7 +355,7 @@ def main() -> None:
         lines += [f"| {name} | {value:.3g} | {memory} MB |" for name, value, memory in rows]
     else:
         codec = Codec.load(arguments.model, compiled=True)
-        with Image.open(arguments.images[0]) as image:  # compiled before anything is timed
+        with Image.open(arguments.images[0]) as image:  # compile before timing
             next(codec.encode([image], search=SearchOptions(iterations=10, fast=True), total=100))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:

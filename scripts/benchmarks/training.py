@@ -1,10 +1,10 @@
-"""Measures how many images a second `invcomp train` gets through, side by side in one run.
+"""Measures the training speed of `invcomp train` in images per second, for several variants.
 
     python scripts/benchmarks/training.py                      # compact, 64 px, batch 32
     python scripts/benchmarks/training.py --variants float32 bfloat16 bfloat16-compiled
 
-Whole steps of the trainer on random images, one penalty in 16 among them, without the pauses for
-samples and KID. Prints a table: median seconds a step, images a second, parameters.
+Runs complete training steps on random images, with a penalty every 16 steps, without samples and
+KID. Prints a table: median seconds per step, images per second, parameters.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def measure(variant: str, dataset: Dataset, arguments: argparse.Namespace, folde
     )  # fmt: skip
     for _ in range(WARM_UP):
         trainer.step()
-    trainer.steps, seconds = 0, []  # so that one step in 16 has a penalty
+    trainer.steps, seconds = 0, []  # so that one in 16 steps has a penalty
     for _ in range(16 * arguments.rounds):
         started = time.perf_counter()
         float(trainer.step()["generator"])
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=2, help="of 16 steps")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of 16 steps")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--variants", nargs="+", default=["float32", "bfloat16"])
     arguments = parser.parse_args()

@@ -142,7 +142,7 @@ def test_a_folder_made_otherwise_is_refused(
     assert outcome.code == 1
     (line,) = outcome.errors
     assert "was made with metrics" in line
-    assert "give another -o" in line
+    assert "choose another folder" in line
     assert (report / "results.jsonl").read_bytes() == before
 
 
@@ -160,19 +160,19 @@ def test_bad_images_are_named_and_the_others_go_on(
     assert outcome.code == 1
     first, second = outcome.errors
     assert "text.png" in first
-    assert "has the name of" in second
+    assert "has the same name as" in second
     values = json.loads((tmp_path / "report" / "results.json").read_text())
     assert values["images"] == ["a.png"]
     assert values["kid_features"] is None
-    assert "one point only" in values["bd_rate"][0]["reason"]
+    assert "only one point" in values["bd_rate"][0]["reason"]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--codecs", "webp,gif"), "no codec is called 'gif'; there are avif, webp, jpeg"),
-        (("--codecs", ","), "--codecs names none"),
-        (("--qualities", "50,x"), "--qualities 50,x: numbers with commas"),
+        (("--codecs", "webp,gif"), "unknown codec 'gif'; there are avif, webp, jpeg"),
+        (("--codecs", ","), "--codecs is empty"),
+        (("--qualities", "50,x"), "--qualities 50,x: expected comma-separated numbers"),
         (("--qualities", "101"), "quality 101"),
         (("--sizes", "2"), "a size of 2"),
         (("--metrics", "ssim"), "'ssim'"),
@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_used(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "results.jsonl").write_text("{}\n")
     common = ("compare", images[0], "--model", tiny_model, *OPTIONS)
-    for name, words in (("file", "is not a folder"), ("other", "is not of a comparison")):
+    for name, words in (("file", "is not a folder"), ("other", "does not belong to a comparison")):
         outcome = invcomp(*common, "-o", tmp_path / name)
         assert outcome.code == 1
         (line,) = outcome.errors
@@ -217,7 +217,7 @@ def test_no_image_at_all(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     outcome = invcomp("compare", tmp_path / "empty", "-o", tmp_path / "report", *SMALL)
     assert outcome.code == 1
-    assert "no file in this folder can be read" in outcome.errors[0]
+    assert "the folder has no files of a supported type" in outcome.errors[0]
     assert not (tmp_path / "report").exists()
 
 
@@ -234,7 +234,7 @@ def test_codecs_that_pillow_lacks(
     assert outcome.code == 1
     (line,) = outcome.errors
     assert "Pillow cannot write heic here" in line
-    assert "left out, as Pillow cannot write it here: HEIC" in outcome.err
+    assert "left out (Pillow cannot write it here): HEIC" in outcome.err
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -60,7 +60,7 @@ def test_every_batch_knows_of_the_whole_folder(
 
 def test_help_says_what_a_batch_is_for(compress: Invcomp) -> None:
     words = compress("--help").out.replace("│", " ").split()
-    assert "On a CPU more gain nothing" in " ".join(words)
+    assert "On a CPU, more than 1 is not faster" in " ".join(words)
 
 
 def test_bad_inputs_are_named_and_the_others_go_on(compress: Invcomp, folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_no_input_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert plan([photo], str(photo), False, ".ivc", True, outcomes) == []
     assert plan([other, photo], str(tmp_path), True, ".jpg", True, outcomes) == []
     assert outcomes.failures == 3
-    assert "over itself" in capsys.readouterr().err
+    assert "would overwrite itself" in capsys.readouterr().err
 
 
 def test_existing_output_needs_force(tmp_path: Path) -> None:

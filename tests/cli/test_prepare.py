@@ -103,7 +103,7 @@ def test_an_encoder_is_added_and_used(
     new, kept = tmp_path / "new.ivm", tmp_path / "kept.ivm"
     outcome = invcomp("prepare", tiny_model, "-o", new, *SMALL, "--encoder", "--pairs", "30")
     assert outcome.code == 0, outcome.err
-    assert "energy of coordinates that the encoder explains" in outcome.out
+    assert "energy of coordinates explained by the encoder network" in outcome.out
     outcome = invcomp("prepare", new, "-o", kept, "--keep", "--encoder", "--pairs", "30")
     assert outcome.code == 0, outcome.err
     assert "metric" not in outcome.err
@@ -146,7 +146,7 @@ def test_killed_while_its_encoder_learns_it_goes_on(
 
 def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     outcome = invcomp("prepare", tiny_model, "-o", tmp_path / "x.ivm", "--keep")
-    assert outcome.errors == ["error: --keep leaves nothing to do without --encoder or --photos"]
+    assert outcome.errors == ["error: --keep needs --encoder or --photos"]
 
 
 def test_a_table_of_qualities_is_given_to_a_bundle(

@@ -56,7 +56,7 @@ def test_going_on(invcomp: Invcomp, images: Path, tmp_path: Path) -> None:
     assert invcomp("train", images, "-o", run, *SMALL).code == 0
     again = invcomp("train", images, "-o", run, *SMALL)
     assert again.code == 1
-    assert "--resume" in again.err
+    assert "already contains a run: resume it" in again.err
     longer = [*SMALL[:3], "0.032", *SMALL[4:], "--resume"]
     assert invcomp("train", images, "-o", run, *longer).code == 0
     lines = (run / "metrics.jsonl").read_text().splitlines()

@@ -65,6 +65,6 @@ def test_no_number_where_curves_do_not_overlap() -> None:
 def test_no_number_of_one_point() -> None:
     one = curve("invcomp", "dists", (10, 0.5))
     found = bd_rate(one, curve("webp", "dists", *PAIRS), "dists")
-    assert (found.percent, found.reason) == (None, "the curve of invcomp has one point only")
+    assert (found.percent, found.reason) == (None, "the curve of invcomp has only one point")
     found = bd_rate(curve("invcomp", "dists", *PAIRS), curve("jxl", "dists", (9, 0.2)), "dists")
-    assert (found.percent, found.reason) == (None, "the curve of JPEG XL has one point only")
+    assert (found.percent, found.reason) == (None, "the curve of JPEG XL has only one point")

@@ -60,7 +60,7 @@ def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
         Judge(tmp_path)
     for wrong in ("import no_such_module", "x = 1", "class Identity(\n"):
         (tmp_path / "identity.py").write_text(wrong)
-        with pytest.raises(OptionError, match="no judge"):
+        with pytest.raises(OptionError, match="is not a judge"):
             Judge(tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_points_off_every_hull_can_be_hidden(page: Path, visit: Visit) -> None:
     visited = visit(page)
     rows = visited.page.locator("#points tbody tr:visible")
     assert rows.count() == 6
-    visited.page.get_by_label("only those on a hull").check()
+    visited.page.get_by_label("only points on a hull").check()
     assert rows.count() == 5
 
 

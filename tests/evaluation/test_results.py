@@ -79,7 +79,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"bytes,codec\n1,webp\n", "line 1 is damaged"),
-        (b'{"some": "thing"}\n', "not of a comparison"),
+        (b'{"some": "thing"}\n', "does not belong to a comparison"),
         (b"\xff\xfe\n", "cannot be used"),
     ],
 )

@@ -109,15 +109,15 @@ class Half(Generator):
 @pytest.mark.parametrize(
     ("kind", "generator", "message"),
     [
-        ("stylegan2", Stripes, "registered already: invcomp.generators.stylegan2.StyleGAN2"),
-        ("other", StyleGAN2, "registered already, as stylegan2"),
-        ("other", nn.Linear, "Linear is no subclass of Generator"),
-        ("other", "a text", "a text is no subclass"),
+        ("stylegan2", Stripes, "already registered: invcomp.generators.stylegan2.StyleGAN2"),
+        ("other", StyleGAN2, "already registered as stylegan2"),
+        ("other", nn.Linear, "Linear is not a subclass of Generator"),
+        ("other", "a text", "a text is not a subclass"),
         ("other", Generator, "lacks forward, options, sample"),
         ("other", Half, "Half lacks options"),
-        ("", Stripes, "no name"),
-        ("../x", Stripes, "no name"),
-        ("a b\n", Stripes, "no name"),
+        ("", Stripes, "not a valid kind"),
+        ("../x", Stripes, "not a valid kind"),
+        ("a b\n", Stripes, "not a valid kind"),
     ],
 )
 def test_what_cannot_be_registered(kind: str, generator: Any, message: str) -> None:
@@ -174,7 +174,7 @@ def test_an_object_of_an_installed_class_can_be_written(
     [
         ("stripes = absent_module:Stripes", "cannot be loaded .*absent_module"),
         ("stripes = own_generators:Absent", "cannot be loaded .*Absent"),
-        ("stripes = own_generators:no_class", "no_class is no subclass"),
+        ("stripes = own_generators:no_class", "no_class is not a subclass"),
         ("stripes = own_generators:Generator", "lacks"),
         ("other = own_generators:Stripes", "not known here"),
     ],

@@ -227,5 +227,5 @@ def test_options_say_what_is_clamped_where_anything_is() -> None:
     assert options["clamp"] == 256.0
     assert StyleGAN2(**options).synthesis.b8.conv0.clamp == 256.0
     for clamp in (0.0, -1.0, math.nan, math.inf, "256"):
-        with pytest.raises(OptionError, match="no positive number"):
+        with pytest.raises(OptionError, match="not a positive number"):
             StyleGAN2([4, 4], 4, 4, 1, clamp=clamp)  # type: ignore[arg-type]

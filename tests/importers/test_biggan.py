@@ -93,8 +93,8 @@ def test_another_design_needs_its_config(
     with pytest.raises(BundleError) as raised:
         read_foreign(path)
     assert str(raised.value) == (
-        f"{path}: a BigGAN-deep of another design than the published ones: put its config.json "
-        "beside it, which says what blocks enlarge"
+        f"{path}: a BigGAN-deep whose design is not a published one: put its config.json next to "
+        "it, which specifies the blocks that enlarge"
     )
 
 
@@ -116,7 +116,7 @@ def test_the_config_beside_it(path: Path, name: str) -> None:
 def test_a_config_that_cannot_be(path: Path, text: str) -> None:
     torch.save(published_state(), path)
     path.with_name("config.json").write_text(text)
-    with pytest.raises(BundleError, match="not a BigGAN-deep"):
+    with pytest.raises(BundleError, match="not a readable BigGAN-deep"):
         read_biggan(path)
 
 
@@ -142,7 +142,7 @@ def without(name: str) -> State:
 )
 def test_other_files(path: Path, state: Any) -> None:
     write(path, state)
-    with pytest.raises(BundleError, match="not a BigGAN-deep"):
+    with pytest.raises(BundleError, match="not a readable BigGAN-deep"):
         read_biggan(path)
 
 
@@ -151,8 +151,8 @@ def test_a_tensor_of_a_fork(path: Path) -> None:
     with pytest.raises(BundleError) as raised:
         read_foreign(path)
     assert str(raised.value) == (
-        f"{path}: not a BigGAN-deep that can be read: it has 1 tensors that a BigGAN does not "
-        "have, as more.weight"
+        f"{path}: not a readable BigGAN-deep: it has 1 tensors that a BigGAN does not have, such "
+        "as more.weight"
     )
 
 

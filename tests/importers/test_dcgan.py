@@ -87,5 +87,5 @@ def test_a_tensor_of_a_fork(tmp_path: Path) -> None:
         read_dcgan(path)
     assert str(raised.value) == (
         f"{path}: not a stack of transposed convolutions: it has 1 tensors that a DCGAN does not "
-        "have, as more.weight"
+        "have, such as more.weight"
     )

@@ -191,7 +191,7 @@ def test_text_in_other_encodings_is_no_bytes(path: Path) -> None:
 
     for function, arguments in ((codecs.encode, ("a", "rot13")), (bytes, (10**9,))):
         path.write_bytes(pickle.dumps(Calls(function, *arguments), 2))
-        assert reason(path).startswith("not a network pickle that can be read: ")
+        assert reason(path).startswith("not a readable network pickle: ")
 
 
 def reason(path: Path) -> str:
@@ -208,27 +208,27 @@ for _ in range(60):
 REFUSED: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "activation of the mapping": (
         {"mapping.fc1": {"activation": "relu"}},
-        "mapping.fc1 has the activation 'relu': lrelu is known there",
+        "mapping.fc1 has the activation 'relu': only lrelu is supported",
     ),
     "activation of the embedding": (
         {"mapping.embed": {"activation": "lrelu"}},
-        "mapping.embed has the activation 'lrelu': linear is known there",
+        "mapping.embed has the activation 'lrelu': only linear is supported",
     ),
     "activation of the styles": (
         {"synthesis.b8.conv0.affine": {"activation": "tanh"}},
-        "synthesis.b8.conv0.affine has the activation 'tanh': linear is known there",
+        "synthesis.b8.conv0.affine has the activation 'tanh': only linear is supported",
     ),
     "activation of a convolution": (
         {"synthesis.b8.conv0": {"activation": "swish"}},
-        "synthesis.b8.conv0 has the activation 'swish': lrelu is known there",
+        "synthesis.b8.conv0 has the activation 'swish': only lrelu is supported",
     ),
     "gain of a convolution": (
         {"synthesis.b8.conv0": {"act_gain": 1.0}},
-        "synthesis.b8.conv0 has the gain 1.0: that of lrelu is known there",
+        "synthesis.b8.conv0 has the gain 1.0: only that of lrelu is supported",
     ),
     "bounds that differ": (
         {"synthesis.b8.torgb": {"conv_clamp": 256}},
-        "its layers clamp at 256 and None: one bound for all is known here",
+        "its layers clamp at 256 and None: only one bound for all is supported",
     ),
     "a factor that is none": (
         {"mapping.fc0": {"weight_gain": float("nan")}},
@@ -236,19 +236,19 @@ REFUSED: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     ),
     "a filter of the image": (
         {"synthesis.b8": {"_buffers": {"resample_filter": FILTER_2}}},
-        "another resampling filter than [1, 3, 3, 1]",
+        "its resampling filter is not [1, 3, 3, 1]",
     ),
     "an attribute without an end": (
         {"synthesis.b8.conv0": {"activation": ENDLESS}},
-        "the network cannot be rebuilt: activation is a tuple, no plain value",
+        "the network cannot be rebuilt: activation is a tuple, not a plain value",
     ),
     "a tensor that is none": (
         {"mapping.fc0": {"_buffers": {"more": "text"}}},
-        "the network cannot be rebuilt: more among the tensors, which is none",
+        "the network cannot be rebuilt: more is among the tensors but is not a tensor",
     ),
     "a module that is none": (
         {"mapping.fc0": {"_modules": {"more": "text"}}},
-        "the network cannot be rebuilt: mapping.fc0.more among the modules, which is none",
+        "the network cannot be rebuilt: mapping.fc0.more is among the modules but is not a module",
     ),
 }
 
@@ -268,7 +268,7 @@ def test_an_activation_among_the_arguments(path: Path, part: str) -> None:
     arguments = {**ARGUMENTS, f"{part}_kwargs": {"activation": "relu"}}
     write(path, stylegan2(), arguments, told=False)
     place = {"mapping": "mapping.fc0", "synthesis": "synthesis.b4.conv1"}[part]
-    assert reason(path) == f"{place} has the activation 'relu': lrelu is known there"
+    assert reason(path) == f"{place} has the activation 'relu': only lrelu is supported"
 
 
 def test_layers_of_a_fork(path: Path) -> None:
@@ -276,14 +276,14 @@ def test_layers_of_a_fork(path: Path) -> None:
     network.mapping.register_buffer("more", torch.ones(1))
     write(path, network, ARGUMENTS)
     assert reason(path) == (
-        "the network cannot be rebuilt: it has 1 tensors that a StyleGAN2 does not have, as "
+        "the network cannot be rebuilt: it has 1 tensors that a StyleGAN2 does not have, such as "
         "mapping.more"
     )
     network = stylegan2()
     network.synthesis.b8.attention = torch.nn.Softmax()
     write(path, network, ARGUMENTS)
     assert reason(path) == (
-        "synthesis.b8.attention is a module that a StyleGAN2 does not have: it is of a fork"
+        "synthesis.b8.attention is a module that a StyleGAN2 does not have: it is from a fork"
     )
 
 
@@ -291,9 +291,9 @@ def test_a_design_that_its_layers_contradict(path: Path) -> None:
     network = stylegan3()
     name = f"synthesis.{network.synthesis.names[3]}"
     write(path, network, {**ARGUMENTS, **DESIGN}, changes={name: {"up_factor": 6}})
-    assert reason(path).startswith(f"{name} has the up_factor 6: its design says ")
+    assert reason(path).startswith(f"{name} has the up_factor 6, but its design has ")
     write(path, network, {**ARGUMENTS, **DESIGN}, changes={"synthesis.input": {"bandwidth": 3.0}})
-    assert reason(path) == "synthesis.input has the bandwidth 3.0: its design says 2.0"
+    assert reason(path) == "synthesis.input has the bandwidth 3.0, but its design has 2.0"
     write(path, network, {**ARGUMENTS, **DESIGN, "margin_size": 10.5})
     assert reason(path) == "the network cannot be rebuilt: margin_size is 10.5"
 

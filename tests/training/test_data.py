@@ -231,7 +231,7 @@ def test_members_that_claim_what_they_are_not(
     assert sorted(dataset.names) == ["0.png", "1.png"]
     reasons = dict(dataset.bad)
     assert sorted(reasons) == ["flipped.png", "huge.png", "liar.png", "lzma.png"]
-    assert "2,097,152 bytes are more than" in reasons["huge.png"]
+    assert "2,097,152 bytes exceed the limit of" in reasons["huge.png"]
     assert "CRC" in reasons["flipped.png"]
     assert "deflate" in reasons["lzma.png"]
 
@@ -241,7 +241,7 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(data, "LARGEST_FILE", 100_000)
     (folder / "film.mov").write_bytes(bytes(100_001))
     assert open_dataset(folder, R).bad == [
-        ("film.mov", "100,001 bytes are more than the 100,000 that are read")
+        ("film.mov", "100,001 bytes exceed the limit of 100,000")
     ]
 
 
@@ -339,7 +339,7 @@ def test_sources_that_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=f"{name}: cannot be read: ."):
             open_dataset(tmp_path / name, R)
     for name in ("missing", "photo.png"):
-        with pytest.raises(DatasetError, match="no folder"):
+        with pytest.raises(DatasetError, match="not a folder"):
             open_dataset(tmp_path / name, R)
 
 

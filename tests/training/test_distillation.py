@@ -58,7 +58,7 @@ def test_stopped_pairs_go_on(
     again = make_pairs(bundle, tmp_path / "a", 300, 64, "cpu")
     assert seen[0] == 250
     assert np.array_equal(again.images, whole.images)
-    with pytest.raises(BundleError, match="made otherwise"):
+    with pytest.raises(BundleError, match="pairs with other settings"):
         make_pairs(bundle, tmp_path / "a", 301, 64, "cpu")
 
 

@@ -128,7 +128,7 @@ def test_two_processes_share_a_batch(whole: Path, squares: Path, tmp_path: Path)
 
 
 def test_another_runs_directory_is_refused(whole: Path, dataset: Dataset) -> None:
-    with pytest.raises(OptionError, match="--resume"):
+    with pytest.raises(OptionError, match="already contains a run: resume it"):
         Trainer(dataset, RunDirectory(whole), OPTIONS)
     other = TrainOptions(**{**OPTIONS.__dict__, "batch": 32})
     with pytest.raises(OptionError, match="batch was 16"):
@@ -158,6 +158,6 @@ def test_warnings_say_what_to_change(dataset: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS)
     trainer.images = 30_000
     assert trainer._saturated({"sign": 0.6}) is None
-    assert "99% of real images: raise --gamma" in str(trainer._saturated({"sign": 0.99}))
+    assert "99% of real images: raise gamma" in str(trainer._saturated({"sign": 0.99}))
     assert trainer._collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
-    assert "--loss rpgan" in str(trainer._collapsed(torch.zeros(64, 3, 16, 16)))
+    assert "the loss rpgan" in str(trainer._collapsed(torch.zeros(64, 3, 16, 16)))

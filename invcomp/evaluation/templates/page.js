@@ -22,7 +22,7 @@ function showImage() {
 
 function showCodec() {
   const labels = filesShown().map((file) => file.label);
-  fill(byId("file"), labels, Math.floor(labels.length / 2)); // of middling size at first
+  fill(byId("file"), labels, Math.floor(labels.length / 2)); // a medium size at first
   showFile();
 }
 

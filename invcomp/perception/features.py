@@ -30,7 +30,7 @@ class PerceptualFeatures(nn.Module):
     Args:
         beta: weight of the squared error of pixels in [-1, 1].
         enlarged: side to which smaller images are enlarged for AlexNet; 0: no change. A proxy's
-            coordinates were measured on the large model's images; AlexNet needs faces over 128 px.
+            coordinates were measured on large images; 128-px faces are too small for AlexNet.
         face: where the face is, for the identity part; None: no identity part.
     """
 

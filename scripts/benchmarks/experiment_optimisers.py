@@ -1,4 +1,4 @@
-"""Compares optimisers for the free phase of the search at equal numbers of gradients.
+"""Compares optimisers of the search's free phase at equal numbers of gradients, in one run.
 
     python scripts/benchmarks/experiment_optimisers.py a.jpg b.jpg -o runs/optimisers
     python scripts/benchmarks/experiment_optimisers.py a.jpg -o runs/optimisers --only adam lbfgs

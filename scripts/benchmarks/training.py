@@ -1,4 +1,4 @@
-"""Measures the training speed of `invcomp train` in images per second, for several variants.
+"""Measures images per second of `invcomp train`, with all variants in one run.
 
     python scripts/benchmarks/training.py                      # compact, 64 px, batch 32
     python scripts/benchmarks/training.py --variants float32 bfloat16 bfloat16-compiled

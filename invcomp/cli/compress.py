@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def compress(
-    photos: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or folders.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or folders.")],
     output: Output = None,
     model: Model = DEFAULT_MODEL,
     quality: Annotated[
@@ -139,8 +139,8 @@ def compress(
     from .images import readable_suffixes
 
     outcomes = show.Outcomes()
-    sources = find_sources(photos, readable_suffixes() - {".ivc"}, outcomes)
-    into_folder = len(photos) > 1 or photos[0].is_dir()
+    sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
+    into_folder = len(images) > 1 or images[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, outcomes)
     if jobs:
         aim = aim_of(quality=quality, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips)

@@ -68,7 +68,6 @@ app.command(
     epilog=examples(
         "invcomp decompress portrait.ivc",
         "invcomp decompress portrait.ivc -o coarse.jpg --bytes 60",
-        "invcomp decompress portrait.ivc -o coarse.jpg --bytes 100",
         "invcomp decompress compressed/ -o images/",
         "invcomp decompress compressed/ -o previews/ --proxy",
     )

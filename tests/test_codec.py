@@ -332,7 +332,7 @@ def test_too_little_memory_for_one_says_what_to_do(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(Distortion, "features_of", full)
-    with pytest.raises(OptionError, match="out of memory on cpu: give --device cpu"):
+    with pytest.raises(OptionError, match="out of memory on cpu, with one image"):
         codec.compress(image, search=SHORT)
 
 

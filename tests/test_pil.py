@@ -51,14 +51,14 @@ def test_saving_within_a_goal_and_where_it_matters(
 
 
 def test_opening_decodes_nothing(file: Path, tiny_model: Path) -> None:
-    invcomp.pil._codec.cache_clear()
+    invcomp.pil._decoder.cache_clear()
     with Image.open(file) as image:
-        assert invcomp.pil._codec.cache_info().misses == 0
+        assert invcomp.pil._decoder.cache_info().misses == 0
         image.load()
-        assert invcomp.pil._codec.cache_info().misses == 1
+        assert invcomp.pil._decoder.cache_info().misses == 1
     with Image.open(file) as image:
         image.load()
-        assert invcomp.pil._codec.cache_info().misses == 1  # the codec was kept
+        assert invcomp.pil._decoder.cache_info().misses == 1  # the decoder was kept
 
 
 def test_the_size_comes_from_the_bundles_metadata(

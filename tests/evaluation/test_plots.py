@@ -13,7 +13,7 @@ from .points import report
 
 
 def test_an_svg_names_codecs_and_axes() -> None:
-    for metric, name in (("lpips_alex", "LPIPS-Alex (less"), ("psnr", "PSNR, dB (more")):
+    for metric, name in (("lpips_alex", "LPIPS-Alex (lower"), ("psnr", "PSNR, dB (higher")):
         root = ElementTree.fromstring(draw(report(), metric, "svg"))
         words = " ".join(text for text in root.itertext())
         for word in ("invcomp", "WebP", "bytes", name):

@@ -1,6 +1,6 @@
 """Measures what reading a large file takes of the machine's memory, in a process for each file.
 
-    python -m tests.generators.importers.memory FOLDER
+    python -m tests.importers.memory FOLDER
 
 Prints JSON: for each case the file's bytes, the growth of the process at its peak, and the error.
 """

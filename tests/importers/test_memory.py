@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 MARGIN = 24 << 20  # bytes that reading may take beside, however small the file
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_large_files(tmp_path: Path) -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "tests.generators.importers.memory", str(tmp_path)],
+        [sys.executable, "-m", "tests.importers.memory", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip

@@ -87,10 +87,9 @@ def prepare(
     compiled: bool = False,
     include_generator: bool = True,
 ) -> Bundle:
-    """Makes a generator's bundle with `make_bundle` and writes it.
+    """Makes a bundle with `make_bundle`, which has the other arguments, and writes it.
 
     Args:
-        generator, output, options, images, progress, device, compiled: see `make_bundle`.
         include_generator: whether the file contains the generator's weights.
 
     Raises:

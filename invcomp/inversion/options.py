@@ -103,7 +103,8 @@ class SearchOptions:
         """Cost of choosing the start of one image, in iterations of the generator.
 
         Args:
-            classes, with_encoder: see `followed`.
+            classes: see `followed`.
+            with_encoder: see `followed`.
             quick: whether the surrogate is used.
         """
         trials = self.trial_iterations * sum(rounds(self.followed(classes, with_encoder)))

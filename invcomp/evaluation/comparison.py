@@ -18,11 +18,12 @@ from ..errors import OptionError
 from ..files import atomic_write
 from ..inversion.search import Progress
 from ..perception.kid import Kid, features_here
+from ..perception.ms_ssim import LEAST_SIDE
 from ..preprocessing.frame import fit, from_tensor
 from ..quality import FINEST
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
-from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of
+from .metrics import Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for
 from .results import Key, Measured, MeasuredSet, Results, Setting, image_key
 
@@ -82,7 +83,7 @@ class Comparison:
         if unfit := set(plan.metrics) - set(fitting):
             raise OptionError(
                 f"{', '.join(sorted(unfit))} cannot measure images of {self.resolution} px by "
-                f"this model: ms_ssim needs {MS_SSIM_LEAST} px, identity a model of faces, judge "
+                f"this model: ms_ssim needs {LEAST_SIDE} px, identity a model of faces, judge "
                 "a judge and a model of faces"
             )
         self.metrics = Metrics(codec.device, plan.metrics, face, plan.judge)

@@ -14,16 +14,15 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..distilled.surrogate import Surrogate
 from ..generators.base import Generator
 from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
+from ..perception.ms_ssim import ms_ssim
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
-WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: side of its Gaussian window in pixels; least factor
+FLOOR = 0.01  # least factor of MS-SSIM
 CORRECT_EVERY = 10  # iterations between two corrections of the surrogate by the generator
 
 logger = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class Target:
         if self.weights is not None:  # where the weight is small, pixels of the target replace it
             weights = distortion.features.pixels(self.weights, distortion.resolution)
             x = y + (x - y) * weights / weights.max()
-        return loss + self.structure * (1 - similarity(x, y))
+        return loss + self.structure * (1 - ms_ssim(x, y, FLOOR))
 
     def screen(self, latents: Tensor) -> Tensor:
         """Distortion between each of latents [M, D] and the only image, without gradient: [M].
@@ -168,41 +167,6 @@ class Target:
         found = [distortion.seen(one[None]) - self.features for one in latents]
         weights = 1.0 if self.weights is None else self.weights
         return torch.cat([(weights * difference.square()).sum(1) for difference in found])
-
-
-def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """MS-SSIM (Wang et al. 2003) of images [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
-
-    Equal to the package pytorch-msssim, except that no factor is below FLOOR: a power of 0 has no
-    gradient, so the search would stop at images with opposite structure.
-    """
-    product = torch.ones(len(one), one.shape[1], device=one.device)
-    for scale, weight in enumerate(SCALE_WEIGHTS):
-        if scale:
-            one, other = (F.avg_pool2d(image, 2) for image in (one, other))
-        luminance, contrast = _ssim_parts(one, other)
-        is_last = scale == len(SCALE_WEIGHTS) - 1  # luminance is used there only
-        found = (luminance * contrast if is_last else contrast).mean((2, 3))
-        product = product * found.clamp_min(FLOOR) ** weight
-    return product.mean(1)
-
-
-def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of the two factors of SSIM, luminance and contrast-structure: [N, 3, h, w] each."""
-    channels = x.shape[1]
-    moments = torch.cat([x, y, x * x, y * y, x * y], 1)
-    offsets = torch.arange(WINDOW, device=x.device) - WINDOW // 2
-    window = (-(offsets**2) / (2 * 1.5**2)).exp()
-    window = (window / window.sum()).expand(moments.shape[1], 1, 1, WINDOW)
-    moments = F.conv2d(moments, window, groups=moments.shape[1])
-    moments = F.conv2d(moments, window.transpose(2, 3), groups=moments.shape[1])
-    x_mean, y_mean, xx, yy, xy = moments.split(channels, 1)
-    # Wang's constants, (0.01, 0.03) times the range 2; the means are those of images in [0, 2]
-    first, second = 0.02**2, 0.06**2
-    covariance, variances = xy - x_mean * y_mean, xx - x_mean**2 + yy - y_mean**2
-    x_mean, y_mean = x_mean + 1, y_mean + 1
-    luminance = (2 * x_mean * y_mean + first) / (x_mean**2 + y_mean**2 + first)
-    return luminance, (2 * covariance + second) / (variances + second)
 
 
 def compiled_before(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> bool:

@@ -112,11 +112,10 @@ class RunDirectory:
         """Writes a grid of samples."""
         shown.save(self.path / "samples" / f"{images:09d}.png")
 
-    def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
+    def snapshot(self, generator: Generator, images: int, best: bool) -> None:
         """Writes a generator, rounded to float16; also as the best one if `best`."""
         path = self.path / "snapshots" / f"{images:09d}.safetensors"
         rounded = round_to_half(copy.deepcopy(generator))
         save_generator(rounded, path)
         if best:
             save_generator(rounded, self.best_path)
-        return path

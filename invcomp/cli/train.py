@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Compile, Device
+from .options import Device
 
 if TYPE_CHECKING:
     from ..training.data import Dataset
@@ -94,7 +94,10 @@ def train(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")] = False,
     device: Device = "auto",
-    compiled: Compile = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile.", show_default="on a CUDA GPU"),
+    ] = None,
 ) -> None:
     """Train a generator on images of one domain.
 

@@ -193,10 +193,9 @@ def main() -> None:
             )
             known: dict[str, Any] = {}
             if not decoded.is_file():
-                codec = codec or Codec.load(arguments.model)
+                codec = codec or Codec.load(arguments.model, compiled=True)
                 search = SearchOptions(fast=arguments.fast, iterations=arguments.iterations)
-                found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
-                encoded = next(found)  # one of many: compiled
+                encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
                 coded.write_bytes(encoded.data)
                 encoded.decoded.save(decoded)
                 known["seconds"] = encoded.seconds

@@ -88,7 +88,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     done = {(row["portrait"], row["mask"]) for row in load(results)}
-    codec = Codec.load("faces-1024")
+    codec = Codec.load("faces-1024", compiled=True)
     white = (region(FACES_OVAL, RESOLUTION) - ELSEWHERE) / (1 - ELSEWHERE)
     inside = {network: Inside(network, white) for network in NETWORKS}
     metrics = Metrics(names=("lpips_alex", "lpips_vgg", "dists", "psnr"))
@@ -99,9 +99,7 @@ def main() -> None:
             if (name, label) in done:
                 continue
             options, goal = SearchOptions(fast=arguments.fast), Goal(bytes=arguments.bytes)
-            encoded = next(
-                codec.encode([original], goal=goal, mask=mask, search=options, total=100)
-            )
+            encoded = next(codec.encode([original], goal=goal, mask=mask, search=options))
             (arguments.output / f"{name}_{label}.ivc").write_bytes(encoded.data)
             pair = tensor_of(original), tensor_of(encoded.decoded)
             row: dict[str, Any] = {"portrait": name, "mask": label, "bytes": len(encoded.data)}

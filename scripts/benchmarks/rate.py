@@ -38,7 +38,7 @@ def bench(
     with Image.open(path) as image:
         original = image.convert("RGB")
     try:
-        encoded = next(codec.encode([original], goal=goal, search=options, total=100))
+        encoded = next(codec.encode([original], goal=goal, search=options))
     except GoalError as error:
         return row | {"error": str(error)}
     name = label.replace(" ", "_")
@@ -118,12 +118,12 @@ def main() -> None:
     goals |= {f"LPIPS {distance:g}": Goal(lpips=distance) for distance in arguments.lpips}
     done = {(row["portrait"], row["label"]) for row in load(results)}
     left = [(name, label) for name in names for label in goals if (name, label) not in done]
-    codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
+    codec = Codec.load(arguments.model, compiled=not arguments.no_compile)
     options = SearchOptions(iterations=arguments.iterations, fast=arguments.fast)
     if left:  # one-time compiling and reading must not count for the first portrait
         short = replace(options, iterations=2, starts=1)
         with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
-            next(codec.encode([image.convert("RGB")], search=short, total=100))
+            next(codec.encode([image.convert("RGB")], search=short))
     for name, label in left:
         path = arguments.portraits / f"{name}.jpg"
         row = bench(codec, path, goals[label], label, options, arguments.output)

@@ -83,7 +83,7 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     measure("load", lambda: codecs.append(Codec.load(model, compiled=True)))
     codec = codecs[0]
     measure("perceptual features", lambda: codec.encoder.features)
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     image = fit(Image.open(images[0]), codec.bundle.resolution)[0]
     measure("features of the image", lambda: search.distortion.target(image), 3)
     if search.encoder is not None:
@@ -138,7 +138,7 @@ def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
 def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
     """Flat latents at the start and after every iteration of the 1,000-step projector."""
     generator = codec.decoder.generator
-    distortion = codec.encoder.searcher(SearchOptions(), 100).distortion
+    distortion = codec.encoder.searcher(SearchOptions(), 1).distortion
     target = distortion.target(image)
     z = torch.randn(10_000, generator.z_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -165,7 +165,7 @@ def ours(
     codec: Codec, image: Tensor, use_encoder: bool, quick: bool, quality: float
 ) -> Iterator[Tensor]:
     """Flat latents at the start of a search and after every iteration, rounded once it rounds."""
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     options = SearchOptions(starts=1, use_encoder=use_encoder, fast=quick)
     index = codec.encoder.step_index(quality)
     yield search.space.latents(search.start(image, index, options).coordinates)
@@ -208,7 +208,7 @@ def curves(
     results: Path,
 ) -> list[dict[str, Any]]:
     """The points of every curve; existing ones are not measured again."""
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )
@@ -316,7 +316,7 @@ def files(
     for path in images:
         original = Image.open(path).convert("RGB")
         for name in names:
-            encoded = next(codec.encode([original], search=VARIANTS[name], total=100))
+            encoded = next(codec.encode([original], search=VARIANTS[name]))
             measured = metrics.measure(tensor_of(original), tensor_of(encoded.decoded))
             row = {"image": path.stem, "search": name, "bytes": len(encoded.data)}
             rows.append({**row, "seconds": encoded.seconds, **measured})
@@ -356,7 +356,7 @@ def main() -> None:
     else:
         codec = Codec.load(arguments.model, compiled=True)
         with Image.open(arguments.images[0]) as image:  # compile before timing
-            next(codec.encode([image], search=SearchOptions(iterations=10, fast=True), total=100))
+            next(codec.encode([image], search=SearchOptions(iterations=10, fast=True)))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
         points = curves(

@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/speed.py a.jpg b.jpg -o runs/speed
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only stages
-    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches encoder fast
+    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches default fast
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector encoder
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways encoder --quality 90
 
@@ -14,15 +14,16 @@ curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised imag
 1,000-step StyleGAN2 projector, the plain search, the start from the encoder network, and the same
 with the surrogate. The time for measuring is not counted.
 files: seconds, bytes and all metrics of complete files, for the search from the mean with two
-starts, from the encoder network (the default), and with --fast.
+starts, from the encoder network (default), and with --fast.
 
 The projector is that of Karras et al. 2020 (arXiv:1912.04958, appendix D) with its published
 settings: one w for all layers, 1,000 iterations of Adam, learning rate 0.1 with a ramp over the
 first 5% and a cosine over the last 25%, from mean w, with noise on w that decays over the first
 75%. Its loss here is ours, LPIPS-Alex + beta * MSE; its noise maps are the generator's, fixed.
 
-Writes tables (speed.md), curves.jsonl, results.jsonl (for files) and a plot (curves.png) to the
-folder. Curves that are already in curves.jsonl are not measured again, but plotted with the rest.
+Writes tables (speed.md), curves.jsonl, results.jsonl and fast_search.csv (for files, in the form of
+docs/results) and a plot (curves.png) to the folder. Curves that are already in curves.jsonl are not
+measured again, but plotted with the rest.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from typing import Any
 import matplotlib
 import torch
 from PIL import Image
+from tables import formatted, write
 from torch import Tensor
 
 from invcomp.bitstream import encode
@@ -48,7 +50,7 @@ from invcomp.codec import Codec
 from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Target
-from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.options import ENOUGH, SearchOptions
 from invcomp.preprocessing.frame import fit
 
 MODEL = "faces-1024"
@@ -304,7 +306,7 @@ def first_within(rows: list[dict[str, Any]], metric: str, level: float) -> float
 
 VARIANTS = {
     "mean": SearchOptions(starts=2, use_encoder=False),
-    "encoder": SearchOptions(),
+    "default": SearchOptions(),
     "fast": SearchOptions(fast=True),
 }
 
@@ -326,14 +328,16 @@ def files(
     return rows
 
 
-def table(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
-    columns = ("seconds", "bytes", *NAMES)
-    lines = [f"| search | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+def table(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, str]]:
+    """The rows of docs/results/fast_search.csv: means over the images."""
+    found = []
     for name in names:
         of_one = [row for row in rows if row["search"] == name]
-        means = [f"{mean(row[column] for row in of_one):.4g}" for column in columns]
-        lines.append(f"| {name} | {' | '.join(means)} |")
-    return lines
+        columns = ("bytes", *NAMES, "seconds")
+        means = formatted({column: mean(row[column] for row in of_one) for column in columns})
+        iterations = VARIANTS[name].iterations_at(ENOUGH)
+        found.append({"search": name, "iterations": str(iterations), **means})
+    return found
 
 
 def main() -> None:
@@ -371,7 +375,7 @@ def main() -> None:
         lines += ["", *times_shorter(points)]
     if "files" in wanted:
         found = files(codec, arguments.images, arguments.searches, metrics, results)
-        lines += ["", *table(found, arguments.searches)]
+        write(arguments.output / "fast_search.csv", table(found, arguments.searches))
     (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))
 

@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from .decoder import Decoder
-from .device import default_modes, has_compiler, has_fast_bfloat16
+from .device import default_modes, has_fast_bfloat16, repays_compiling
 from .entropy.density import PriorScales, q_step_of, step_index_of
 from .errors import OptionError
 from .generators.base import reduce_images
-from .inversion.distortion import Distortion, compiled_before
+from .inversion.distortion import Distortion
 from .inversion.options import Goal, SearchOptions
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import RateControl
@@ -28,8 +28,6 @@ from .inversion.search import ProgressCallback, Search
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .preprocessing.frame import fit, from_tensor, to_tensor
 from .preprocessing.region import region
-
-REPAY_COMPILING, REPAY_LOADING = 100, 15  # iterations at 1024 px that repay this time
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
 
@@ -85,8 +83,8 @@ class Encoder:
 
     Args:
         decoder: of the bundle. It decodes every file, for the metrics.
-        compiled: use torch.compile in the search. None: if there is a C++ compiler and the search
-            is long enough to repay the minute that compiling takes.
+        compiled: use torch.compile in the search. None: where there is a C++ compiler, for a
+            generator of 512 px or more, or for 30 images or more (`device.repays_compiling`).
     """
 
     def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
@@ -137,8 +135,8 @@ class Encoder:
             search: options of the search.
             batch: number of images in one graph. None: one on a CPU; on a GPU, as many as its
                 memory holds. If memory runs out, the batch is halved.
-            total: number of images, if they come in several calls. It decides whether compiling
-                pays. With compiling, a smaller last batch is padded with copies.
+            total: number of images, if they come in several calls. It decides whether the search
+                is compiled. If so, a smaller last batch is padded with copies.
             progress: called after every iteration of the search.
 
         Raises:
@@ -301,7 +299,8 @@ class Encoder:
         """The search, made on first use. The number of images decides `compiled` if it is None."""
         if self._search is None:
             if self.compiled is None:
-                self.compiled = has_compiler() and self._repays_compiling(options, images)
+                resolution = self.generator.resolution
+                self.compiled = repays_compiling(resolution, images, options.hurried)
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             settings = (self.generator, self.features, fast, self.compiled)
             quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
@@ -316,21 +315,3 @@ class Encoder:
                 quick,
             )
         return self._search
-
-    def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
-        """Whether the iterations for this many images save more time than compiling takes.
-
-        Compiling takes a minute, or some seconds if compiled code is in the cache. An iteration at
-        1024 px saves most of a second, one of a smaller image less, in proportion to its pixels.
-        """
-        aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
-        with_encoder = aids.encoder is not None and options.use_encoder
-        quick = aids.surrogate is not None and options.hurried
-        iterations = options.starts_cost(classes, with_encoder, quick)
-        iterations += options.descent_cost(self.step_index(), quick)
-        fast = has_fast_bfloat16(self.device)
-        ways = (False, True) if quick else (False,)
-        has_identity = self.bundle.settings.face is not None
-        kept = all(compiled_before(self.generator, fast, way, has_identity) for way in ways)
-        least = REPAY_LOADING if kept else REPAY_COMPILING
-        return iterations * images * self.generator.resolution**2 >= least * 1024**2

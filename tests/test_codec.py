@@ -12,7 +12,7 @@ from PIL import Image
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
-from invcomp.device import has_fast_bfloat16
+from invcomp.device import MANY
 from invcomp.errors import (
     BitstreamError,
     GoalError,
@@ -246,7 +246,7 @@ class Recorded(Distortion):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     monkeypatch.setattr("invcomp.encoder.Distortion", Recorded)
-    monkeypatch.setattr("invcomp.encoder.has_compiler", lambda: True)
+    monkeypatch.setattr("invcomp.device.has_compiler", lambda: True)
     Recorded.compilations.clear()
     Recorded.batches.clear()
     return Recorded
@@ -255,32 +255,29 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
 def test_compiling_goes_by_the_number_of_all_images(
     recorded: type[Recorded], image: Image.Image
 ) -> None:
-    options, codec = SearchOptions(iterations=2, starts=1), Codec(tiny_bundle(), "cpu")
-    enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small images repay it late
-    for total in (None, enough - 1, enough):
+    options = SearchOptions(iterations=2, starts=1)
+    for total in (None, MANY - 1, MANY):
         list(Codec(tiny_bundle(), "cpu").encode([image], search=options, total=total))
     assert recorded.compilations == [False, False, True]
 
 
-def test_what_was_compiled_before_repays_sooner(
-    recorded: type[Recorded],
-    image: Image.Image,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+def test_a_large_generator_is_compiled_unless_in_a_hurry(
+    recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    options, bundle = SearchOptions(iterations=2, starts=1), tiny_bundle()
-    enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
-    codec = Codec(bundle, "cpu")
-    list(codec.encode([image], search=options, total=enough))
-    distortion = Distortion(
-        codec.decoder.generator, codec.encoder.features, has_fast_bfloat16(codec.device), False
-    )
-    distortion.compiled = True  # eager, but as if it had been
-    distortion.rehearse(codec.decoder.coordinates.means())
-    for total in (enough - 1, enough):
-        list(Codec(bundle, "cpu").encode([image], search=options, total=total))
-    assert recorded.compilations == [False, False, True]
+    large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
+    bundle = dataclasses.replace(tiny_bundle(), generator=large)
+    for options in (SearchOptions(), SearchOptions(fast=True), SearchOptions(seconds=1.0)):
+        Codec(bundle, "cpu").encoder.searcher(options, 1)
+    assert recorded.compilations == [True, False, False]
+
+
+@pytest.mark.parametrize(("said", "images"), [(True, 1), (False, MANY)])
+def test_what_is_said_about_compiling_decides(
+    recorded: type[Recorded], said: bool, images: int
+) -> None:
+    Codec(tiny_bundle(), "cpu", said).encoder.searcher(SearchOptions(), images)
+    assert recorded.compilations == [said]
 
 
 @pytest.mark.parametrize(

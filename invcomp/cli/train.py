@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Compile, Device
+from .options import Device
 
 if TYPE_CHECKING:
     from ..training.data import Dataset
@@ -98,7 +98,10 @@ def train(
         bool, typer.Option("--tensorboard", help="Also write the metrics as TensorBoard events.")
     ] = False,
     device: Device = "auto",
-    compiled: Compile = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile.", show_default="on a CUDA GPU"),
+    ] = None,
 ) -> None:
     """Train a generator on images of one domain.
 

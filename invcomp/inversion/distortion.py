@@ -5,20 +5,14 @@ LPIPS + beta * MSE are squared distances of features. The part for structure is 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import logging
-import os
-import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..device import keep_compiled_code
 from ..distilled.surrogate import Surrogate
 from ..generators.base import Generator
-from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
 from ..perception.ms_ssim import ms_ssim
 
@@ -53,7 +47,7 @@ class Distortion:
         self._features = self._eager
         self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
-            _keep_compiled()
+            keep_compiled_code()
             self._features = torch.compile(self._eager, dynamic=False)
 
     def rehearse(self, latents: Tensor) -> None:
@@ -72,9 +66,6 @@ class Distortion:
             reason = str(error).strip().splitlines()[0]
             logger.warning("compiling fails here, so iterations take longer (%s)", reason)
             self._features, self.compiled = self._eager, False
-        else:
-            identity = self.features.identity is not None
-            _remember(_mark(self.generator, self.mixed, self.surrogate is not None, identity))
 
     def target(self, images: Tensor) -> Tensor:
         """Features of images [N, 3, H, W] in [-1, 1], computed once for a search."""
@@ -167,40 +158,3 @@ class Target:
         found = [distortion.seen(one[None]) - self.features for one in latents]
         weights = 1.0 if self.weights is None else self.weights
         return torch.cat([(weights * difference.square()).sum(1) for difference in found])
-
-
-def compiled_before(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> bool:
-    """Whether such a distortion was compiled here before: then it takes seconds, not a minute."""
-    return _mark(generator, mixed, surrogate, identity).is_file()
-
-
-def _mark(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> Path:
-    """The file that records this. It lies in torch's cache and is deleted with it."""
-    shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
-    device = next(generator.parameters()).device.type
-    kind = type(generator).__name__
-    made_of = [torch.__version__, kind, shapes, device, mixed, surrogate, identity]
-    name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-    return _compiled_folder() / f"{name}.invcomp"
-
-
-def _remember(mark: Path) -> None:
-    with contextlib.suppress(OSError):  # torch cannot use a read-only cache either
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-
-
-def _compiled_folder() -> Path:
-    """Folder of torch's compiled code: the user's choice, else in the cache of invcomp.
-
-    The default of torch, which importing torchvision sets, is a temporary folder and is lost.
-    """
-    given = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))
-    temporary = given.parent == Path(tempfile.gettempdir()) and "torchinductor_" in given.name
-    return cache_directory() / "compiled" if temporary or not given.name else given
-
-
-def _keep_compiled() -> None:
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_compiled_folder())
-    # torch warns while compiling if CUDA is installed without a GPU
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

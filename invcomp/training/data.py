@@ -25,8 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import DatasetError, ImageError, OptionError
-from ..files import atomic_write
-from ..model_zoo.download import cache_directory
+from ..files import atomic_write, cache_directory
 from ..preprocessing.frame import fit, from_tensor
 
 DataProgress = Callable[[int, int], None]

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch._inductor.config as inductor_config
 
+from invcomp.device import has_compiled_code
 from invcomp.generators import StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.inversion.distortion import FLOOR, Distortion, Target
@@ -90,7 +91,11 @@ def test_what_is_compiled_is_kept_where_it_lasts(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(given))
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
     Distortion(tiny_bundle().generator, features, mixed=False, compiled=True)
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(given if chosen else tmp_path / "compiled")
+    expected = given if chosen else tmp_path / "compiled" / torch.__version__
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(expected)
+    assert not has_compiled_code()
+    (expected / "aa").mkdir(parents=True)
+    assert has_compiled_code()
 
 
 def test_without_a_compiler_that_works_it_goes_on_eagerly(

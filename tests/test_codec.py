@@ -24,7 +24,8 @@ from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
-from invcomp.inversion.search import ClassedCoordinates, Progress, Search
+from invcomp.inversion.progress import Progress
+from invcomp.inversion.search import Search
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_tensor
@@ -313,7 +314,7 @@ def test_where_memory_runs_out_half_as_many_go_on(
 ) -> None:
     ran, run = [], Search.run
 
-    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> ClassedCoordinates:
+    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> list[bytes | GoalError]:
         ran.append(len(images))
         if len(images) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")

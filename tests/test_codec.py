@@ -13,6 +13,7 @@ from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.device import MANY
+from invcomp.encoder import EncodeOptions
 from invcomp.errors import (
     BitstreamError,
     GoalError,
@@ -24,7 +25,8 @@ from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
-from invcomp.inversion.search import ClassedCoordinates, Progress, Search
+from invcomp.inversion.progress import Progress
+from invcomp.inversion.search import Search
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_tensor
@@ -255,10 +257,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
 def test_compiling_goes_by_the_number_of_all_images(
     recorded: type[Recorded], image: Image.Image
 ) -> None:
-    options = SearchOptions(iterations=2, starts=1)
-    for total in (None, MANY - 1, MANY):
-        list(Codec(tiny_bundle(), "cpu").encode([image], search=options, total=total))
-    assert recorded.compilations == [False, False, True]
+    options = EncodeOptions(search=SearchOptions(iterations=2, starts=1))
+    for total in (1, MANY - 1, MANY, None):  # of an unknown number, many are expected
+        list(Codec(tiny_bundle(), "cpu").stream([(0, image)], options, total))
+    assert recorded.compilations == [False, False, True, True]
 
 
 def test_a_large_generator_is_compiled_unless_in_a_hurry(
@@ -310,7 +312,7 @@ def test_where_memory_runs_out_half_as_many_go_on(
 ) -> None:
     ran, run = [], Search.run
 
-    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> ClassedCoordinates:
+    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> list[bytes | GoalError]:
         ran.append(len(images))
         if len(images) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")

@@ -119,11 +119,12 @@ def test_the_search(name: str) -> None:
         search = encoder.searcher(options, 1)
         images = torch.zeros(2, 3, side, side).to("cuda")
         region = torch.ones(1, 1, side, side)
-        found = search.run(images, 82, options, batch_size=3, region=region)
-        for tensor in (found.coordinates, found.classes):
+        *_, (last, _) = search.descend(images, 82, options, batch_size=3, region=region)
+        integers = last.integers()
+        for tensor in (integers, last.classes):
             assert isinstance(tensor, FakeTensor)
             assert tensor.device.type == "cuda"
-        assert found.coordinates.shape == (2, bundle.coordinates.count)
+        assert integers.shape == (3, bundle.coordinates.count)  # the third is a copy
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -147,7 +148,7 @@ def test_a_tensor_on_the_wrong_device_is_found(monkeypatch: pytest.MonkeyPatch) 
         search = encoder.searcher(options, 1)
         search.candidates = search.candidates.cpu()
         with pytest.raises(RuntimeError, match="device"):
-            search.run(torch.zeros(1, 3, 64, 64).to("cuda"), 82, options)
+            next(search.descend(torch.zeros(1, 3, 64, 64).to("cuda"), 82, options))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["distilled"],
     ["bundle", "inversion"],
     ["decoder"],
+    ["measurement"],
+    ["runner"],
     ["encoder"],
     ["codec"],
     ["preparation", "evaluation", "pil"],

@@ -111,14 +111,15 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     if search.quick is not None:
         measure("first iteration of the surrogate: compiling", lambda: iterate(True))
         measure("iteration of the surrogate", lambda: iterate(True), 21)
-    found = search.run(image, 82, SearchOptions(iterations=6, starts=1))
-    integers = found.coordinates[0].numpy()
+    *_, (last, _) = search.descend(image, 82, SearchOptions(iterations=6, starts=1))
+    found = last.integers()
+    integers = found[0].numpy()
 
     def code() -> bytes:
         return encode(integers, 82, codec.bundle.tables, codec.decoder.fingerprint, None, 0)
 
     measure("code", code, 5)
-    latents = search.space.latents(found.coordinates.float())
+    latents = search.space.latents(found.float())
     with torch.inference_mode():
         measure("forward pass alone, float32", lambda: codec.decoder.generator(latents), 7)
     data = code()

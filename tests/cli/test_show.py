@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from invcomp.cli import show
-from invcomp.inversion.search import Progress
+from invcomp.inversion.progress import Progress
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,17 +53,23 @@ class Record:
 
     def _write_events(self, line: Line) -> None:
         """The first call begins a new file with all lines, so that a resumed run is one curve."""
+        # not SummaryWriter: its thread loses the last events when the process ends
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
         lines = [line]
         if self._events is None:
-            from tensorboardX import SummaryWriter
-
             for earlier in self.folder.glob("events.out.tfevents.*"):
                 earlier.unlink()
-            self._events, lines = SummaryWriter(str(self.folder)), self.lines()
+            self._events, lines = EventsWriter(str(self.folder / "events")), self.lines()
         for each in lines:
-            for name, value in each.items():
-                if not isinstance(value, str):
-                    self._events.add_scalar(name, value, each["images"])
+            numbers = {name: value for name, value in each.items() if not isinstance(value, str)}
+            values = [Summary.Value(tag=name, simple_value=x) for name, x in numbers.items()]
+            summary = Summary(value=values)
+            self._events.write_event(
+                Event(wall_time=time.time(), step=each["images"], summary=summary)
+            )
         self._events.flush()
 
     def draw(self) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .device import default_modes, has_compiler, has_fast_bfloat16
-from .entropy.density import PriorScales, q_step_of, step_index_of
+from .entropy.density import q_step_of, step_index_of
 from .errors import OptionError
 from .generators.base import reduce_images
 from .inversion.distortion import Distortion, compiled_before
@@ -189,7 +189,7 @@ class Encoder:
         batch_size = batch if self.compiled and batch < request.total else len(sizes)
         limits: list[int | None] = [None] * len(sizes)
         quantisers = [
-            Quantiser(self.bundle.tables, self.decoder.fingerprint, size) for size in sizes
+            Quantiser(self.bundle.entropy, self.decoder.fingerprint, size) for size in sizes
         ]
         search, options = request.searcher, request.options
         if isinstance(request.aim, Goal):
@@ -308,8 +308,7 @@ class Encoder:
             self._search = Search(
                 Distortion(*settings),
                 self.decoder.coordinates,
-                PriorScales.of(self.bundle.tables, self.device),
-                self.bundle.settings.shape,
+                self.bundle.entropy.density(self.device),
                 self.bundle.candidates.float().to(self.device),
                 self.bundle.candidate_classes,
                 aids.encoder,
@@ -323,7 +322,7 @@ class Encoder:
         Compiling takes a minute, or some seconds if compiled code is in the cache. An iteration at
         1024 px saves most of a second, one of a smaller image less, in proportion to its pixels.
         """
-        aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
+        aids, classes = self.bundle.aids, self.decoder.coordinates.classes
         with_encoder = aids.encoder is not None and options.use_encoder
         quick = aids.surrogate is not None and options.hurried
         iterations = options.starts_cost(classes, with_encoder, quick)

@@ -242,7 +242,7 @@ class _Run:
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
         if self.options.class_index is not None:
-            check_class(self.options.class_index, self.codec.bundle.tables.classes)
+            check_class(self.options.class_index, self.codec.bundle.entropy.classes)
         self.codec.encoder.searcher(self.options, len(jobs))  # decides whether to compile
         batch = self.batch or self.codec.encoder.batch_for(len(jobs))
         for first in range(0, len(jobs), batch):

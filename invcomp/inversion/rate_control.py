@@ -302,7 +302,7 @@ def _smallest(
 def _optima(descent: Descent, count: int) -> list[Optimum]:
     """What the descent has found for the first `count` images."""
     found = descent.coordinates().detach()
-    found = F.pad(found, (0, descent.space.coordinates.count - found.shape[1]))
+    found = F.pad(found, (0, descent.space.count - found.shape[1]))
     coordinates, classes = found.cpu().double().numpy(), descent.classes.tolist()
     return [Optimum(coordinates[row], classes[row]) for row in range(count)]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from invcomp.bitstream import IvcFile, decode
-from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
+from invcomp.entropy.density import q_step_of
 from invcomp.errors import GoalError
 from invcomp.generators.base import normal
 from invcomp.inversion.descent import Descent
@@ -30,21 +30,18 @@ def search() -> Search:
     bundle = tiny_bundle()
     features = PerceptualFeatures(bundle.settings.beta)
     distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
-    shape = PriorShape()
-    return Search(
-        distortion, bundle.coordinates, PriorScales.of(bundle.tables), shape, bundle.candidates
-    )
+    return Search(distortion, bundle.coordinates, bundle.entropy.density(), bundle.candidates)
 
 
 @pytest.fixture(scope="module")
 def quantiser() -> Quantiser:
-    return Quantiser(tiny_bundle().tables, b"abcd")
+    return Quantiser(tiny_bundle().entropy, b"abcd")
 
 
 @pytest.fixture(scope="module")
 def images(search: Search) -> torch.Tensor:
     """Four that the generator can make."""
-    c = normal(4, 64, seed=3) * search.space.coordinates.deviations
+    c = normal(4, 64, seed=3) * search.space.deviations
     with torch.no_grad():
         return search.distortion.generator(search.space.latents(c))
 
@@ -73,7 +70,7 @@ def lpips_of(
     search: Search, quantiser: Quantiser, images: torch.Tensor, row: int, data: bytes
 ) -> float:
     file = IvcFile.unpack(data)
-    integers = torch.from_numpy(decode(file, quantiser.tables).integers)[None]
+    integers = torch.from_numpy(decode(file, quantiser.entropy).integers)[None]
     with torch.no_grad():
         latents = search.space.latents(integers * q_step_of(file.step_index))
         image = search.distortion.generator(latents)

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -23,8 +22,8 @@ from torch import Tensor
 
 from .device import default_modes
 from .distilled.aids import SearchAids
-from .entropy.density import PriorShape
-from .entropy.tables import PriorTables
+from .entropy.mixture import LaplaceMixture
+from .entropy.model import EntropyModel
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
 from .files import atomic_write, cache_directory
 from .generators.base import Generator
@@ -62,12 +61,11 @@ class Original:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a bundle: all that is not tensors.
+    """The settings of a bundle: all that is not tensors, and not of its entropy model.
 
     Attributes:
         name: of the bundle, for messages.
         beta: weight of squared error in the distortion.
-        shape: of the coordinates' prior, for the rate term of the search.
         quality_steps: step indices of `quality.QUALITIES`, linear between them.
         default_quality: that `compress` uses by default.
         made: how the bundle was made, for `models info`.
@@ -78,7 +76,6 @@ class Settings:
 
     name: str
     beta: float = 0.5
-    shape: PriorShape = field(default_factory=PriorShape)
     quality_steps: tuple[int, ...] = LINEAR_STEPS
     default_quality: int = 50
     made: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +109,6 @@ class Settings:
             **{
                 **values,
                 "quality_steps": checked_steps(steps),
-                "shape": PriorShape(**values["shape"]),
                 "original": None if original is None else Original(**original),
                 "face": None if face is None else Face.from_json(face),
             }
@@ -126,8 +122,7 @@ class Bundle:
     Attributes:
         generator: G, frozen.
         coordinates: the map from coordinates to latents.
-        tables: the integer tables of the range coder. They are stored and never computed again, so
-            that no rounding on another machine changes a symbol.
+        entropy: the entropy model of the coordinates.
         candidates: stored starts, coordinates of prior samples, [M, K].
         settings: the rest.
         candidate_classes: class of each candidate, int64 [M]; None if there is only one class.
@@ -136,7 +131,7 @@ class Bundle:
 
     generator: Generator
     coordinates: Coordinates
-    tables: PriorTables
+    entropy: EntropyModel
     candidates: Tensor
     settings: Settings
     candidate_classes: Tensor | None = None
@@ -156,7 +151,7 @@ class Bundle:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of all that determines a decoded image: generator, coordinates, tables."""
+        """SHA-256 of all that determines a decoded image: generator, coordinates, entropy model."""
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
         for name in ("candidates", "candidate_classes"):
@@ -169,7 +164,7 @@ class Bundle:
 
     def _own_tensors(self) -> dict[str, Tensor]:
         means = self.coordinates.mean[:, : self._mean_length()]
-        slopes, starts = self.tables.slopes, {"candidates": self.candidates}
+        starts = {"candidates": self.candidates}
         if self.candidate_classes is not None:
             starts["candidate_classes"] = self.candidate_classes
         return {
@@ -177,13 +172,7 @@ class Bundle:
             "coordinates.codes": self.coordinates.codes,
             "coordinates.code_scales": self.coordinates.code_scales,
             "coordinates.deviations": self.coordinates.deviations,
-            "tables.frequencies": torch.from_numpy(self.tables.frequencies.astype(np.int32)),
-            "tables.scales": torch.from_numpy(self.tables.scales),
-            "tables.layout": torch.tensor(
-                [self.tables.first_ratio, self.tables.ratio_stride, *self.tables.segment_ends],
-                dtype=torch.int32,
-            ),
-            **({} if slopes is None else {"tables.slopes": torch.from_numpy(slopes)}),
+            **{name: torch.from_numpy(array) for name, array in self.entropy.arrays().items()},
             **starts,
         }
 
@@ -208,7 +197,7 @@ class Bundle:
             tensors |= self.aids.tensors()
         metadata = {
             "format": FORMAT,
-            "settings": json.dumps(asdict(self.settings)),
+            "settings": json.dumps({**asdict(self.settings), **self.entropy.settings()}),
             "generator": json.dumps(describe(self.generator)),
             "resolution": str(self.generator.resolution),
             "fingerprint": self.fingerprint.hex(),
@@ -259,13 +248,21 @@ def load_bundle(
 def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
     """Whether the metadata of two files have the same fingerprint and settings."""
     try:
-        ours, theirs = (
-            (file["fingerprint"], Settings.from_json(json.loads(file["settings"])))
-            for file in (joined, shipped)
-        )
+        ours, theirs = ((file["fingerprint"], *_settings_in(file)) for file in (joined, shipped))
     except (KeyError, TypeError, ValueError):
         return False
     return ours == theirs
+
+
+def _settings_in(metadata: dict[str, str]) -> tuple[Settings, dict[str, Any]]:
+    """The settings of a bundle, and those of its entropy model.
+
+    Raises:
+        ValueError, TypeError, KeyError: there are none.
+    """
+    values = json.loads(metadata["settings"])
+    entropy = {"shape": values.pop("shape")}
+    return Settings.from_json(values), entropy
 
 
 def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
@@ -377,7 +374,7 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        settings = Settings.from_json(json.loads(metadata["settings"]))
+        settings, of_entropy = _settings_in(metadata)
         generator = generator or build(json.loads(metadata["generator"]), tensors)
         mean = tensors["coordinates.mean"]
         means = mean if mean.ndim == 2 else mean[None]  # [C, d]
@@ -387,10 +384,11 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
             means.repeat(1, generator.latent_size // means.shape[1]),
             *(tensors[f"coordinates.{part}"] for part in ("codes", "code_scales", "deviations")),
         )
+        arrays = {name: tensors[name].numpy() for name in tensors if name.startswith("tables.")}
         bundle = Bundle(
             generator,
             coordinates,
-            _read_tables(tensors, len(means)),
+            LaplaceMixture.of(arrays, of_entropy, len(means)),
             tensors["candidates"],
             settings,
             tensors.get("candidate_classes"),
@@ -405,16 +403,3 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
     if not matches:
         raise BundleError(f"{path}: its contents do not match its fingerprint")
     return bundle
-
-
-def _read_tables(tensors: dict[str, Tensor], classes: int) -> PriorTables:
-    first_ratio, ratio_stride, *segment_ends = tensors["tables.layout"].tolist()
-    return PriorTables(
-        tensors["tables.frequencies"].numpy().astype(np.uint32),
-        first_ratio,
-        ratio_stride,
-        tensors["tables.scales"].numpy(),
-        classes,
-        tensors["tables.slopes"].numpy() if "tables.slopes" in tensors else None,
-        tuple(segment_ends),
-    )

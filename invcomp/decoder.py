@@ -15,6 +15,7 @@ from .bundle import Bundle, find_bundle, load_bundle
 from .device import choose_device, default_modes
 from .entropy.density import q_step_of
 from .errors import MissingBundleError
+from .latents.space import LatentSpace
 from .preprocessing.frame import from_tensor
 
 
@@ -33,8 +34,7 @@ class Decoder:
         self.bundle, self.device = bundle, choose_device(device)
         with default_modes(self.device):
             self.generator = bundle.generator.to(self.device)
-            self.coordinates = bundle.coordinates.to(self.device)
-        self.tables = bundle.tables
+            self.coordinates: LatentSpace = bundle.coordinates.to(self.device)
         self.fingerprint = bundle.fingerprint[:4]
 
     @classmethod
@@ -108,7 +108,7 @@ class Decoder:
 
     def images(self, files: Sequence[IvcFile]) -> Tensor:
         """Decoded images in the generator's frame, [N, 3, R, R], about in [-1, 1]: not clamped."""
-        decoded = [decode(file, self.tables) for file in files]
+        decoded = [decode(file, self.bundle.entropy) for file in files]
         q_steps = [np.float32(q_step_of(file.step_index)) for file in files]
         coordinates = np.stack(
             [found.integers * q_step for found, q_step in zip(decoded, q_steps, strict=True)]

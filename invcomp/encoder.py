@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .device import default_modes, has_fast_bfloat16, repays_compiling
-from .entropy.density import PriorScales, q_step_of, step_index_of
+from .entropy.density import q_step_of, step_index_of
 from .errors import GoalError, OptionError
 from .generators.base import reduce_images
 from .inversion.control import Control, FixedStep
@@ -209,7 +209,7 @@ class Encoder:
 
     def _control(self, plan: _Plan, original: Tensor, image: Fitted, limit: int | None) -> Control:
         """What decides the q_step of an image; `limit` is the largest size, if there is one."""
-        quantiser = Quantiser(self.bundle.tables, self.decoder.fingerprint, image.size)
+        quantiser = Quantiser(self.bundle.entropy, self.decoder.fingerprint, image.size)
         if limit is not None:
             return ByteControl(quantiser, limit)
         if plan.goal is not None and plan.goal.lpips is not None:
@@ -283,8 +283,7 @@ class Encoder:
             self._search = Search(
                 Distortion(*settings),
                 self.decoder.coordinates,
-                PriorScales.of(self.bundle.tables, self.device),
-                self.bundle.settings.shape,
+                self.bundle.entropy.density(self.device),
                 self.bundle.candidates.float().to(self.device),
                 self.bundle.candidate_classes,
                 aids.encoder,

@@ -21,9 +21,8 @@ from .bundle import Bundle, Settings
 from .codec import Codec
 from .device import choose_device, has_fast_bfloat16
 from .encoder import EncodeOptions
-from .entropy.calibration import FittedPrior, fit_prior, provisional_scales
-from .entropy.density import make_tables, q_step_of
-from .entropy.tables import PriorTables
+from .entropy.calibration import provisional_mixture
+from .entropy.density import q_step_of
 from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
@@ -148,12 +147,10 @@ def make_bundle(
         made={"options": asdict(options), "images": len(images)},
         face=options.face,
     )
-    scales = provisional_scales(coordinates.deviations.cpu())
-    provisional = FittedPrior(scales.numpy(), None, settings.shape)
     bundle = Bundle(
         generator,
         coordinates.to("cpu"),
-        tables_of(provisional, len(prior.mean)),
+        provisional_mixture(coordinates.deviations.cpu(), len(prior.mean)),
         candidates.cpu(),
         settings,
         start_classes,
@@ -173,11 +170,6 @@ def drop_work(output: Path) -> None:
 
 def _draws_beside(output: Path) -> Path:
     return output.with_name(output.name + ".draws")
-
-
-def tables_of(prior: FittedPrior, classes: int) -> PriorTables:
-    """The integer tables of a fitted prior."""
-    return make_tables(prior.scales, prior.shape, classes, prior.slopes)
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:
@@ -331,7 +323,7 @@ def code_images(
         return folder / f"{name}.{step_index}.ivc"
 
     def add(path: Path, encoded: Encoded, step_index: int) -> None:
-        found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
+        found = decode(IvcFile.unpack(encoded.data), codec.bundle.entropy)
         coded[path] = CodedImage(step_index, torch.from_numpy(found.integers), encoded.lpips)
         progress("calibration", len(coded), total)
 
@@ -364,11 +356,10 @@ def drop_coded(folder: Path) -> None:
 
 
 def with_priors(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
-    """The bundle with the priors that code these images in the fewest bits."""
+    """The bundle with the entropy model that codes these images in the fewest bits."""
     pairs = [(image.step_index, image.integers) for image in coded]
-    fitted = fit_prior(pairs, provisional_scales(bundle.coordinates.deviations.cpu()))
-    tables = tables_of(fitted, len(bundle.coordinates.mean))
-    return replace(bundle, tables=tables, settings=replace(bundle.settings, shape=fitted.shape))
+    deviations = bundle.coordinates.deviations.cpu()
+    return replace(bundle, entropy=bundle.entropy.fitted(pairs, deviations))
 
 
 def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:

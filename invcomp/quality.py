@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .entropy.tables import STEP_INDICES
+from .entropy.model import STEP_INDICES
 
 QUALITIES = (0, 25, 50, 75, 100)  # whose step indices a bundle's table has
 LINEAR_STEPS = (32, 57, 82, 107, 132)  # the table of a bundle without measurements

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from invcomp.bundle import Settings, find_bundle, load_bundle, read_bundle, read_metadata
+from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
@@ -49,7 +49,7 @@ def test_a_conditional_bundle_read_back(tmp_path: Path) -> None:
     bundle.save(path)
     again = read_bundle(path)
     assert again.fingerprint == bundle.fingerprint
-    assert again.tables.classes == again.generator.classes == 3
+    assert again.entropy.classes == again.generator.classes == 3
     assert load_file(path)["coordinates.mean"].shape == (3, 8)
     torch.testing.assert_close(again.coordinates.mean, bundle.coordinates.mean)
     assert again.candidate_classes.tolist() == [0, 1, 2, 0, 1, 2]
@@ -73,14 +73,18 @@ def test_means_that_do_not_fit_the_classes(tmp_path: Path, means: torch.Tensor) 
 def test_fingerprint_covers_what_decoding_needs() -> None:
     bundle = tiny_bundle()
     expected = bundle.fingerprint
-    with_tables = partial(dataclasses.replace, bundle.tables)
+
+    def with_tables(**changes: Any) -> LaplaceMixture:
+        tables = dataclasses.replace(bundle.entropy.tables, **changes)
+        return dataclasses.replace(bundle.entropy, tables=tables)
+
     changed = [
-        dataclasses.replace(bundle, tables=with_tables(scales=bundle.tables.scales + 1)),
+        dataclasses.replace(bundle, entropy=with_tables(scales=bundle.entropy.tables.scales + 1)),
         dataclasses.replace(
             bundle, coordinates=dataclasses.replace(bundle.coordinates, mean=normal(1, 416, 1))
         ),
-        dataclasses.replace(bundle, tables=with_tables(segment_ends=(8, 25, 64))),
-        dataclasses.replace(bundle, tables=with_tables(slopes=np.ones(64, dtype=np.int16))),
+        dataclasses.replace(bundle, entropy=with_tables(segment_ends=(8, 25, 64))),
+        dataclasses.replace(bundle, entropy=with_tables(slopes=np.ones(64, dtype=np.int16))),
     ]
     assert len({expected, *(other.fingerprint for other in changed)}) == 5
     others = Settings("other", quality_steps=(1, 2, 3, 4, 5))

@@ -118,18 +118,18 @@ def test_a_batch_is_its_images_one_by_one(codec: Codec, image: Image.Image) -> N
 
 def test_symbols_do_not_depend_on_precision_or_threads(codec: Codec, image: Image.Image) -> None:
     data = codec.compress(image, search=SHORT)
-    expected = decode(IvcFile.unpack(data), codec.bundle.tables).integers
+    expected = decode(IvcFile.unpack(data), codec.bundle.entropy).integers
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
             again = Codec(codec.bundle, "cpu")
             assert np.array_equal(
-                decode(IvcFile.unpack(data), again.bundle.tables).integers, expected
+                decode(IvcFile.unpack(data), again.bundle.entropy).integers, expected
             )
             with torch.autocast("cpu", torch.bfloat16):
                 assert np.array_equal(
-                    decode(IvcFile.unpack(data), again.bundle.tables).integers, expected
+                    decode(IvcFile.unpack(data), again.bundle.entropy).integers, expected
                 )
             difference = np.array(again.decompress(data), int) - np.array(codec.decompress(data))
             assert np.abs(difference).max() <= 1
@@ -139,8 +139,8 @@ def test_symbols_do_not_depend_on_precision_or_threads(codec: Codec, image: Imag
 
 def test_a_file_of_version_1_decodes_to_the_same_image(codec: Codec, image: Image.Image) -> None:
     data = codec.compress(image, search=SHORT)
-    integers, _ = decode(IvcFile.unpack(data), codec.bundle.tables)
-    old = version1.pack(integers, data[7], codec.bundle.tables, codec.decoder.fingerprint)
+    integers, _ = decode(IvcFile.unpack(data), codec.bundle.entropy)
+    old = version1.pack(integers, data[7], codec.bundle.entropy.tables, codec.decoder.fingerprint)
     assert len(IvcFile.unpack(old).payloads) == 3
     assert np.array_equal(np.array(codec.decompress(data)), np.array(codec.decompress(old)))
 
@@ -344,10 +344,10 @@ def test_the_class_is_coded_and_comes_back() -> None:
         )
     images = [from_tensor(tensor[None]) for tensor in tensors]
     files = codec.compress_batch(images, search=SearchOptions(iterations=3, starts=1), batch=2)
-    found = [decode(IvcFile.unpack(data), codec.bundle.tables).class_index for data in files]
+    found = [decode(IvcFile.unpack(data), codec.bundle.entropy).class_index for data in files]
     assert found == classes.tolist()
     given = codec.compress(images[0], search=SearchOptions(iterations=3, starts=1, class_index=1))
-    assert decode(IvcFile.unpack(given), codec.bundle.tables).class_index == 1
+    assert decode(IvcFile.unpack(given), codec.bundle.entropy).class_index == 1
     for image, decoded in zip(images, codec.decompress_batch(files), strict=True):
         difference = np.array(image, float) - np.array(decoded, float)
         assert np.abs(difference).mean() < 12
@@ -373,8 +373,8 @@ def test_a_portrait_there_and_back(pypi: Path, faces: list[Path]) -> None:
     assert encoded.lpips < 0.45  # from 0.55 to 0.7 at the mean latent
     file = IvcFile.unpack(encoded.data)
     ideal = (
-        codec.bundle.tables.code_length(
-            decode(file, codec.bundle.tables).integers, file.step_index
+        codec.bundle.entropy.code_length(
+            decode(file, codec.bundle.entropy).integers, file.step_index
         ).sum()
         / 8
     )
@@ -391,6 +391,6 @@ def test_a_given_colour_of_the_eyes(pypi: Path) -> None:
     for colour in (1, 7):
         options = SearchOptions(iterations=30, starts=1, class_index=colour)
         encoded = next(codec.encode([image], quality=60, search=options))
-        assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).class_index == colour
+        assert decode(IvcFile.unpack(encoded.data), codec.bundle.entropy).class_index == colour
         losses.append(encoded.lpips)
     assert losses[0] < losses[1]  # red eyes are not so near

@@ -25,9 +25,9 @@ from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.distilled.surrogate import Surrogate
 from invcomp.encoder import Encoder
-from invcomp.entropy.density import PriorShape, make_tables
+from invcomp.entropy.density import MixtureDensity, make_mixture
+from invcomp.entropy.mixture import PriorShape
 from invcomp.generators import MobileStyleGAN
-from invcomp.inversion.descent import Space
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.coordinates import Coordinates, quantise_rows
 from invcomp.perception.features import PerceptualFeatures
@@ -50,7 +50,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch.setattr(nn.Module, "to", lambda self, device: self)  # `on_cuda` has moved them
         patch.setattr(Bundle, "fingerprint", bytes(32))
         patch.setattr(Tensor, "__float__", lambda self: 0.5)
-        patch.setattr(Space, "active", lambda self, step_index: self.coordinates.count)
+        patch.setattr(MixtureDensity, "active", lambda self, step_index: len(self.scales.indices))
         patch.setattr(Tensor, "backward", lambda self: None)  # autograd's engine asks for CUDA
         patch.setattr(torch.optim.Optimizer, "zero_grad", zero_gradients)
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -88,7 +88,7 @@ def large_bundle() -> Bundle:
     return Bundle(
         generator=generator.eval().requires_grad_(False),
         coordinates=Coordinates(torch.zeros(1, size), codes, scales, deviations),
-        tables=make_tables(np.zeros(8, dtype=np.int16), PriorShape()),
+        entropy=make_mixture(np.zeros(8, dtype=np.int16), PriorShape()),
         candidates=torch.zeros(4, 8),
         settings=Settings(name="large"),
         aids=SearchAids(InversionEncoder(8), Surrogate.of(generator)),

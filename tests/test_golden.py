@@ -28,7 +28,7 @@ def test_files_decode_to_what_they_always_did(name: str, request: pytest.Fixture
     for version, suffix in ((1, ".version1.ivc"), (2, ".ivc")):
         data = (FOLDER / f"{name}{suffix}").read_bytes()
         file = IvcFile.unpack(data)
-        found = decode(file, decoder.tables)
+        found = decode(file, decoder.bundle.entropy)
         assert (file.version, found.class_index) == (version, expected["class"])
         assert found.integers.tolist() == expected["integers"]
     image = decoder.decompress(data)

@@ -23,6 +23,20 @@ def test_the_decoder_loads_nothing_that_looks_at_images() -> None:
     assert output.stdout == "set()\n", output.stderr
 
 
+def test_coding_loads_no_torch() -> None:
+    script = (
+        "import sys, numpy as np; from invcomp.bitstream import IvcFile, decode, encode;"
+        "from invcomp.entropy.mixture import LaplaceMixture;"
+        "from invcomp.entropy.tables import PriorTables;"
+        "row, scales = np.full((1, 4), 1 << 22, np.uint32), np.zeros(3, np.int16);"
+        "mixture = LaplaceMixture(PriorTables(row, 0, 1, scales));"
+        "data = encode(np.array([1, 0, -9]), 60, mixture, b'abcd');"
+        "print(*decode(IvcFile.unpack(data), mixture).integers, 'torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert output.stdout == "1 0 -9 False\n", output.stderr
+
+
 ROOMS = [  # each imports from those above it, and none from those below
     ["errors"],
     ["files"],

@@ -1,7 +1,6 @@
 """`prepare` on a small generator: what it makes compresses, and a broken run goes on."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ def test_prepared_bundle_compresses(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([*images, path])  # no checkpoint stays
     bundle = read_bundle(path)
     assert (bundle.settings.name, bundle.coordinates.count) == ("own", 40)
-    assert bundle.tables.slopes is not None
+    assert bundle.entropy.tables.slopes is not None
     means = bundle.settings.made["quality"]["lpips"]
     assert bundle.settings.quality_steps == fit_steps({int(s): means[s] for s in means})
     codec = Codec(bundle, "cpu", compiled=False)
@@ -91,7 +90,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
     options = PrepareOptions(draws=40, coordinates=16, candidates=5, prior_samples=800, batch=4)
     prepare(generator, path, options, device="cpu")
     bundle = read_bundle(path)
-    assert bundle.tables.classes == count
+    assert bundle.entropy.classes == count
     assert bundle.candidate_classes is not None
     assert bundle.candidate_classes.unique().tolist() == list(range(count))
     z = normal(2000, z_size, seed=1)
@@ -104,7 +103,7 @@ def test_a_conditional_generator(tmp_path: Path, make: Callable[[], Generator]) 
     image = from_tensor(generator(sample))
     data = codec.compress(image, search=SearchOptions(iterations=10, class_index=1))
     assert bundle.settings.quality_steps == LINEAR_STEPS  # without images
-    assert decode(IvcFile.unpack(data), codec.bundle.tables).class_index == 1
+    assert decode(IvcFile.unpack(data), codec.bundle.entropy).class_index == 1
     assert codec.decompress(data).size == (32, 32)
 
 
@@ -154,7 +153,7 @@ def test_images_are_coded_and_measured_as_by_the_codec(tmp_path: Path, images: l
         found = [one_image for one_image in coded if one_image.step_index == index]
         assert [one.lpips for one in found] == pytest.approx([one.lpips for one in encoded])
         for one, file in zip(found, encoded, strict=True):
-            integers = decode(IvcFile.unpack(file.data), codec.bundle.tables).integers
+            integers = decode(IvcFile.unpack(file.data), codec.bundle.entropy).integers
             assert one.integers.tolist() == integers.tolist()
 
 
@@ -192,7 +191,7 @@ def test_broken_coding_goes_on(tmp_path: Path, images: list[Path]) -> None:
     first.write_bytes(coarse)
     coded = code_images(bundle, one, tmp_path, steps, device="cpu", search=SHORT)
     assert len(list(tmp_path.glob("*.ivc"))) == len(coded) == 4
-    integers = decode(IvcFile.unpack(coarse), bundle.tables).integers
+    integers = decode(IvcFile.unpack(coarse), bundle.entropy).integers
     assert integers.tolist() in [one.integers.tolist() for one in coded]
     drop_coded(tmp_path)
     assert not tmp_path.exists()
@@ -210,7 +209,7 @@ def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, images: list[Pa
     assert not output.exists()
     assert len(list(coded_beside(output).iterdir())) == 2
     bundle = prepare(generator, output, OPTIONS, one, device="cpu")
-    assert bundle.tables.slopes is not None
+    assert bundle.entropy.tables.slopes is not None
     assert list(bundle.settings.made["quality"]["lpips"]) == ["62", "82", "108"]
     assert list(tmp_path.iterdir()) == [output]
 
@@ -218,7 +217,7 @@ def test_a_killed_preparation_codes_what_is_left(tmp_path: Path, images: list[Pa
 def test_coded_images_of_something_else_are_refused(tmp_path: Path, images: list[Path]) -> None:
     one, search = images[:1], SearchOptions(iterations=2, starts=1)
     code_images(tiny_bundle(), one, tmp_path, (60,), device="cpu", search=search)
-    other = replace(tiny_bundle(), tables=with_priors(tiny_bundle(), some_coded()).tables)
+    other = with_priors(tiny_bundle(), some_coded())
     (kept,) = tmp_path.glob("*.ivc")
     good = kept.read_bytes()
     for bundle, data in ((other, good), (tiny_bundle(), good[:-1]), (tiny_bundle(), b"")):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 
 from invcomp.bundle import Bundle, Settings
-from invcomp.entropy.density import PriorShape, make_tables
+from invcomp.entropy.density import make_mixture
+from invcomp.entropy.mixture import PriorShape
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.latents.coordinates import Coordinates, quantise_rows
@@ -30,10 +31,12 @@ def tiny_bundle() -> Bundle:
     rows = torch.linalg.qr(normal(generator.latent_size, COORDINATES, seed=101)).Q.T
     codes, code_scales = quantise_rows(3 * rows)
     scales = (16 * (deviations / 2**0.5).log2()).round().to(torch.int16).numpy()
+    mixture = make_mixture(scales, PriorShape())
+    tables = replace(mixture.tables, segment_ends=(8, 24, COORDINATES))
     return Bundle(
         generator=generator.eval().requires_grad_(False),
         coordinates=Coordinates(latents[:1], codes, code_scales, deviations),
-        tables=replace(make_tables(scales, PriorShape()), segment_ends=(8, 24, COORDINATES)),
+        entropy=replace(mixture, tables=tables),
         candidates=0.8 * normal(8, COORDINATES, seed=102) * deviations,
         settings=Settings(name="tiny"),
     )
@@ -69,7 +72,7 @@ def tiny_conditional_bundle() -> Bundle:
     return Bundle(
         generator=generator,
         coordinates=Coordinates(prior.mean.repeat(1, layers), codes, code_scales, deviations),
-        tables=make_tables(scales, PriorShape(), CLASSES),
+        entropy=make_mixture(scales, PriorShape(), CLASSES),
         candidates=0.8 * normal(6, count, seed=105) * deviations,
         settings=Settings(name="tiny-classes"),
         candidate_classes=torch.arange(6) % CLASSES,

@@ -1,10 +1,11 @@
 """The .ivc container: one compressed image, from and to the coded integers.
 
-This package, and the coder and the tables of `entropy`, use neither a generator nor torch. No
-symbol depends on floating point, so a file decodes to the same integers on every machine.
+This package, and what codes payloads in `entropy`, use neither a generator nor torch. No symbol
+depends on floating point, so a file decodes to the same integers on every machine.
 docs/format.md is the specification.
 """
 
-from .ivc import MAGIC, VERSION, Decoded, IvcFile, Layer, decode, encode
+from ..entropy.model import Decoded
+from .ivc import MAGIC, VERSION, IvcFile, Layer, decode, encode
 
 __all__ = ["MAGIC", "VERSION", "Decoded", "IvcFile", "Layer", "decode", "encode"]

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..entropy.coder import decode_beginning, decode_payload, encode_payload
-from ..entropy.tables import STEP_INDICES, PriorTables
+from ..entropy.model import STEP_INDICES, Decoded, EntropyModel
 from ..errors import BitstreamError, ImageError, OptionError, VersionError
 
 MAGIC = b"\xc9V"  # 0xC9 is an I with its high bit set; no ASCII or UTF-8 text begins like this
@@ -22,19 +21,6 @@ _FIXED = 10  # bytes up to the end of the checksum, which has the last two
 _HAS_OPTIONS = 0x08
 _CRITICAL = 0x80  # options and layers from this tag on must be known, others may be skipped
 _ORIGINAL_SIZE = 1
-
-
-class Decoded(NamedTuple):
-    """The contents of a file.
-
-    Attributes:
-        integers: quantised coordinates, `[K]`, zero where nothing was decoded.
-        class_index: of a class-conditional generator; 0 if there is one class, or if the class was
-            not decoded.
-    """
-
-    integers: NDArray[np.int32]
-    class_index: int
 
 
 class Layer(NamedTuple):
@@ -177,7 +163,7 @@ class IvcFile:
 def encode(
     integers: NDArray[np.integer[Any]],
     step_index: int,
-    tables: PriorTables,
+    entropy: EntropyModel,
     fingerprint: bytes,
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
@@ -187,7 +173,7 @@ def encode(
     Args:
         integers: `[K]`, each within +-(2^31 - 1).
         step_index: in 0..255. The integers are in units of q_step = 2^(-step_index / 16).
-        tables: the bundle's tables.
+        entropy: the bundle's entropy model.
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels; None: the generator's own size.
         class_index: of a class-conditional generator. It takes no bits if there is one class.
@@ -200,44 +186,30 @@ def encode(
         OptionError: the step index is not in 0..255.
         ValueError: the integers have another shape or are out of range, or the class is.
     """
-    rows = tables.rows(step_index)
-    if integers.shape != rows.shape:
-        raise ValueError(f"integers {integers.shape} do not fit tables of {rows.shape}")
-    if not 0 <= class_index < tables.classes:
-        raise ValueError(f"class {class_index} is not one of {tables.classes}")
-    payload = encode_payload(integers, rows, tables, class_index if tables.classes > 1 else None)
+    payload = entropy.encode(integers, step_index, class_index)
     return IvcFile(fingerprint, step_index, (payload,), original_size).pack()
 
 
-def decode(file: IvcFile, tables: PriorTables) -> Decoded:
+def decode(file: IvcFile, entropy: EntropyModel) -> Decoded:
     """Decodes the quantised coordinates of a file, and its class.
 
-    The caller must check that the file fits the tables, by the fingerprints.
+    The caller must check that the file fits the entropy model, by the fingerprints.
 
     Args:
         file: from `IvcFile.unpack`.
-        tables: the tables of the bundle that the file names.
+        entropy: of the bundle that the file names.
 
     Raises:
         BitstreamError: a payload is altered, or the segments of a file of version 1 do not fit the
-            tables.
+            entropy model.
     """
-    count = len(file.payloads) + file.missing
-    parts = tables.parts(count)
-    rows = tables.rows(file.step_index)
-    integers, class_index = np.zeros(len(rows), dtype=np.int32), 0
-    is_old = file.version == 1  # its escape codes come last
-    for data, part in zip(file.payloads, parts, strict=False):
-        with_class = part.start == 0 and tables.classes > 1
-        found, integers[part] = decode_payload(data, rows[part], tables, with_class, is_old)
-        class_index = found if with_class else class_index
-    if file.missing:
-        part = parts[len(file.payloads)]
-        with_class = part.start == 0 and tables.classes > 1
-        settings = tables, with_class, is_old
-        found, integers[part] = decode_beginning(file.beginning, rows[part], *settings)
-        class_index = found if with_class else class_index
-    return Decoded(integers, class_index)
+    whole, payloads = not file.missing, file.payloads
+    if not whole:
+        payloads = (*payloads, file.beginning)
+    if file.version == 1:
+        count = len(file.payloads) + file.missing
+        return entropy.decode_segments(payloads, count, file.step_index, whole)
+    return entropy.decode(payloads[0], file.step_index, whole)
 
 
 def _checksum(data: bytes) -> bytes:

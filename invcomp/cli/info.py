@@ -119,18 +119,18 @@ def describe(
 
 
 def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
-    """Cost of the integers: the ideal code length by the tables."""
+    """Cost of the integers: the ideal code length by the entropy model."""
     from ..bitstream import decode
 
-    tables = bundle.tables
-    integers, class_index = decode(file, tables)
-    bits = tables.code_length(integers, file.step_index)
+    entropy = bundle.entropy
+    integers, class_index = decode(file, entropy)
+    bits = entropy.code_length(integers, file.step_index)
     return {
-        "class": class_index if tables.classes > 1 else None,
-        "classes": tables.classes if tables.classes > 1 else 0,
+        "class": class_index if entropy.classes > 1 else None,
+        "classes": entropy.classes if entropy.classes > 1 else 0,
         "nonzero": int((integers != 0).sum()),
         "coordinates": len(integers),
-        "ideal_bytes": (float(bits.sum()) + tables.class_bits) / 8,
+        "ideal_bytes": (float(bits.sum()) + entropy.class_bits) / 8,
     }
 
 

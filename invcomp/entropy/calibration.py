@@ -1,16 +1,16 @@
-"""Fits the prior of the coordinates to the integers of real images."""
+"""Fits a Laplace mixture to the integers of real images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .density import PriorScales, PriorShape, q_step_of
+from .density import PriorScales, bits_of, make_mixture, q_step_of
+from .mixture import LaplaceMixture, PriorShape
 
 Coded = tuple[int, Tensor]  # a step index and the integers found at it, int [K]
 
@@ -30,22 +30,12 @@ def provisional_scales(deviations: Tensor) -> Tensor:
     return (16 * (1.5 * deviations / 2**0.5).log2()).round().to(torch.int16)
 
 
-@dataclass(frozen=True)
-class FittedPrior:
-    """The prior that codes a domain's images in the fewest bits.
-
-    Attributes:
-        scales: scale indices at step index 0, int16 [K].
-        slopes: of the scales, in 256ths, int16 [K]; None: all are 0.
-        shape: of all coordinates.
-    """
-
-    scales: NDArray[np.int16]
-    slopes: NDArray[np.int16] | None
-    shape: PriorShape
+def provisional_mixture(deviations: Tensor, classes: int = 1) -> LaplaceMixture:
+    """The mixture that the first images are coded with, from prior deviations [K]."""
+    return make_mixture(provisional_scales(deviations).numpy(), PriorShape(), classes)
 
 
-def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
+def fit_mixture(coded: Sequence[Coded], start: Tensor, classes: int = 1) -> LaplaceMixture:
     """The scales, their slopes and the shape that code these images in the fewest bits.
 
     With a small q_step, bits weigh less in the search, so coordinates become larger. The slopes
@@ -57,24 +47,26 @@ def fit_prior(coded: Sequence[Coded], start: Tensor) -> FittedPrior:
     Args:
         coded: step indices and integers of images of the domain.
         start: scale indices around which to search, int16 [K].
+        classes: of the generator; 1 if it has none.
     """
     step_indices = {step_index for step_index, _ in coded}
     pivot = round(sum(step_indices) / len(step_indices))  # where a slope has no effect
     slopes = torch.tensor(SLOPES if len(step_indices) > 1 else (0,))
     offsets = torch.arange(-REACH, REACH + 1, 2)
     tried = torch.cartesian_prod(offsets, slopes)  # [A, 2]
-    best: tuple[float, FittedPrior] | None = None
+    best: tuple[float, Tensor, PriorShape] | None = None
     for shape in SHAPES:
         bits = _bits(coded, start.long() - pivot * tried[:, 1:] // 256, shape, tried)  # [A, K]
         chosen = torch.from_numpy(_window_sums(bits.numpy())).argmin(0)  # [K]
         total = float(bits.gather(0, chosen[None]).sum())
         if best is None or total < best[0]:
-            offset, slope = tried[chosen].unbind(1)
-            scales = (start + offset - pivot * slope // 256).to(torch.int16).numpy()
-            sloped = slope.to(torch.int16).numpy() if len(step_indices) > 1 else None
-            best = total, FittedPrior(scales, sloped, shape)
+            best = total, tried[chosen], shape
     assert best is not None
-    return best[1]
+    _, found, shape = best
+    offset, slope = found.unbind(1)
+    scales = (start + offset - pivot * slope // 256).to(torch.int16).numpy()
+    sloped = slope.to(torch.int16).numpy() if len(step_indices) > 1 else None
+    return make_mixture(scales, shape, classes, sloped)
 
 
 def _bits(coded: Sequence[Coded], start: Tensor, shape: PriorShape, tried: Tensor) -> Tensor:
@@ -90,7 +82,7 @@ def _bits(coded: Sequence[Coded], start: Tensor, shape: PriorShape, tried: Tenso
     offsets, slopes = tried[:, :1], tried[:, 1:]
     for step_index, integers in coded:
         scales = PriorScales(start + offsets, slopes).at(step_index).double()
-        total += shape.bits(integers.double()[None], scales / q_step_of(step_index))
+        total += bits_of(integers.double()[None], scales / q_step_of(step_index), shape)
     return total
 
 

@@ -1,4 +1,4 @@
-"""The prior of quantised coordinates as a density: bits with a gradient, and the integer tables.
+"""The Laplace mixture as a density: bits with a gradient, and the integer tables.
 
 Each coordinate k has a mixture of two Laplace densities with the scales b_k and `tail_ratio` b_k.
 The second one models the tails of real images, which prior samples do not have.
@@ -6,6 +6,7 @@ The second one models the tails of real images, which prior samples do not have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,28 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .mixture import LaplaceMixture, PriorShape
+from .model import Density
 from .tables import PriorTables, frequencies_from_probabilities
 
 LARGEST = 24  # larger integers are coded with the escape symbol
 FLOOR = 2.0**-24  # the least probability in a table
+ACTIVE = 0.15  # prior scale, in units of q_step, below which a coordinate stays zero
 
 
-@dataclass(frozen=True)
-class PriorShape:
-    """The shape that all coordinates share: weight and relative scale of the wide component."""
+def probability(x: Tensor, scale: Tensor, shape: PriorShape) -> Tensor:
+    """Mass of [x - 1/2, x + 1/2]; x and `scale`, b_k, are in units of q_step."""
+    narrow = _laplace_interval(x, scale)
+    wide = _laplace_interval(x, scale * shape.tail_ratio)
+    return (1 - shape.tail_weight) * narrow + shape.tail_weight * wide
 
-    tail_weight: float = 0.1
-    tail_ratio: float = 3.0
 
-    def probability(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Mass of [x - 1/2, x + 1/2]; x and `scale`, b_k, are in units of q_step."""
-        narrow = _laplace_interval(x, scale)
-        wide = _laplace_interval(x, scale * self.tail_ratio)
-        return (1 - self.tail_weight) * narrow + self.tail_weight * wide
-
-    def bits(self, x: Tensor, scale: Tensor) -> Tensor:
-        """Code length in bits of x, in units of q_step, elementwise. x need not be an integer."""
-        return -(self.probability(x, scale) + FLOOR).log2()
+def bits_of(x: Tensor, scale: Tensor, shape: PriorShape) -> Tensor:
+    """Code length in bits of x, in units of q_step, elementwise. x need not be an integer."""
+    return -(probability(x, scale, shape) + FLOOR).log2()
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,36 @@ class PriorScales:
         return torch.pow(2.0, (self.indices + rise).float() / 16)
 
 
+class MixtureDensity(Density):
+    """A Laplace mixture between integers.
+
+    Args:
+        mixture: the entropy model.
+        device: of its tensors.
+    """
+
+    def __init__(self, mixture: LaplaceMixture, device: torch.device | str = "cpu") -> None:
+        self.scales, self.shape = PriorScales.of(mixture.tables, device), mixture.shape
+        self._ratios: dict[int, Tensor] = {}  # by step index, because every iteration asks
+
+    def ratios(self, step_index: int) -> Tensor:
+        """b_k in units of q_step, [K]."""
+        if step_index not in self._ratios:
+            scales = self.scales.at(step_index)
+            self._ratios[step_index] = scales / scales.new_tensor([q_step_of(step_index)])
+        return self._ratios[step_index]
+
+    def bits(self, scaled: Tensor, step_indices: Sequence[int]) -> Tensor:
+        """Code length in bits, [N, k]; see `Density`."""
+        ratios = torch.stack([self.ratios(index) for index in step_indices])
+        return bits_of(scaled, ratios[:, : scaled.shape[1]], self.shape)
+
+    def active(self, step_index: int) -> int:
+        """Number of leading coordinates up to the last whose scale is over ACTIVE q_step."""
+        reaching = (self.ratios(step_index) > ACTIVE).nonzero()
+        return int(reaching[-1]) + 1 if len(reaching) else 1
+
+
 def _laplace_interval(x: Tensor, scale: Tensor) -> Tensor:
     distance = x.abs()
     outer = 0.5 * torch.exp(-(distance - 0.5).clamp_min(0) / scale) * -torch.expm1(-1 / scale)
@@ -80,13 +108,13 @@ def step_index_of(q_step: float) -> int:
     return int(np.clip(round(-16 * np.log2(q_step)), 0, 255))
 
 
-def make_tables(
+def make_mixture(
     scales: NDArray[np.int16],
     shape: PriorShape,
     classes: int = 1,
     slopes: NDArray[np.int16] | None = None,
-) -> PriorTables:
-    """Integer tables of a mixture, one row for each quarter octave of scale over q_step.
+) -> LaplaceMixture:
+    """A mixture with its integer tables: one row for each quarter octave of scale over q_step.
 
     Args:
         scales: log2 of every b_k in sixteenths of an octave, at step index 0, [K].
@@ -98,7 +126,8 @@ def make_tables(
     ratios = torch.arange(first, 112 + 1, stride, dtype=torch.float64)
     scale = torch.pow(2.0, ratios / 16)[:, None]  # [T, 1]
     symbols = torch.arange(-LARGEST, LARGEST + 1, dtype=torch.float64)[None]
-    inside = shape.probability(symbols, scale)  # [T, 2 * LARGEST + 1]
+    inside = probability(symbols, scale, shape)  # [T, 2 * LARGEST + 1]
     escape = (1 - inside.sum(1, keepdim=True)).clamp_min(FLOOR)
     frequencies = frequencies_from_probabilities(torch.cat([inside, escape], 1).numpy())
-    return PriorTables(frequencies, first, stride, scales, classes, slopes)
+    tables = PriorTables(frequencies, first, stride, scales, classes, slopes)
+    return LaplaceMixture(tables, shape)

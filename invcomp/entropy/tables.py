@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, BundleError, OptionError
+from .model import STEP_INDICES
 
 PRECISION = 24  # bits; constriction's Categorical models have this precision
 TOTAL = 1 << PRECISION
 LARGEST_INTEGER = 2**31 - 1  # absolute value of a coordinate, which decodes to int32
-STEP_INDICES = 256
 MAX_SEGMENTS = 8  # of a file of version 1; the count had three bits
 MAX_CLASSES = 1 << 16
 

@@ -111,7 +111,7 @@ def _rows(
 ) -> Iterator[tuple[int, Control, Optimum, int]]:
     """Of each image: its row, its control, what the descent has found, and its step index."""
     found = descent.coordinates().detach()
-    found = F.pad(found, (0, descent.space.coordinates.count - found.shape[1]))
+    found = F.pad(found, (0, descent.space.count - found.shape[1]))
     coordinates, classes = found.cpu().double().numpy(), descent.classes.tolist()
     for row, control in enumerate(controls):
         yield row, control, Optimum(coordinates[row], classes[row]), descent.step_indices[row]

@@ -4,55 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..entropy.density import PriorScales, PriorShape, q_step_of
-from ..latents.coordinates import Coordinates
+from ..entropy.density import q_step_of
+from ..entropy.model import Density
+from ..latents.space import LatentSpace
 from .distortion import Target
 from .options import QUICKER, SearchOptions
 
-ACTIVE = 0.15  # prior scale, in units of q_step, below which a coordinate stays zero
 PIVOT = 0.3  # the deviation at which `whitening` has no effect
 PHASES = (("free", 0.4), ("noise", 0.7), ("round", 1.0))  # with the fraction at which each ends
 WINDOW = 12  # number of losses whose mean is compared with the mean of as many before them
 RESTART = 0.3  # factor on the learning rate where the generator replaces its surrogate
 FLAT = 0.001  # a loss is flat if it falls by a smaller fraction from window to window
-
-
-@dataclass(frozen=True)
-class Space:
-    """The space that the search moves in: coordinates, and their cost in bits.
-
-    Attributes:
-        coordinates: the bundle's.
-        scales: b_k, the prior scale of every coordinate.
-        shape: the prior's shape.
-    """
-
-    coordinates: Coordinates
-    scales: PriorScales
-    shape: PriorShape
-
-    @cached_property
-    def basis(self) -> Tensor:
-        """[K, D]."""
-        return self.coordinates.basis()
-
-    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Flat latents [N, D] of the first k coordinates [N, k] and classes [N]; None: class 0."""
-        means = self.coordinates.means(classes)
-        return means + coordinates @ self.basis[: coordinates.shape[1]]
-
-    def active(self, step_index: int) -> int:
-        """Number of leading coordinates. All later ones round to zero at this step index."""
-        reaching = (self.scales.at(step_index) > ACTIVE * q_step_of(step_index)).nonzero()
-        return int(reaching[-1]) + 1 if len(reaching) else 1
 
 
 class Schedule:
@@ -138,6 +106,7 @@ class Descent:
 
     Args:
         space: that the descent moves in.
+        density: of the coordinates, in bits.
         target: the images.
         start: coordinates [N, k].
         classes: of the images, int64 [N].
@@ -148,7 +117,8 @@ class Descent:
 
     def __init__(
         self,
-        space: Space,
+        space: LatentSpace,
+        density: Density,
         target: Target,
         start: Tensor,
         classes: Tensor,
@@ -156,7 +126,8 @@ class Descent:
         options: SearchOptions,
         spread: Tensor,
     ) -> None:
-        self.space, self.target, self.classes, self.options = space, target, classes, options
+        self.space, self.density, self.target = space, density, target
+        self.classes, self.options = classes, options
         self.units = spread**options.whitening * PIVOT ** (1 - options.whitening)
         start = F.pad(start, (0, len(self.units) - start.shape[1]))
         self.variables = (start / self.units).requires_grad_()
@@ -173,9 +144,7 @@ class Descent:
         """Sets the q_step of each image. The coordinates do not change."""
         self.step_indices = step_indices
         self.q_step = self.variables.new_tensor([[q_step_of(index)] for index in step_indices])
-        self.active = self.space.active(max(step_indices))
-        scales = torch.stack([self.space.scales.at(index) for index in step_indices])
-        self.scales = scales[:, : self.active] / self.q_step  # [N, active]
+        self.active = self.density.active(max(step_indices))
         weight = self.options.rate_weight * math.log(2) / 6
         self.rate_weight = weight * self.q_step[:, 0] ** 2  # [N]
 
@@ -187,7 +156,7 @@ class Descent:
     def integers(self) -> Tensor:
         """int32 [N, K]."""
         found = (self.coordinates().detach() / self.q_step).round().int()
-        return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
+        return F.pad(found, (0, self.space.count - found.shape[1]))
 
     def iterate(self, learning_rate: float, mode: str = "free", quickly: bool = False) -> None:
         """One iteration: a step of the optimiser. `quickly`: with the surrogate."""
@@ -197,7 +166,7 @@ class Descent:
             scaled = scaled + noise * (scaled.detach().abs() > 0.5)  # the rest rounds to zero
         elif mode == "round":
             scaled = scaled + (scaled.round() - scaled).detach()
-        bits = self.space.shape.bits(scaled, self.scales).sum(1)
+        bits = self.density.bits(scaled, self.step_indices).sum(1)
         latents = self.space.latents(scaled * self.q_step, self.classes)
         loss = self.target.distance(latents, quickly) + self.rate_weight * bits
         self.optimiser.param_groups[0]["lr"] = learning_rate

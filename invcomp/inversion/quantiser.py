@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..bitstream import encode
 from ..entropy.density import q_step_of
-from ..entropy.tables import PriorTables
+from ..entropy.model import EntropyModel
 from ..quality import FINEST
 
 FILL = 0.93  # least fraction of the allowed bytes that a file should use
@@ -34,22 +34,22 @@ class Quantiser:
     """Makes the files of one image.
 
     Attributes:
-        tables: the bundle's.
+        entropy: the bundle's model.
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels; None: the generator's own size.
     """
 
-    tables: PriorTables
+    entropy: EntropyModel
     fingerprint: bytes
     original_size: tuple[int, int] | None = None
 
     @property
     def least(self) -> int:
         """Size in bytes that is enough for any class with all coordinates at zero."""
-        zeros = np.zeros(len(self.tables.scales), dtype=np.int64)
+        zeros = np.zeros(self.entropy.count, dtype=np.int64)
         bits = 0.0
-        if self.tables.classes > 1:
-            bits = self.tables.class_bits + float(self.tables.code_length(zeros, 0).sum())
+        if self.entropy.classes > 1:
+            bits = self.entropy.class_bits + float(self.entropy.code_length(zeros, 0).sum())
         return len(self.encode(zeros, 0, 0)) + math.ceil(bits / 8)
 
     def file(self, optimum: Optimum, step_index: int) -> bytes:
@@ -59,7 +59,7 @@ class Quantiser:
 
     def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
         """The file of integers [K]."""
-        fixed = self.tables, self.fingerprint, self.original_size
+        fixed = self.entropy, self.fingerprint, self.original_size
         return encode(integers, step_index, *fixed, class_index)
 
     def index_for(self, optimum: Optimum, size: float) -> int:
@@ -130,7 +130,7 @@ class Quantiser:
     ) -> None:
         """Moves integers one step towards zero: as many as save this many bits, at most all."""
         smaller = integers - np.sign(integers)
-        lengths = (self.tables.code_length(values, step_index) for values in (integers, smaller))
+        lengths = (self.entropy.code_length(values, step_index) for values in (integers, smaller))
         saved = np.maximum(np.subtract(*lengths), 1e-6)
         cost = np.square(scaled - smaller) - np.square(scaled - integers)
         nonzero = np.flatnonzero(integers)

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..distilled.encoder import InversionEncoder, see
-from ..entropy.density import PriorScales, PriorShape
+from ..entropy.model import Density
 from ..errors import GoalError, OptionError
 from ..generators.base import check_class
-from ..latents.coordinates import Coordinates
+from ..latents.space import LatentSpace
 from .control import Control, files_of
-from .descent import Descent, Schedule, Space
+from .descent import Descent, Schedule
 from .distortion import Distortion, Target
 from .options import MEANS, SearchOptions, rounds
 from .progress import ProgressCallback, ProgressTracker
@@ -58,9 +58,8 @@ class Search:
 
     Args:
         distortion: of latents against targets.
-        coordinates: the bundle's.
-        scales: b_k, the prior scale of every coordinate.
-        shape: the prior's shape.
+        space: that the search moves in, the bundle's coordinates.
+        density: of the bundle's entropy model.
         candidates: stored starts, coordinates [M, K].
         candidate_classes: class of each candidate, int64 [M]; None: all are of class 0.
         encoder: network that predicts a start, if there is one.
@@ -70,20 +69,19 @@ class Search:
     def __init__(
         self,
         distortion: Distortion,
-        coordinates: Coordinates,
-        scales: PriorScales,
-        shape: PriorShape,
+        space: LatentSpace,
+        density: Density,
         candidates: Tensor,
         candidate_classes: Tensor | None = None,
         encoder: InversionEncoder | None = None,
         quick: Distortion | None = None,
     ) -> None:
         self.distortion, self.quick, self.encoder = distortion, quick, encoder
-        self.space, self.candidates = Space(coordinates, scales, shape), candidates
+        self.space, self.density, self.candidates = space.expanded(), density, candidates
         if candidate_classes is None:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
         self.candidate_classes = candidate_classes.to(candidates.device)
-        self.classes = len(coordinates.mean)
+        self.classes = space.classes
 
     def run(
         self,
@@ -142,6 +140,7 @@ class Search:
         target = self._target(features, images, options, region)
         descent = Descent(
             self.space,
+            self.density,
             target,
             start.coordinates,
             start.classes,
@@ -195,7 +194,7 @@ class Search:
         """Compiles the graphs of a search of this batch size, before its time is measured."""
         trials = options.followed(self.classes, self.uses_encoder(options)) > 1
         for count in {1, batch_size} if trials else {batch_size}:
-            latents = self.space.coordinates.means().repeat(count, 1)
+            latents = self.space.means().repeat(count, 1)
             for distortion in (self.distortion, self.quick_for(options)):
                 if distortion is not None:
                     distortion.rehearse(latents)
@@ -205,7 +204,7 @@ class Search:
         assert self.encoder is not None
         with torch.no_grad():
             found = self.encoder(see(self.distortion.features, images))
-        return F.pad(found, (0, self.space.coordinates.count - found.shape[1]))
+        return F.pad(found, (0, self.space.count - found.shape[1]))
 
     def start(
         self,
@@ -254,7 +253,7 @@ class Search:
         An encoder predicts the leading coordinates well. Steps as large as the prior's deviations
         would lose this.
         """
-        deviations = self.space.coordinates.deviations
+        deviations = self.space.deviations
         if not self.uses_encoder(options):
             return deviations
         assert self.encoder is not None
@@ -287,6 +286,7 @@ class Search:
         descents = [
             Descent(
                 self.space,
+                self.density,
                 self._target(features, image, options, region),
                 starts.coordinates[index : index + 1],
                 starts.classes[index : index + 1],

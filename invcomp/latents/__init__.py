@@ -1,1 +1,1 @@
-"""The latent space: its Gaussian prior, and the perceptual coordinates that are quantised."""
+"""The latent space: its interface, its prior, and the perceptual coordinates that are quantised."""

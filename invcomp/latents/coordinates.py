@@ -9,11 +9,13 @@ J^T J is estimated from single backward passes: E[(J^T u)(J^T u)^T] for u ~ N(0,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from .prior import Prior
+from .space import LatentSpace
 
 RANK = (
     1e-4  # directions with a smaller eigenvalue of the root, relative to the largest, are left out
@@ -21,7 +23,7 @@ RANK = (
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class Coordinates(LatentSpace):
     """The map from coordinates c [N, K] to flat latents: l = mean + c @ basis.
 
     Attributes:
@@ -37,25 +39,47 @@ class Coordinates:
     deviations: Tensor
 
     @property
-    def count(self) -> int:
-        """K, the number of coordinates."""
-        return len(self.codes)
+    def classes(self) -> int:
+        """C, the number of classes; 1 if there are none."""
+        return len(self.mean)
 
     def basis(self) -> Tensor:
-        """The basis in float32, [K, D]. Callers that map many coordinates keep it."""
+        """The basis in float32, [K, D]."""
         return self.codes.float() * self.code_scales[:, None]
+
+    def expanded(self) -> Coordinates:
+        """The same coordinates with the basis kept in float32."""
+        return ExpandedCoordinates(self.mean, self.codes, self.code_scales, self.deviations)
 
     def to(self, device: torch.device | str) -> Coordinates:
         """The same coordinates on another device."""
         return Coordinates(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Flat latents [N, D] of coordinates [N, K] and classes, int64 [N]; None: class 0."""
-        return self.means(classes) + (coordinates * self.code_scales) @ self.codes.float()
+        """Flat latents [N, D] of the first k coordinates [N, k]; see `LatentSpace`."""
+        count = coordinates.shape[1]
+        scaled = coordinates * self.code_scales[:count]
+        return self.means(classes) + scaled @ self.codes[:count].float()
 
     def means(self, classes: Tensor | None = None) -> Tensor:
         """Mean latents [N, D] of classes, int64 [N]; None: that of class 0, [1, D]."""
         return self.mean[:1] if classes is None else self.mean[classes]
+
+
+class ExpandedCoordinates(Coordinates):
+    """Coordinates that keep their basis in float32: four times the memory of its codes."""
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        return super().basis()
+
+    def basis(self) -> Tensor:
+        """The basis in float32, [K, D]."""
+        return self._basis
+
+    def latents(self, coordinates: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Flat latents [N, D] of the first k coordinates [N, k]; see `LatentSpace`."""
+        return self.means(classes) + coordinates @ self._basis[: coordinates.shape[1]]
 
 
 def coordinates_of(shared: Tensor, coordinates: Coordinates, prior: Prior) -> Tensor:

@@ -46,7 +46,7 @@ def train_aids(
         OptionError: the model has classes.
         BundleError: the folder belongs to another bundle.
     """
-    if len(bundle.coordinates.mean) > 1:
+    if bundle.coordinates.classes > 1:
         raise OptionError("an encoder network needs a model without classes")
     resolution = min(RESOLUTION, bundle.generator.resolution)
     pairs = make_pairs(bundle, folder, count, resolution, device, compiled, progress=progress)
@@ -78,7 +78,7 @@ def train_encoder(
     Raises:
         OptionError: the model has classes, which the encoder network cannot infer.
     """
-    if len(bundle.coordinates.mean) > 1:
+    if bundle.coordinates.classes > 1:
         raise OptionError("an encoder network needs a model without classes")
     device = choose_device(execution.device)
     torch.manual_seed(options.seed)

@@ -168,7 +168,7 @@ def _make(
 ) -> None:
     generator, coordinates = bundle.generator.to(device), bundle.coordinates.to(device)
     pairs, resolution = files.pairs("r+"), files.shape[-1]
-    basis = coordinates.basis()
+    space = coordinates.expanded()
 
     def images_of(latents: Tensor) -> Tensor:
         return generator.forward_reduced(latents, resolution)
@@ -180,7 +180,7 @@ def _make(
         progress("pairs", first, len(pairs))
         part = torch.from_numpy(pairs.coordinates[first : first + chunk]).to(device)
         classes = torch.from_numpy(pairs.classes[first : first + chunk]).to(device)
-        latents = coordinates.means(classes) + part @ basis
+        latents = space.latents(part, classes)
         missing = chunk - len(part)  # pads the last chunk to the compiled size
         latents = torch.cat([latents, latents[-1:].expand(missing, -1)])
         with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):

@@ -143,7 +143,7 @@ def begin(bundle: Bundle, pairs: Pairs, resolution: int) -> tuple[Generator, Fit
         draw_by_least_squares(mobile, pairs)
         return mobile, FROM_ITS_LAYERS
     torch.manual_seed(FROM_NOTHING.seed)
-    classes = len(coordinates.mean)
+    classes = coordinates.classes
     channels = (*CHANNELS, 32, 16)[: (resolution // 4).bit_length() - 1]
     proxy = Proxy(coordinates.count, channels, classes if classes > 1 else 0)
     proxy.deviations.copy_(deviations)
@@ -177,7 +177,7 @@ def _positions(maps: Tensor) -> Tensor:
 
 def proxy_coordinates(coordinates: Coordinates) -> Coordinates:
     """The coordinates of a proxy: its latents are the coordinates, then the one-hot class."""
-    count, classes = coordinates.count, len(coordinates.mean)
+    count, classes = coordinates.count, coordinates.classes
     own = classes if classes > 1 else 0
     mean = torch.cat([torch.zeros(classes, count), torch.eye(classes, own)], 1)
     codes = torch.eye(count, count + own).to(torch.int8)

@@ -26,8 +26,8 @@ from torch import Tensor
 from invcomp.bundle import Bundle, read_bundle
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder, see
-from invcomp.entropy.calibration import FittedPrior
-from invcomp.entropy.tables import PriorTables
+from invcomp.entropy.density import make_mixture
+from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.generators.base import reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy, styles_of
 from invcomp.generators.mobile_stylegan import MobileStyleGAN
@@ -35,7 +35,6 @@ from invcomp.generators.weights import round_to_half
 from invcomp.latents.coordinates import Coordinates
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.features import RESOLUTION, PerceptualFeatures
-from invcomp.preparation import tables_of
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import proxy_coordinates
 
@@ -76,15 +75,16 @@ def carried_encoder(
     return found.eval().requires_grad_(False)
 
 
-def carried_priors(old: Bundle, new: Bundle) -> PriorTables:
-    """Tables with the old ratio of scales to the deviations of coordinates.
+def carried_priors(old: Bundle, new: Bundle) -> LaplaceMixture:
+    """A mixture with the old ratio of scales to the deviations of coordinates.
 
-    Better than the provisional tables of a new bundle, until refit_priors.py has fitted them.
+    Better than the provisional mixture of a new bundle, until refit_priors.py has fitted them.
     """
     ratio = new.coordinates.deviations / old.coordinates.deviations
-    scales = old.tables.scales + np.rint(16 * np.log2(ratio.numpy())).astype(np.int16)
-    fitted = FittedPrior(scales, old.tables.slopes, old.settings.shape)
-    return tables_of(fitted, len(new.coordinates.mean))
+    mixture = old.entropy
+    assert isinstance(mixture, LaplaceMixture)
+    scales = mixture.tables.scales + np.rint(16 * np.log2(ratio.numpy())).astype(np.int16)
+    return make_mixture(scales, mixture.shape, new.coordinates.classes, mixture.tables.slopes)
 
 
 @torch.no_grad()
@@ -176,7 +176,7 @@ def main() -> None:
             f"{name}: LPIPS of the proxy {measure_proxy(small, pairs[name], beta):.4f}", flush=True
         )
     settings = replace(old.settings, face=new.settings.face, made=new.settings.made)
-    new = replace(new, tables=carried_priors(old, new), settings=settings)
+    new = replace(new, entropy=carried_priors(old, new), settings=settings)
     aids = SearchAids(carried, old.aids.surrogate)
     coordinates = proxy_coordinates(new.coordinates)
     made = replace(proxy, generator=drawing, coordinates=coordinates, candidates=new.candidates)

@@ -19,6 +19,7 @@ from PIL import Image
 from invcomp.bitstream import encode
 from invcomp.bundle import load_bundle
 from invcomp.decoder import Decoder
+from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
@@ -30,11 +31,12 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(KNOWN_MODELS))
     for name in parser.parse_args().models:
         decoder = Decoder(load_bundle(name, aids=False), "cpu")
-        tables, source = decoder.tables, np.random.default_rng(0)
-        scales = 2.0 ** ((tables.scales_at(STEP_INDEX) + STEP_INDEX) / 16)
+        entropy, source = decoder.bundle.entropy, np.random.default_rng(0)
+        assert isinstance(entropy, LaplaceMixture)
+        scales = 2.0 ** ((entropy.tables.scales_at(STEP_INDEX) + STEP_INDEX) / 16)
         integers = np.rint(source.laplace(0, scales)).astype(np.int64)
-        class_index = tables.classes // 2
-        data = encode(integers, STEP_INDEX, tables, decoder.fingerprint, None, class_index)
+        class_index = entropy.classes // 2
+        data = encode(integers, STEP_INDEX, entropy, decoder.fingerprint, None, class_index)
         (FOLDER / f"{name}.ivc").write_bytes(data)
         expected = {"class": class_index, "integers": integers.tolist()}
         (FOLDER / f"{name}.json").write_text(json.dumps(expected) + "\n")

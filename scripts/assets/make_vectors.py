@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from invcomp.bitstream import IvcFile, Layer, encode
+from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.entropy.tables import PriorTables, frequencies_from_probabilities
 
 PATH = Path(__file__).resolve().parents[2] / "tests" / "bitstream" / "vectors.json"
@@ -133,8 +134,8 @@ def _file(
     step_index: int,
     size: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    tables = MODELS[model]
-    data = encode(np.array(integers), step_index, tables, FINGERPRINT, size)
+    entropy = LaplaceMixture(MODELS[model])
+    data = encode(np.array(integers), step_index, entropy, FINGERPRINT, size)
     return {
         "name": name,
         "model": model,
@@ -146,7 +147,8 @@ def _file(
 
 
 def _of_class(name: str, class_index: int, integers: list[int]) -> dict[str, Any]:
-    data = encode(np.array(integers), 20, MODELS["classes"], FINGERPRINT, class_index=class_index)
+    entropy = LaplaceMixture(MODELS["classes"])
+    data = encode(np.array(integers), 20, entropy, FINGERPRINT, class_index=class_index)
     return {
         "name": name,
         "model": "classes",
@@ -160,8 +162,9 @@ def _of_class(name: str, class_index: int, integers: list[int]) -> dict[str, Any
 
 def bad_files() -> list[dict[str, str]]:
     """Files of the model "example" that must be rejected, and the expected errors."""
-    good = encode(np.array([1, -2, 0, 1, 0, 0]), 20, MODELS["example"], FINGERPRINT)
-    whole = encode(np.array([1, -2, 0, 1, 0, -9]), 20, MODELS["example"], FINGERPRINT)
+    entropy = LaplaceMixture(MODELS["example"])
+    good = encode(np.array([1, -2, 0, 1, 0, 0]), 20, entropy, FINGERPRINT)
+    whole = encode(np.array([1, -2, 0, 1, 0, -9]), 20, entropy, FINGERPRINT)
 
     def made_of(payload: str) -> bytes:
         return IvcFile(FINGERPRINT, 20, (bytes.fromhex(payload),)).pack()

@@ -36,9 +36,9 @@ MODEL, PROXY = "faces-1024", "faces-128"
 
 
 def size(bundle: Bundle, coded: list[CodedImage], step_index: int) -> float:
-    """Mean payload in bytes of the images encoded at a q_step, with a bundle's tables."""
+    """Mean payload in bytes of the images encoded at a q_step, with a bundle's entropy model."""
     lengths = [
-        bundle.tables.code_length(image.integers.numpy(), step_index).sum() / 8
+        bundle.entropy.code_length(image.integers.numpy(), step_index).sum() / 8
         for image in coded
         if image.step_index == step_index
     ]
@@ -56,13 +56,12 @@ def write_models(bundle: Bundle, proxy: Bundle) -> None:
     bundle.aids.save(PRETRAINED / f"{MODEL}-search.safetensors", bundle.fingerprint)
     settings = replace(
         proxy.settings,
-        shape=bundle.settings.shape,
         quality_steps=bundle.settings.quality_steps,
         default_quality=bundle.settings.default_quality,
         face=bundle.settings.face,
         original=Original(bundle.fingerprint.hex(), bundle.generator.resolution),
     )
-    made = replace(proxy, tables=bundle.tables, settings=settings, aids=SearchAids())
+    made = replace(proxy, entropy=bundle.entropy, settings=settings, aids=SearchAids())
     made.save(PRETRAINED / f"{PROXY}.safetensors")
     print(f"fingerprint {bundle.fingerprint.hex()[:8]}")
 

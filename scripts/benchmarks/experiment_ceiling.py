@@ -21,6 +21,7 @@ from PIL import Image
 from invcomp.codec import Codec
 from invcomp.inversion.distortion import Target
 from invcomp.inversion.options import SearchOptions
+from invcomp.latents.coordinates import Coordinates
 from invcomp.preprocessing.frame import fit, from_tensor
 
 RATES = {
@@ -52,7 +53,8 @@ def main() -> None:
                 units = search.spread(options) ** options.whitening * 0.3 ** (1 - options.whitening)
                 variables = (start / units).requires_grad_()
                 base, basis = search.space.latents(torch.zeros_like(start)), units[:, None]
-                basis = basis * search.space.basis
+                assert isinstance(search.space, Coordinates)
+                basis = basis * search.space.basis()
             else:
                 base = search.space.latents(start)
                 variables, basis = torch.zeros_like(base).requires_grad_(), None

@@ -54,6 +54,7 @@ class Problem:
         self.target = Target(search.distortion.target(image), search.distortion)
         self.descent = Descent(
             self.space,
+            search.density,
             self.target,
             start.coordinates,
             start.classes,
@@ -63,11 +64,11 @@ class Problem:
         )
         self.units = self.descent.units
         self.start = self.descent.coordinates().detach()
-        self.deviations = self.space.coordinates.deviations[: self.start.shape[1]]
+        self.deviations = self.space.deviations[: self.start.shape[1]]
 
     def bits(self, coordinates: Tensor) -> Tensor:
         steps = coordinates / self.descent.q_step
-        return self.space.shape.bits(steps, self.descent.scales).sum()
+        return self.descent.density.bits(steps, self.descent.step_indices).sum()
 
     def loss(self, coordinates: Tensor) -> Tensor:
         self.gradients += 1

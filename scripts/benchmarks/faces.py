@@ -68,14 +68,14 @@ def bench_ours(
     decoded.save(out / f"{path.stem}_{label}.png")
     (out / f"{path.stem}_{label}.ivc").write_bytes(encoded.data)
     file = IvcFile.unpack(encoded.data)
-    integers = decode(file, codec.bundle.tables).integers
+    integers = decode(file, codec.bundle.entropy).integers
     return {
         "portrait": path.stem,
         "label": label,
         "quality": quality,
         "bytes": len(encoded.data),
         "payload": sum(map(len, file.payloads)),
-        "ideal": float(codec.bundle.tables.code_length(integers, file.step_index).sum() / 8),
+        "ideal": float(codec.bundle.entropy.code_length(integers, file.step_index).sum() / 8),
         "encode_seconds": encoded.seconds,
         "decode_seconds": decode_seconds,
         **metrics.measure(tensor_of(original), tensor_of(decoded)),

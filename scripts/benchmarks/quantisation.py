@@ -26,7 +26,8 @@ from PIL import Image
 from tables import write
 
 from invcomp.codec import Codec
-from invcomp.entropy.density import PriorShape
+from invcomp.entropy.density import bits_of
+from invcomp.entropy.mixture import PriorShape
 from invcomp.generators.base import normal
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.prior import Prior
@@ -55,7 +56,7 @@ def ideal_bytes(integers: torch.Tensor) -> float:
     """Ideal code length with the best of several Laplace scales."""
     shape = PriorShape(tail_weight=0.0, tail_ratio=1.0)
     scales = torch.pow(2.0, torch.arange(-6, 8, 0.25))
-    return min(float(shape.bits(integers, scale).sum()) / 8 for scale in scales)
+    return min(float(bits_of(integers, scale, shape).sum()) / 8 for scale in scales)
 
 
 def round_to(

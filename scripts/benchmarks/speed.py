@@ -97,6 +97,7 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     def iterate(quickly: bool) -> None:
         descent = Descent(
             search.space,
+            search.density,
             target,
             start.coordinates,
             start.classes,
@@ -116,7 +117,7 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     integers = found[0].numpy()
 
     def code() -> bytes:
-        return encode(integers, 82, codec.bundle.tables, codec.decoder.fingerprint, None, 0)
+        return encode(integers, 82, codec.bundle.entropy, codec.decoder.fingerprint, None, 0)
 
     measure("code", code, 5)
     latents = search.space.latents(found.float())

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from invcomp import errors
-from invcomp.bitstream import IvcFile, Layer, decode, encode
+from invcomp import bitstream, errors
+from invcomp.bitstream import Decoded, IvcFile, Layer
+from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.entropy.tables import PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
 
@@ -38,6 +40,16 @@ def tables_of(model: dict[str, Any]) -> PriorTables:
         slopes=np.array(model["slopes"], dtype=np.int16) if "slopes" in model else None,
         segment_ends=tuple(model.get("segment_ends", ())),
     )
+
+
+def encode(
+    values: NDArray[np.integer[Any]], step_index: int, prior: PriorTables, *rest: Any, **more: Any
+) -> bytes:
+    return bitstream.encode(values, step_index, LaplaceMixture(prior), *rest, **more)
+
+
+def decode(file: IvcFile, prior: PriorTables) -> Decoded:
+    return bitstream.decode(file, LaplaceMixture(prior))
 
 
 def sealed(data: bytes) -> bytes:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from invcomp import errors
-from invcomp.bitstream import IvcFile, decode
+from invcomp.bitstream import IvcFile
 
 from . import reference
-from .test_ivc import FINGERPRINT, tables_of
+from .test_ivc import FINGERPRINT, decode, tables_of
 
 VECTORS = json.loads((Path(__file__).parent / "vectors1.json").read_text())
 GOOD = {vector["name"]: vector for vector in VECTORS["files"]}

@@ -6,27 +6,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invcomp.entropy.calibration import fit_prior, provisional_scales
+from invcomp.entropy.calibration import fit_mixture, provisional_scales
 from invcomp.entropy.density import (
     LARGEST,
     PriorScales,
-    PriorShape,
-    make_tables,
+    bits_of,
+    make_mixture,
+    probability,
     q_step_of,
     step_index_of,
 )
+from invcomp.entropy.mixture import PriorShape
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.5, 3.0, 20.0])
 def test_probabilities_sum_to_one(scale: float) -> None:
     x = torch.arange(-2000, 2001, dtype=torch.float64)
-    total = PriorShape().probability(x, torch.tensor(scale, dtype=torch.float64)).sum()
+    total = probability(x, torch.tensor(scale, dtype=torch.float64), PriorShape()).sum()
     assert float(total) == pytest.approx(1, abs=1e-9)
 
 
 def test_bits_have_a_finite_gradient_everywhere() -> None:
     x = torch.tensor([0.0, 0.5, -0.5, 1.0, 40.0, -4000.0], requires_grad=True)
-    bits = PriorShape().bits(x, torch.full((6,), 0.02))
+    bits = bits_of(x, torch.full((6,), 0.02), PriorShape())
     bits.sum().backward()
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
@@ -36,12 +38,12 @@ def test_bits_have_a_finite_gradient_everywhere() -> None:
 def test_tables_cost_what_the_density_says() -> None:
     scales = np.array([-96, -40, 0, 33], dtype=np.int16)
     shape = PriorShape(0.1, 3.0)
-    tables = make_tables(scales, shape)
+    tables = make_mixture(scales, shape).tables
     step_index = 40
     for value in (0, 1, -3, LARGEST):
         integers = np.full(4, value, dtype=np.int32)
         ratio = torch.from_numpy(tables.rows(step_index) * tables.ratio_stride + tables.first_ratio)
-        expected = shape.bits(torch.tensor(float(value)), torch.pow(2.0, ratio.double() / 16))
+        expected = bits_of(torch.tensor(float(value)), torch.pow(2.0, ratio.double() / 16), shape)
         paid = tables.code_length(integers, step_index)
         cheap = expected.numpy() < 18  # near 24 bits a frequency of 2^24 has no finer value
         np.testing.assert_allclose(paid[cheap], expected.numpy()[cheap], atol=0.05)
@@ -62,12 +64,12 @@ def test_fit_finds_the_scales_that_data_were_drawn_with() -> None:
     uniform = torch.rand(30, 300, generator=source) - 0.5
     values = -true_scale * uniform.sign() * torch.log1p(-2 * uniform.abs())  # Laplace
     coded = [(64, (row / step).round().int()) for row in values]
-    fitted_prior = fit_prior(coded, start)
-    scales, shape = torch.from_numpy(fitted_prior.scales), fitted_prior.shape
-    assert fitted_prior.slopes is None  # of one step none can be told
+    mixture = fit_mixture(coded, start)
+    scales, shape = torch.from_numpy(mixture.tables.scales), mixture.shape
+    assert mixture.tables.slopes is None  # of one step none can be told
 
     def bits(shape: PriorShape, scale: torch.Tensor) -> float:
-        return float(sum(shape.bits(row.float(), scale / step).sum() for _, row in coded))
+        return float(sum(bits_of(row.float(), scale / step, shape).sum() for _, row in coded))
 
     fitted = bits(shape, torch.pow(2.0, scales.float() / 16))
     assert fitted < 1.01 * bits(PriorShape(0.0, 1.0), true_scale)
@@ -84,10 +86,9 @@ def test_fit_finds_how_scales_rise_with_finer_steps() -> None:
         uniform = torch.rand(200, generator=source) - 0.5
         values = -scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
         coded.append((step_index, (values / q_step_of(step_index)).round().int()))
-    fitted = fit_prior(coded, start)
-    assert fitted.slopes is not None
-    assert np.median(fitted.slopes) == pytest.approx(128, abs=33)
-    tables = make_tables(fitted.scales, fitted.shape, slopes=fitted.slopes)
+    tables = fit_mixture(coded, start).tables
+    assert tables.slopes is not None
+    assert np.median(tables.slopes) == pytest.approx(128, abs=33)
     assert np.abs(tables.scales_at(80) - start.numpy()).mean() < 4
     scales = PriorScales.of(tables)
     for step_index in (60, 110):

@@ -14,7 +14,7 @@ from ..tiny import CLASSES, tiny_bundle, tiny_conditional_bundle
 
 @pytest.fixture(scope="module")
 def quantiser() -> Quantiser:
-    return Quantiser(tiny_bundle().tables, b"abcd")
+    return Quantiser(tiny_bundle().entropy, b"abcd")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def optimum() -> Optimum:
 def distance(quantiser: Quantiser, data: bytes, optimum: Optimum) -> float:
     """Of the coordinates that a file holds from those that were to be coded."""
     file = IvcFile.unpack(data)
-    found = decode(file, quantiser.tables).integers * q_step_of(file.step_index)
+    found = decode(file, quantiser.entropy).integers * q_step_of(file.step_index)
     return float(np.square(found - optimum.coordinates).sum())
 
 
@@ -66,13 +66,13 @@ def test_a_limit_past_all_use_stays_unfilled(quantiser: Quantiser, optimum: Opti
 
 def test_the_least_holds_any_class() -> None:
     bundle = tiny_conditional_bundle()
-    quantiser = Quantiser(bundle.tables, b"abcd", (50, 50))
+    quantiser = Quantiser(bundle.entropy, b"abcd", (50, 50))
     optimum = normal(1, 24, seed=3)[0].double().numpy()
     sizes = []
     for class_index in range(CLASSES):
         data = quantiser.trimmed(Optimum(optimum, class_index), 90, quantiser.least)
-        assert decode(IvcFile.unpack(data), bundle.tables).class_index == class_index
+        assert decode(IvcFile.unpack(data), bundle.entropy).class_index == class_index
         sizes.append(len(data))
     assert max(sizes) <= quantiser.least <= max(sizes) + 1
-    assert Quantiser(tiny_bundle().tables, b"abcd").least == 10
-    assert Quantiser(tiny_bundle().tables, b"abcd", (50, 50)).least == 17
+    assert Quantiser(tiny_bundle().entropy, b"abcd").least == 10
+    assert Quantiser(tiny_bundle().entropy, b"abcd", (50, 50)).least == 17

@@ -8,7 +8,7 @@ import torch
 
 from invcomp.bitstream import IvcFile
 from invcomp.decoder import Decoder
-from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
+from invcomp.entropy.density import q_step_of
 from invcomp.errors import GoalError
 from invcomp.generators.base import normal
 from invcomp.inversion.control import Control, FixedStep
@@ -34,16 +34,13 @@ def search() -> Search:
     bundle = tiny_bundle()
     features = PerceptualFeatures(bundle.settings.beta)
     distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
-    shape = PriorShape()
-    return Search(
-        distortion, bundle.coordinates, PriorScales.of(bundle.tables), shape, bundle.candidates
-    )
+    return Search(distortion, bundle.coordinates, bundle.entropy.density(), bundle.candidates)
 
 
 @pytest.fixture(scope="module")
 def quantiser() -> Quantiser:
     bundle = tiny_bundle()
-    return Quantiser(bundle.tables, bundle.fingerprint[:4])
+    return Quantiser(bundle.entropy, bundle.fingerprint[:4])
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +51,7 @@ def meter(search: Search) -> FileMeter:
 @pytest.fixture(scope="module")
 def images(search: Search) -> torch.Tensor:
     """Four that the generator can make."""
-    c = normal(4, 64, seed=3) * search.space.coordinates.deviations
+    c = normal(4, 64, seed=3) * search.space.deviations
     with torch.no_grad():
         return search.distortion.generator(search.space.latents(c))
 

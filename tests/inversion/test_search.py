@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from invcomp.distilled.encoder import InversionEncoder
-from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
+from invcomp.entropy.density import q_step_of
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
@@ -29,8 +29,7 @@ def search() -> Search:
     return Search(
         distortion,
         bundle.coordinates,
-        PriorScales.of(bundle.tables),
-        PriorShape(),
+        bundle.entropy.density(),
         bundle.candidates,
     )
 
@@ -61,9 +60,7 @@ def loss(search: Search, integers: torch.Tensor, image: torch.Tensor, weight: fl
     with torch.no_grad():
         latents = search.space.latents(integers * delta)
         distortion = search.distortion(latents, search.distortion.target(image))
-    bits = search.space.shape.bits(
-        integers.float(), search.space.scales.at(STEP_INDEX) / delta
-    ).sum()
+    bits = search.density.bits(integers.float(), [STEP_INDEX]).sum()
     return float(distortion) + weight * math.log(2) / 6 * delta**2 * float(bits)
 
 
@@ -91,11 +88,7 @@ def test_the_rate_weight_trades_bits(search: Search, image: torch.Tensor) -> Non
     def bits(weight: float) -> float:
         options = SearchOptions(iterations=40, rate_weight=weight)
         integers = run(search, image, options).coordinates
-        return float(
-            search.space.shape.bits(
-                integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
-            ).sum()
-        )
+        return float(search.density.bits(integers.float(), [STEP_INDEX]).sum())
 
     assert bits(0.0) > bits(1.0) > bits(20.0)
 
@@ -120,10 +113,10 @@ def test_more_starts_than_there_are(search: Search, image: torch.Tensor) -> None
 
 def test_coordinates_that_cannot_matter_stay_zero(search: Search, image: torch.Tensor) -> None:
     coarse = 8
-    active = search.space.active(coarse)
-    assert 0 < active < search.space.coordinates.count
+    active = search.density.active(coarse)
+    assert 0 < active < search.space.count
     integers = run(search, image, SearchOptions(iterations=5), step_index=coarse).coordinates
-    assert integers.shape == (1, search.space.coordinates.count)
+    assert integers.shape == (1, search.space.count)
     assert not integers[:, active:].any()
 
 
@@ -142,9 +135,7 @@ def test_progress_estimates_the_payload(search: Search, image: torch.Tensor) -> 
     seen: list[Progress] = []
     found = run(search, image, SearchOptions(iterations=60), seen.append)
     integers = found.coordinates
-    bits = search.space.shape.bits(
-        integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
-    ).sum()
+    bits = search.density.bits(integers.float(), [STEP_INDEX]).sum()
     assert seen[-1].bytes == pytest.approx(float(bits) / 8, rel=0.05)
 
 
@@ -161,8 +152,7 @@ def conditional() -> Search:
     return Search(
         Distortion(bundle.generator, features, mixed=False, compiled=False),
         bundle.coordinates,
-        PriorScales.of(bundle.tables),
-        PriorShape(),
+        bundle.entropy.density(),
         bundle.candidates,
         bundle.candidate_classes,
     )
@@ -234,15 +224,14 @@ def test_classes_that_are_not_there(conditional: Search, search: Search) -> None
 
 
 def test_the_spread_is_what_an_encoder_leaves(search: Search) -> None:
-    deviations = search.space.coordinates.deviations
+    deviations = search.space.deviations
     assert torch.equal(search.spread(SearchOptions()), deviations)
     encoder = InversionEncoder(6)
     encoder.errors.copy_(torch.tensor([0.1, 9.0, 0.1, 0.1, 0.1, 0.1]) * deviations[:6])
     with_encoder = Search(
         search.distortion,
-        search.space.coordinates,
-        search.space.scales,
-        PriorShape(),
+        search.space,
+        search.density,
         search.candidates,
         encoder=encoder,
     )
@@ -255,9 +244,8 @@ def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
     quick = Distortion(search.distortion.generator, search.distortion.features, False, False)
     aided = Search(
         search.distortion,
-        search.space.coordinates,
-        search.space.scales,
-        PriorShape(),
+        search.space,
+        search.density,
         search.candidates,
         quick=quick,
     )

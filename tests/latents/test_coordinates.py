@@ -1,5 +1,7 @@
 """Perceptual coordinates against a linear generator, for which everything is known exactly."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -89,3 +91,18 @@ def test_classes_have_means_of_their_own_and_one_covariance() -> None:
     moved = coordinates.latents(c, classes) - coordinates.latents(c)
     expected = (prior.mean[classes] - prior.mean[:1]).repeat(1, 2)
     torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_expanded_coordinates_mean_the_same_latents() -> None:
+    _, _, coordinates, _ = made(3)
+    coordinates = replace(coordinates, mean=torch.cat([coordinates.mean, -coordinates.mean]))
+    expanded, classes = coordinates.expanded(), torch.tensor([1, 0])
+    assert torch.equal(expanded.basis(), coordinates.basis())
+    assert (expanded.count, expanded.classes) == (coordinates.count, 2)
+    for count in (3, coordinates.count):
+        c = torch.randn(2, count, generator=torch.Generator().manual_seed(0))
+        padded = torch.nn.functional.pad(c, (0, coordinates.count - count))
+        for space in (coordinates, expanded):
+            torch.testing.assert_close(
+                space.latents(c, classes), coordinates.latents(padded, classes)
+            )

@@ -81,7 +81,7 @@ def test_the_search_spends_on_what_matters() -> None:
         encoded = next(codec.encode([image], quality=30, mask=mask, search=options))
         difference = (to_tensor(encoded.decoded) - to_tensor(image)).square()
         errors.append((float(difference[..., :32].mean()), float(difference[..., 32:].mean())))
-        assert decode(IvcFile.unpack(encoded.data), codec.bundle.tables).integers.any()
+        assert decode(IvcFile.unpack(encoded.data), codec.bundle.entropy).integers.any()
     (left, _), (_, right), plain = errors
     assert left < plain[0]
     assert right < plain[1]

@@ -23,7 +23,7 @@ from .encoder import Encoded
 from .entropy.calibration import FittedPrior, fit_prior, provisional_scales
 from .entropy.density import make_tables, q_step_of
 from .entropy.tables import PriorTables
-from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
+from .errors import BitstreamError, BundleError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
@@ -31,7 +31,7 @@ from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
-from .preprocessing.frame import to_pil
+from .preprocessing.reading import read_image
 from .quality import DEFAULT_STEP_INDEX, fit_steps, quality_of_step_index
 
 StageProgress = Callable[[str, int, int], None]
@@ -324,7 +324,7 @@ def code_images(
     coded: list[CodedImage] = []
     total = len(images) * len(step_indices)
     for path in images:
-        image = _read(path)
+        image = read_image(path)
         digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
         for step_index in step_indices:
             progress("calibration", len(coded), total)
@@ -388,10 +388,3 @@ def _measure(codec: Codec, image: Image.Image, kept: Path) -> Encoded:
         raise BundleError(
             f"{kept} is damaged or of another bundle: delete it to start anew"
         ) from error
-
-
-def _read(image: Path) -> Image.Image:
-    try:
-        return to_pil(Image.open(image))
-    except OSError as error:
-        raise ImageError(f"{image}: {error}") from error

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..encoder import Encoded
     from ..inversion.options import SearchOptions
+    from ..preprocessing.colour import Colour
 
 
 def compress(
@@ -66,6 +67,10 @@ def compress(
             show_default="uniform weights",
         ),
     ] = None,
+    background: Annotated[
+        str,
+        typer.Option(metavar="COLOUR", help="Colour behind transparent pixels: a name or #rrggbb."),
+    ] = "white",
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -136,8 +141,10 @@ def compress(
 
     Without -o, each file is written next to its image.
     """
-    from .images import readable_suffixes
+    from ..preprocessing.colour import colour_of
+    from ..preprocessing.reading import readable_suffixes
 
+    behind = colour_of(background)
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(images) > 1 or images[0].is_dir()
@@ -157,7 +164,7 @@ def compress(
         )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            run = _Run(codec, aim, options, batch, force, outcomes, meter)
+            run = _Run(codec, aim, options, batch, force, outcomes, meter, behind)
             run.compress_all(jobs)
     outcomes.finish()
 
@@ -187,8 +194,8 @@ def read_mask(name: str) -> Image.Image | str:
     Raises:
         ImageError: it cannot be read.
     """
+    from ..preprocessing.reading import read_image
     from ..preprocessing.region import FACES_OVAL
-    from .images import read_image
 
     return name if name == FACES_OVAL else read_image(Path(name))
 
@@ -229,6 +236,7 @@ class _Run:
     force: bool
     outcomes: show.Outcomes
     meter: show.Meter
+    background: Colour
     bytes: int = 0
     written: int = 0
 
@@ -298,12 +306,12 @@ class _Run:
 
     def _read(self, jobs: list[Job]) -> list[tuple[Job, Image.Image]]:
         from ..errors import ImageError
-        from .images import read_image
+        from ..preprocessing.reading import read_image
 
         read = []
         for job in jobs:
             try:
-                read.append((job, read_image(job.source)))
+                read.append((job, read_image(job.source, self.background)))
             except ImageError as error:
                 self.outcomes.failed(str(error))
         return read

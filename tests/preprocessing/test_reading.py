@@ -66,7 +66,7 @@ def test_every_orientation_is_turned_upright(tmp_path: Path, suffix: str, orient
     turn, exif = ORIENTED[orientation], Image.Exif()
     exif[0x0112] = orientation
     stored = noise() if turn is None else noise().transpose(turn)
-    stored.save(tmp_path / f"a.{suffix}", exif=exif, quality=95)
+    stored.save(tmp_path / f"a.{suffix}", exif=exif.tobytes(), quality=95)
     found = quiet(tmp_path / f"a.{suffix}")
     assert difference(found, noise()) < 4
     assert difference(to_pil(found), noise()) < 4  # not turned twice
@@ -317,10 +317,11 @@ def test_other_formats_are_refused_above_the_limit(
 )
 def test_the_size_of_a_jpeg_xl_image(size: tuple[int, int], container: bool) -> None:
     pytest.importorskip("pillow_jxl", reason="pillow-jxl-plugin is not installed")
-    buffer = io.BytesIO()
-    exif = Image.Exif()
+    buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x010E] = "a box of metadata"
-    Image.new("RGB", size).save(buffer, "JXL", use_container=container, exif=exif.tobytes())
+    options = {"exif": exif.tobytes()} if container else {}
+    Image.new("RGB", size).save(buffer, "JXL", use_container=container, **options)
+    assert buffer.getvalue().startswith(b"\0\0\0\x0cJXL" if container else b"\xff\x0a")
     assert jxl_size(buffer.getvalue()) == size
 
 

@@ -102,6 +102,9 @@ def _of_profile(image: Image.Image, data: bytes, notes: list[str]) -> Image.Imag
         mode = PROFILED.get(profile.profile.xcolor_space.strip())
         if mode == "RGB" and image.mode == "L":
             image = image.convert("RGB")
+        if mode == "L" == image.mode:  # the curve alone, exactly: in images it is sampled coarsely
+            curve = _transformed(Image.frombytes("L", (256, 1), bytes(range(256))), profile)
+            return image.point(list(curve.tobytes()[::3]))
         if mode == image.mode:
             return _transformed(image, profile)
         notes.append("its colour profile is of another kind: taken as sRGB")
@@ -117,7 +120,7 @@ def _transformed(image: Image.Image, profile: Any) -> Image.Image:
         image.mode,
         "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION | (image.mode == "L" and ImageCms.Flags.NOOPTIMIZE),
     )
     if image.mode == "RGB" and _changes_nothing(transform):
         return image

@@ -68,8 +68,8 @@ def test_every_orientation_is_turned_upright(tmp_path: Path, suffix: str, orient
     stored = noise() if turn is None else noise().transpose(turn)
     stored.save(tmp_path / f"a.{suffix}", exif=exif.tobytes(), quality=95)
     found = quiet(tmp_path / f"a.{suffix}")
-    assert difference(found, noise()) < 4
-    assert difference(to_pil(found), noise()) < 4  # not turned twice
+    assert difference(found, noise()) < 6
+    assert difference(to_pil(found), noise()) < 6  # not turned twice
 
 
 def test_a_image_comes_upright_in_rgb(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_modes_of_files(tmp_path: Path, mode: str, suffix: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImageWarning)  # CMYK, floats
         found = read_image(path)
-    is_grey = mode in ("L", "LA", "I;16", "I", "F", "1")
-    reference = grey.convert("RGB") if is_grey else image
-    limit = {"1": 80, "P": 40}.get(mode, 4)
-    assert difference(found, reference) < limit
+    is_grey = mode in ("L", "LA", "I;16", "I", "F")
+    reference = {"1": image.convert("1"), "P": image.convert("P")}.get(mode, image)
+    reference = grey if is_grey else reference
+    assert difference(found, reference.convert("RGB")) < 6
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (8000, 6000), (8000, 32)])

@@ -18,30 +18,38 @@ from .errors import InvcompError
 if TYPE_CHECKING:
     from .codec import Codec
     from .decoder import Decoder
-    from .encoder import Encoded
+    from .encoder import EncodeOptions
     from .inversion.options import Goal, SearchOptions
-    from .inversion.search import Progress
+    from .inversion.progress import Progress
+    from .measurement import Encoded
+    from .runner import Outcome, StreamProgress
 
     __version__: str
 
 __all__ = [
     "Codec",
     "Decoder",
+    "EncodeOptions",
     "Encoded",
     "Goal",
     "InvcompError",
+    "Outcome",
     "Progress",
     "SearchOptions",
+    "StreamProgress",
     "__version__",
 ]
 
 HOMES = {
     "Codec": ".codec",
     "Decoder": ".decoder",
-    "Encoded": ".encoder",
+    "EncodeOptions": ".encoder",
+    "Encoded": ".measurement",
     "Goal": ".inversion.options",
-    "Progress": ".inversion.search",
+    "Outcome": ".runner",
+    "Progress": ".inversion.progress",
     "SearchOptions": ".inversion.options",
+    "StreamProgress": ".runner",
 }
 
 

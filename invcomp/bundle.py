@@ -26,7 +26,7 @@ from .distilled.aids import SearchAids
 from .entropy.density import PriorShape
 from .entropy.tables import PriorTables
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
-from .files import atomic_write
+from .files import atomic_write, cache_directory
 from .generators.base import Generator
 from .generators.weights import FORMAT as GENERATOR_FORMAT
 from .generators.weights import (
@@ -39,7 +39,7 @@ from .generators.weights import (
 )
 from .latents.coordinates import Coordinates
 from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
-from .model_zoo.download import ByteProgress, cache_directory
+from .model_zoo.download import ByteProgress
 from .perception.identity import Face
 from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_index_of_quality
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from PIL import Image
 from .bitstream import IvcFile
 from .bundle import Bundle, find_bundle, load_bundle
 from .decoder import Decoder
-from .encoder import Encoded, Encoder, ImageLike
+from .encoder import EncodeOptions, Encoder
+from .measurement import Encoded
+from .runner import ImageLike, Input, Outcome, StreamCallback
 
 
 class Codec:
@@ -77,6 +79,16 @@ class Codec:
     def encode(self, images: Sequence[ImageLike], **options: Any) -> Iterator[Encoded]:
         """Compresses images and yields each file with its metrics; see `Encoder.encode`."""
         return self.encoder.encode(images, **options)
+
+    def stream(
+        self,
+        inputs: Iterable[Input],
+        options: EncodeOptions | None = None,
+        total: int | None = None,
+        progress: StreamCallback | None = None,
+    ) -> Iterator[Outcome]:
+        """Compresses any number of images as they come; see `Encoder.stream`."""
+        return self.encoder.stream(inputs, options or EncodeOptions(), total, progress)
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
         """The metrics of an existing file for an original; see `Encoder.measure`."""

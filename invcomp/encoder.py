@@ -4,80 +4,74 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from .decoder import Decoder
-from .device import default_modes, has_compiler, has_fast_bfloat16
+from .device import default_modes, has_fast_bfloat16, repays_compiling
 from .entropy.density import PriorScales, q_step_of, step_index_of
-from .errors import OptionError
+from .errors import GoalError, OptionError
 from .generators.base import reduce_images
-from .inversion.distortion import Distortion, compiled_before
+from .inversion.control import Control, FixedStep
+from .inversion.distortion import Distortion
 from .inversion.options import Goal, SearchOptions
+from .inversion.progress import ProgressCallback
 from .inversion.quantiser import Quantiser
-from .inversion.rate_control import RateControl
-from .inversion.search import ProgressCallback, Search
+from .inversion.rate_control import ByteControl, LpipsControl
+from .inversion.search import Search
+from .measurement import Encoded, FileMeter
 from .perception.features import RESOLUTION, PerceptualFeatures
-from .preprocessing.frame import fit, from_tensor, to_tensor
+from .preprocessing.frame import fit
 from .preprocessing.region import region
+from .runner import Fitted, ImageLike, Input, Outcome, Runner, StreamCallback
 
-REPAY_COMPILING, REPAY_LOADING = 100, 15  # iterations at 1024 px that repay this time
-
-ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
+BATCH = 64  # images in one graph, at most
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A compressed image and its metrics, measured on the decoded image.
+class EncodeOptions:
+    """How images are compressed.
 
     Attributes:
-        data: the .ivc file.
-        decoded: the image that the file decodes to.
-        lpips: LPIPS-Alex between original and decoded image, in the generator's frame at 256 px.
-        psnr: in dB, in the generator's frame.
-        identity: distance of dlib's face descriptors; its limit for one person is 0.6. The search
-            minimises it, so it is not an independent metric. None: the domain is not faces.
-        seconds: encoding time of this image (its share of the batch), without loading.
-        limit: largest size in bytes by a goal; None: there was no such goal.
+        quality: 0 to 100. The default is the bundle's, if no q_step is given.
+        q_step: the quantiser's step instead of a quality, 2^(-255/16) to 1.
+        goal: a size or an LPIPS instead of a quality.
+        mask: region of interest: an image in which white weighs more in the search, or
+            "faces-oval", the oval of the face in the frame of portraits. LPIPS and PSNR are still
+            those of the whole image.
+        search: options of the search.
+        batch: number of images in one graph. None: one on a CPU; on a GPU, as many as its memory
+            holds. If memory runs out, the batch is halved.
     """
 
-    data: bytes
-    decoded: Image.Image
-    lpips: float
-    psnr: float
-    seconds: float
-    limit: int | None = None
-    identity: float | None = None
+    quality: float | None = None
+    q_step: float | None = None
+    goal: Goal | None = None
+    mask: ImageLike | str | None = None
+    search: SearchOptions = field(default_factory=SearchOptions)
+    batch: int | None = None
 
-    @property
-    def fill(self) -> float | None:
-        """Fraction of `limit` that the file uses; None: there is no limit."""
-        return None if self.limit is None else len(self.data) / self.limit
-
-    @property
-    def bits_per_pixel(self) -> float:
-        """Bits of the file over pixels of the decoded image."""
-        return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
+    def __post_init__(self) -> None:
+        if self.goal is not None and (self.quality is not None or self.q_step is not None):
+            raise OptionError("quality, q_step and a goal exclude each other")
+        if self.batch is not None and self.batch < 1:
+            raise OptionError(f"batch is {self.batch}: at least 1 is needed")
 
 
 @dataclass(frozen=True)
-class _Request:
-    """The arguments of `Encoder.encode` that all batches share."""
+class _Plan:
+    """Checked options, for all batches of a stream."""
 
     searcher: Search
-    aim: Goal | int  # a goal, or a step index
-    options: SearchOptions
-    progress: ProgressCallback | None
-    total: int
+    search: SearchOptions
+    step_index: int  # to begin with
+    goal: Goal | None
     region: Tensor | None
+    total: int | None  # images
 
 
 class Encoder:
@@ -85,8 +79,8 @@ class Encoder:
 
     Args:
         decoder: of the bundle. It decodes every file, for the metrics.
-        compiled: use torch.compile in the search. None: if there is a C++ compiler and the search
-            is long enough to repay the minute that compiling takes.
+        compiled: use torch.compile in the search. None: where there is a C++ compiler, for a
+            generator of 512 px or more, or for 30 images or more (`device.repays_compiling`).
     """
 
     def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
@@ -94,7 +88,7 @@ class Encoder:
         self.bundle, self.device = decoder.bundle, decoder.device
         self.generator = decoder.generator
         self._search: Search | None = None
-        self._most_at_once = sys.maxsize  # images; smaller after memory ran out with more
+        self._runner = Runner(self.bundle.resolution, self.device)
 
     def step_index(self, quality: float | None = None, q_step: float | None = None) -> int:
         """The step index of a quality 0..100 or of a q_step; by default the bundle's default.
@@ -121,133 +115,119 @@ class Encoder:
         mask: ImageLike | str | None = None,
         search: SearchOptions | None = None,
         batch: int | None = None,
-        total: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
         """Compresses images and yields each file with its metrics when it is done.
 
+        Options are checked when this is called.
+
         Args:
             images: of the kinds that `Codec.compress` takes.
-            quality: 0 to 100. The default is the bundle's, if no q_step is given.
-            q_step: the quantiser's step instead of a quality, 2^(-255/16) to 1.
-            goal: a size or an LPIPS instead of a quality.
-            mask: region of interest: an image in which white weighs more in the search, or
-                "faces-oval", the oval of the face in the frame of portraits. LPIPS and PSNR are
-                still those of the whole image.
-            search: options of the search.
-            batch: number of images in one graph. None: one on a CPU; on a GPU, as many as its
-                memory holds. If memory runs out, the batch is halved.
-            total: number of images, if they come in several calls. It decides whether compiling
-                pays. With compiling, a smaller last batch is padded with copies.
+            quality, q_step, goal, mask, search, batch: see `EncodeOptions`.
             progress: called after every iteration of the search.
 
         Raises:
             ImageError: an image is of another kind.
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
-            GoalError: no file of an image meets the goal. Later images are not compressed.
+            GoalError: no file of an image meets the goal. Later images are not yielded.
         """
-        if goal is not None and (quality is not None or q_step is not None):
-            raise OptionError("quality, q_step and a goal exclude each other")
-        index, options = self.step_index(quality, q_step), search or SearchOptions()
-        if batch is not None and batch < 1:
-            raise OptionError(f"batch is {batch}: at least 1 is needed")
-        if not len(images):
-            return iter(())
-        total = len(images) if total is None else total
-        with default_modes(self.device):
-            weights = None if mask is None else region(mask, self.generator.resolution)
-            searcher = self.searcher(options, total)
-            batch = self.batch_for(total) if batch is None else batch
-        request = _Request(searcher, goal or index, options, progress, total, weights)
-        return self._encode_all(request, images, batch)
+        options = EncodeOptions(quality, q_step, goal, mask, search or SearchOptions(), batch)
+        told = None if progress is None else lambda state: progress(state.search)
+        outcomes = self.stream(enumerate(images), options, len(images), told)
+        return (outcome.result() for outcome in outcomes)
 
-    def _encode_all(
-        self, request: _Request, images: Sequence[ImageLike], batch: int
-    ) -> Iterator[Encoded]:
-        """Compresses batch after batch. If memory runs out, the batch size is halved."""
-        batch, first = min(batch, self._most_at_once), 0
-        while first < len(images):
-            some = images[first : first + batch]
-            try:
-                with default_modes(self.device):  # left before the caller runs
-                    found = self._encode_batch(request, some, batch)
-            except torch.cuda.OutOfMemoryError as error:
-                if batch == 1:
-                    raise OptionError(f"out of memory on {self.device}, with one image") from error
-                batch = self._most_at_once = (batch + 1) // 2
-                torch.cuda.empty_cache()
-                continue
-            first += len(some)
-            yield from found
+    def stream(
+        self,
+        inputs: Iterable[Input],
+        options: EncodeOptions = EncodeOptions(),
+        total: int | None = None,
+        progress: StreamCallback | None = None,
+    ) -> Iterator[Outcome]:
+        """Compresses images as they come: for each a file or an error, in the same order.
+
+        Options are checked when this is called. An image that cannot be read, or whose goal cannot
+        be met, does not affect the others.
+
+        Args:
+            inputs: pairs of a key, which can be anything, and an image of the kinds that
+                `Codec.compress` takes, or a function without arguments that returns one. They are
+                read as they are needed, at most one batch ahead, in another thread. There may be
+                any number of them.
+            options: for all images.
+            total: number of images, if it is known; None counts as many. It decides whether the
+                search is compiled. If so, a smaller last batch is padded with copies.
+            progress: called after every iteration of the search.
+
+        Raises:
+            ImageError: the mask is not an image.
+            OptionError: an option is out of range, or one image needs too much of the GPU's memory.
+        """
+        index, search = self.step_index(options.quality, options.q_step), options.search
+        with default_modes(self.device):
+            weights = None
+            if options.mask is not None:
+                weights = region(options.mask, self.generator.resolution)
+            searcher = self.searcher(search, sys.maxsize if total is None else total)
+            searcher.check(search)
+            batch = options.batch or self.batch_for(total)
+        plan = _Plan(searcher, search, index, options.goal, weights, total)
+        return self._runner.run(inputs, partial(self._encode_batch, plan), batch, total, progress)
 
     def _encode_batch(
-        self, request: _Request, images: Sequence[ImageLike], batch: int
-    ) -> list[Encoded]:
-        started = time.perf_counter()
-        originals, sizes = self._fitted(images)
-        # a smaller batch would be compiled again
-        batch_size = batch if self.compiled and batch < request.total else len(sizes)
-        limits: list[int | None] = [None] * len(sizes)
-        quantisers = [
-            Quantiser(self.bundle.tables, self.decoder.fingerprint, size) for size in sizes
-        ]
-        search, options = request.searcher, request.options
-        if isinstance(request.aim, Goal):
-            control = RateControl(
-                search, self.step_index(), options, request.progress, request.region
-            )
-            limits = [request.aim.limit(self._pixels(size)) for size in sizes]
-            files = self._reach(request.aim, limits, control, originals, quantisers, batch_size)
-        else:
-            index = request.aim
-            found = search.run(
-                originals, index, options, request.progress, batch_size, request.region
-            )
-            rows = zip(
-                quantisers, found.coordinates.cpu().numpy(), found.classes.tolist(), strict=True
-            )
-            files = [quantiser.encode(integers, index, one) for quantiser, integers, one in rows]
-        seconds = (time.perf_counter() - started) / len(files)
-        return [
-            self._measured(original[None], data, seconds, limit)
-            for original, data, limit in zip(originals, files, limits, strict=True)
-        ]
-
-    def _fitted(self, images: Sequence[ImageLike]) -> tuple[Tensor, list[tuple[int, int] | None]]:
-        """Images in the generator's frame, [N, 3, R, R] in [-1, 1], and their original sizes."""
-        fitted = [fit(image, self.bundle.resolution) for image in images]
-        originals = torch.cat([tensor for tensor, _ in fitted]).to(self.device)
-        originals = reduce_images(originals, self.generator.resolution)
-        return originals, [size for _, size in fitted]
-
-    def _reach(
         self,
-        goal: Goal,
-        limits: list[int | None],
-        control: RateControl,
-        originals: Tensor,
-        quantisers: list[Quantiser],
-        batch_size: int,
-    ) -> list[bytes]:
-        """Files of the originals [N, 3, R, R] that meet a goal."""
-        if goal.lpips is not None:
-            return control.within_lpips(
+        plan: _Plan,
+        images: Sequence[Fitted],
+        batch: int,
+        progress: ProgressCallback | None,
+    ) -> list[Encoded | GoalError]:
+        """The file of each image, or why there is none."""
+        started = time.perf_counter()
+        # a smaller batch would be compiled again
+        padded = self.compiled and (plan.total is None or batch < plan.total)
+        with default_modes(self.device):  # left before the caller runs
+            originals = self._originals(images)
+            rows = [original[None] for original in originals]
+            limits = [self._limit(plan.goal, image.size) for image in images]
+            controls = [self._control(plan, *row) for row in zip(rows, images, limits, strict=True)]
+            files = plan.searcher.run(
                 originals,
-                quantisers,
-                goal.lpips,
-                lambda row, data: self._measured(originals[row : row + 1], data, 0.0).lpips,
-                batch_size,
+                controls,
+                plan.step_index,
+                plan.search,
+                progress,
+                batch if padded else 1,
+                plan.region,
             )
-        within = [limit for limit in limits if limit is not None]
-        return control.within_bytes(originals, quantisers, within, batch_size)
+            searched = sum(control.refusal is None for control in controls)
+            seconds = (time.perf_counter() - started) / max(searched, 1)
+            return [
+                file
+                if isinstance(file, GoalError)
+                else self.meter.encoded(original, file, seconds, limit)
+                for original, file, limit in zip(rows, files, limits, strict=True)
+            ]
 
-    def _pixels(self, size: tuple[int, int] | None) -> int:
-        """Number of pixels of the decoded image; `size` is the stored original size."""
+    def _control(self, plan: _Plan, original: Tensor, image: Fitted, limit: int | None) -> Control:
+        """What decides the q_step of an image; `limit` is the largest size, if there is one."""
+        quantiser = Quantiser(self.bundle.tables, self.decoder.fingerprint, image.size)
+        if limit is not None:
+            return ByteControl(quantiser, limit)
+        if plan.goal is not None and plan.goal.lpips is not None:
+            return LpipsControl(quantiser, plan.goal.lpips, original, self.meter)
+        return FixedStep(quantiser)
+
+    def _originals(self, images: Sequence[Fitted]) -> Tensor:
+        """Images in the generator's frame, [N, 3, R, R] in [-1, 1]."""
+        originals = torch.cat([image.tensor for image in images]).to(self.device)
+        return reduce_images(originals, self.generator.resolution)
+
+    def _limit(self, goal: Goal | None, size: tuple[int, int] | None) -> int | None:
+        """Largest size in bytes of a file with this original size; None: no limit."""
         width, height = size or (self.generator.resolution,) * 2
-        return width * height
+        return None if goal is None else goal.limit(width * height)
 
-    def batch_for(self, images: int) -> int:
-        """Batch size for a number of images.
+    def batch_for(self, images: int | None = None) -> int:
+        """Batch size for a number of images; None: it is large.
 
         It is 1 on a CPU, where more gain nothing. On a GPU it depends on free memory and on the
         memory that one image takes.
@@ -264,7 +244,8 @@ class Encoder:
         one = torch.cuda.max_memory_allocated(self.device) - before
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
-        return int(min(max(0.7 * free // max(one, 1), 1), images, 64))
+        most = BATCH if images is None else min(images, BATCH)
+        return int(min(max(0.7 * free // max(one, 1), 1), most))
 
     def measure(self, image: ImageLike, data: bytes) -> Encoded:
         """The metrics of an existing file of this bundle for an original; `seconds` is 0.
@@ -274,20 +255,13 @@ class Encoder:
             BitstreamError, MissingBundleError: see `Decoder.decompress`.
         """
         with default_modes(self.device):
-            return self._measured(self._fitted([image])[0], data, 0.0)
+            fitted = Fitted(*fit(image, self.bundle.resolution))
+            return self.meter.encoded(self._originals([fitted]), data)
 
-    def _measured(
-        self, original: Tensor, data: bytes, seconds: float, limit: int | None = None
-    ) -> Encoded:
-        file = self.decoder.unpack(data)
-        decoded = from_tensor(self.decoder.images([file]), file.original_size)
-        shown = to_tensor(decoded.resize((self.generator.resolution,) * 2)).to(self.device)
-        lpips = self.features.lpips_distance(original, shown)  # loaded outside inference mode
-        psnr = -10 * ((original - shown) / 2).square().mean().log10()
-        identity = None
-        if self.bundle.settings.face is not None:
-            identity = float(self.features.identity_distance(original, shown))
-        return Encoded(data, decoded, float(lpips), float(psnr), seconds, limit, identity)
+    @cached_property
+    def meter(self) -> FileMeter:
+        """Measures files of the bundle."""
+        return FileMeter(self.decoder, self.features)
 
     @cached_property
     def features(self) -> PerceptualFeatures:
@@ -301,7 +275,8 @@ class Encoder:
         """The search, made on first use. The number of images decides `compiled` if it is None."""
         if self._search is None:
             if self.compiled is None:
-                self.compiled = has_compiler() and self._repays_compiling(options, images)
+                resolution = self.generator.resolution
+                self.compiled = repays_compiling(resolution, images, options.hurried)
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             settings = (self.generator, self.features, fast, self.compiled)
             quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
@@ -316,21 +291,3 @@ class Encoder:
                 quick,
             )
         return self._search
-
-    def _repays_compiling(self, options: SearchOptions, images: int) -> bool:
-        """Whether the iterations for this many images save more time than compiling takes.
-
-        Compiling takes a minute, or some seconds if compiled code is in the cache. An iteration at
-        1024 px saves most of a second, one of a smaller image less, in proportion to its pixels.
-        """
-        aids, classes = self.bundle.aids, len(self.decoder.coordinates.mean)
-        with_encoder = aids.encoder is not None and options.use_encoder
-        quick = aids.surrogate is not None and options.hurried
-        iterations = options.starts_cost(classes, with_encoder, quick)
-        iterations += options.descent_cost(self.step_index(), quick)
-        fast = has_fast_bfloat16(self.device)
-        ways = (False, True) if quick else (False,)
-        has_identity = self.bundle.settings.face is not None
-        kept = all(compiled_before(self.generator, fast, way, has_identity) for way in ways)
-        least = REPAY_LOADING if kept else REPAY_COMPILING
-        return iterations * images * self.generator.resolution**2 >= least * 1024**2

@@ -1,4 +1,4 @@
-"""Writes files atomically."""
+"""Where downloads and compiled code are kept; writes files atomically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
 from .errors import OutputError
+
+
+def cache_directory() -> Path:
+    """Folder of what can be had again: $INVCOMP_CACHE, or else the user's cache directory."""
+    override = os.environ.get("INVCOMP_CACHE")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("invcomp")
 
 
 @contextmanager

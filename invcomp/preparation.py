@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -19,7 +20,7 @@ from .bitstream import IvcFile, decode
 from .bundle import Bundle, Settings
 from .codec import Codec
 from .device import choose_device, has_fast_bfloat16
-from .encoder import Encoded
+from .encoder import EncodeOptions
 from .entropy.calibration import FittedPrior, fit_prior, provisional_scales
 from .entropy.density import make_tables, q_step_of
 from .entropy.tables import PriorTables
@@ -29,6 +30,7 @@ from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
 from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
+from .measurement import Encoded
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
 from .preprocessing.reading import read_image
@@ -320,26 +322,37 @@ def code_images(
         BundleError: an existing file is damaged or of another bundle.
         OutputError: a file cannot be written.
     """
-    codec = Codec(bundle, device, compiled)
-    coded: list[CodedImage] = []
+    codec, search = Codec(bundle, device, compiled), search or SearchOptions()
+    names = [_name_of(path) for path in images]
     total = len(images) * len(step_indices)
-    for path in images:
-        image = read_image(path)
-        digest = hashlib.sha256(image.tobytes()).hexdigest()[:16]
-        for step_index in step_indices:
-            progress("calibration", len(coded), total)
-            kept = folder / f"{path.stem}-{digest}.{step_index}.ivc"
-            if kept.is_file():
-                encoded = _measure(codec, image, kept)
-            else:
-                encoded = next(codec.encode([image], q_step=q_step_of(step_index), search=search))
-                with atomic_write(kept) as temporary:
-                    temporary.write_bytes(encoded.data)
-            found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
-            integers = torch.from_numpy(found.integers)
-            coded.append(CodedImage(step_index, integers, encoded.lpips))
+    coded: dict[Path, CodedImage] = {}  # by kept file, which equal images share
+
+    def kept(name: str, step_index: int) -> Path:
+        return folder / f"{name}.{step_index}.ivc"
+
+    def add(path: Path, encoded: Encoded, step_index: int) -> None:
+        found = decode(IvcFile.unpack(encoded.data), codec.bundle.tables)
+        coded[path] = CodedImage(step_index, torch.from_numpy(found.integers), encoded.lpips)
+        progress("calibration", len(coded), total)
+
+    progress("calibration", 0, total)
+    missing = sum(not kept(name, index).is_file() for name in names for index in step_indices)
+    for step_index in step_indices:
+        sources = {kept(name, step_index): path for name, path in zip(names, images, strict=True)}
+        there = {path: image for path, image in sources.items() if path.is_file()}
+        for path, image in there.items():
+            add(path, _measure(codec, read_image(image), path), step_index)
+        if there == sources:
+            continue
+        new = ((path, partial(read_image, sources[path])) for path in sources if path not in there)
+        options = EncodeOptions(q_step=q_step_of(step_index), search=search)
+        for outcome in codec.stream(new, options, missing):
+            encoded = outcome.result()
+            with atomic_write(outcome.key) as temporary:
+                temporary.write_bytes(encoded.data)
+            add(outcome.key, encoded, step_index)
     progress("calibration", total, total)
-    return coded
+    return [coded[kept(name, index)] for name in names for index in step_indices]
 
 
 def drop_coded(folder: Path) -> None:
@@ -388,3 +401,8 @@ def _measure(codec: Codec, image: Image.Image, kept: Path) -> Encoded:
         raise BundleError(
             f"{kept} is damaged or of another bundle: delete it to start anew"
         ) from error
+
+
+def _name_of(path: Path) -> str:
+    """A name that says which image it is, by its file's name and its pixels."""
+    return f"{path.stem}-{hashlib.sha256(read_image(path).tobytes()).hexdigest()[:16]}"

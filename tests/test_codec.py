@@ -12,7 +12,8 @@ from PIL import Image
 from invcomp.bitstream import IvcFile, decode
 from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
-from invcomp.device import has_fast_bfloat16
+from invcomp.device import MANY
+from invcomp.encoder import EncodeOptions
 from invcomp.errors import (
     BitstreamError,
     GoalError,
@@ -24,7 +25,8 @@ from invcomp.generators import MobileStyleGAN
 from invcomp.generators.base import Generator, normal
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
-from invcomp.inversion.search import ClassedCoordinates, Progress, Search
+from invcomp.inversion.progress import Progress
+from invcomp.inversion.search import Search
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_tensor
@@ -246,7 +248,7 @@ class Recorded(Distortion):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     monkeypatch.setattr("invcomp.encoder.Distortion", Recorded)
-    monkeypatch.setattr("invcomp.encoder.has_compiler", lambda: True)
+    monkeypatch.setattr("invcomp.device.has_compiler", lambda: True)
     Recorded.compilations.clear()
     Recorded.batches.clear()
     return Recorded
@@ -255,32 +257,29 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
 def test_compiling_goes_by_the_number_of_all_images(
     recorded: type[Recorded], image: Image.Image
 ) -> None:
-    options, codec = SearchOptions(iterations=2, starts=1), Codec(tiny_bundle(), "cpu")
-    enough = 50 * (1024 // codec.decoder.generator.resolution) ** 2  # small images repay it late
-    for total in (None, enough - 1, enough):
-        list(Codec(tiny_bundle(), "cpu").encode([image], search=options, total=total))
-    assert recorded.compilations == [False, False, True]
+    options = EncodeOptions(search=SearchOptions(iterations=2, starts=1))
+    for total in (1, MANY - 1, MANY, None):  # of an unknown number, many are expected
+        list(Codec(tiny_bundle(), "cpu").stream([(0, image)], options, total))
+    assert recorded.compilations == [False, False, True, True]
 
 
-def test_what_was_compiled_before_repays_sooner(
-    recorded: type[Recorded],
-    image: Image.Image,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+def test_a_large_generator_is_compiled_unless_in_a_hurry(
+    recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    options, bundle = SearchOptions(iterations=2, starts=1), tiny_bundle()
-    enough = 15 * (1024 // bundle.generator.resolution) ** 2 // 2
-    codec = Codec(bundle, "cpu")
-    list(codec.encode([image], search=options, total=enough))
-    distortion = Distortion(
-        codec.decoder.generator, codec.encoder.features, has_fast_bfloat16(codec.device), False
-    )
-    distortion.compiled = True  # eager, but as if it had been
-    distortion.rehearse(codec.decoder.coordinates.means())
-    for total in (enough - 1, enough):
-        list(Codec(bundle, "cpu").encode([image], search=options, total=total))
-    assert recorded.compilations == [False, False, True]
+    large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
+    bundle = dataclasses.replace(tiny_bundle(), generator=large)
+    for options in (SearchOptions(), SearchOptions(fast=True), SearchOptions(seconds=1.0)):
+        Codec(bundle, "cpu").encoder.searcher(options, 1)
+    assert recorded.compilations == [True, False, False]
+
+
+@pytest.mark.parametrize(("said", "images"), [(True, 1), (False, MANY)])
+def test_what_is_said_about_compiling_decides(
+    recorded: type[Recorded], said: bool, images: int
+) -> None:
+    Codec(tiny_bundle(), "cpu", said).encoder.searcher(SearchOptions(), images)
+    assert recorded.compilations == [said]
 
 
 @pytest.mark.parametrize(
@@ -313,7 +312,7 @@ def test_where_memory_runs_out_half_as_many_go_on(
 ) -> None:
     ran, run = [], Search.run
 
-    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> ClassedCoordinates:
+    def short_of_memory(self: Search, images: torch.Tensor, *rest: Any) -> list[bytes | GoalError]:
         ran.append(len(images))
         if len(images) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import invcomp.decoder
 from invcomp.bitstream import IvcFile
 from invcomp.bundle import Bundle, Settings
 from invcomp.decoder import Decoder
+from invcomp.device import LARGE, MANY, repays_compiling
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.distilled.surrogate import Surrogate
@@ -117,11 +119,12 @@ def test_the_search(name: str) -> None:
         search = encoder.searcher(options, 1)
         images = torch.zeros(2, 3, side, side).to("cuda")
         region = torch.ones(1, 1, side, side)
-        found = search.run(images, 82, options, batch_size=3, region=region)
-        for tensor in (found.coordinates, found.classes):
+        *_, (last, _) = search.descend(images, 82, options, batch_size=3, region=region)
+        integers = last.integers()
+        for tensor in (integers, last.classes):
             assert isinstance(tensor, FakeTensor)
             assert tensor.device.type == "cuda"
-        assert found.coordinates.shape == (2, bundle.coordinates.count)
+        assert integers.shape == (3, bundle.coordinates.count)  # the third is a copy
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -145,4 +148,36 @@ def test_a_tensor_on_the_wrong_device_is_found(monkeypatch: pytest.MonkeyPatch) 
         search = encoder.searcher(options, 1)
         search.candidates = search.candidates.cpu()
         with pytest.raises(RuntimeError, match="device"):
-            search.run(torch.zeros(1, 3, 64, 64).to("cuda"), 82, options)
+            next(search.descend(torch.zeros(1, 3, 64, 64).to("cuda"), 82, options))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "images", "hurried", "kept", "expected"),
+    [
+        (64, 1, False, False, False),
+        (64, MANY - 1, False, True, False),  # what is kept for a large generator is none for this
+        (64, MANY, True, False, True),
+        (LARGE // 2, MANY - 1, False, False, False),
+        (LARGE, 1, False, False, True),
+        (1024, 1, True, False, False),
+        (1024, 1, True, True, True),
+        (1024, 2, True, False, True),
+    ],
+)
+def test_when_compiling_repays(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    resolution: int,
+    images: int,
+    hurried: bool,
+    kept: bool,
+    expected: bool,
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    if kept:
+        (tmp_path / "compiled" / "aa").mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not repays_compiling(resolution, images, hurried)  # without a compiler never
+    compiler = tmp_path / "c++"
+    compiler.touch(0o755)
+    assert repays_compiling(resolution, images, hurried) == expected

@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -129,3 +132,59 @@ def test_the_two_commands_of_a_new_user_stand_in_the_readme() -> None:
     lines = shell_lines(ROOT / "README.md")
     assert "pip install . && invcomp demo" in lines
     assert 'pip install -e ".[test]" && pytest' in lines
+
+
+def tables(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "scripts" / "benchmarks" / "tables.py"
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_tables_have_the_figures_of_their_csv_files() -> None:
+    outcome = tables("--check")
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_every_csv_file_has_a_table() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for path in (ROOT / "docs" / "results").glob("*"):
+        assert path.name in pages
+
+
+def test_a_changed_figure_reaches_every_page(tmp_path: Path) -> None:
+    pages = [
+        shutil.copy(ROOT / page, tmp_path)
+        for page in ("README.md", "docs/benchmarks.md", "docs/limits.md")
+    ]
+    results = Path(shutil.copytree(ROOT / "docs" / "results", tmp_path / "results"))
+    likeness = results / "likeness.csv"
+    likeness.write_text(likeness.read_text().replace("0.847", "0.123"))
+    before = [page.read_text() for page in map(Path, pages)]
+    outcome = tables(*pages, "--results", results, "--check")
+    assert outcome.returncode == 1
+    assert all(page in outcome.stdout for page in map(str, pages))
+    assert before == [page.read_text() for page in map(Path, pages)]  # only said
+    assert tables(*pages, "--results", results).returncode == 0
+    for page, text in zip(map(Path, pages), before, strict=True):
+        digits = {"0.847": "0.123", "| 0.85 |": "| 0.12 |"}
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        for old, new in digits.items():
+            rows = [row.replace(old, new) for row in rows]
+        assert [line for line in page.read_text().splitlines() if line.startswith("|")] == rows
+    assert tables(*pages, "--results", results, "--check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("comment", "reason"),
+    [
+        ("likeness.csv, version=nobody", "no row"),
+        ("likeness.csv\n| {bytes of likeness.csv, bytes=1} |\n", "no row"),
+        ("likeness.csv -->\n<!-- no empty line", "empty line"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_refused(tmp_path: Path, comment: str, reason: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- table: {comment} -->\n\n| bytes |\n|---|\n| 1 |\n\n<!-- end -->\n")
+    outcome = tables(page)
+    assert outcome.returncode == 1
+    assert reason in outcome.stderr

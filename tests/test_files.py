@@ -1,11 +1,11 @@
-"""Files are written whole or not at all."""
+"""Where files are kept; they are written whole or not at all."""
 
 from pathlib import Path
 
 import pytest
 
 from invcomp.errors import OutputError
-from invcomp.files import atomic_write
+from invcomp.files import atomic_write, cache_directory
 
 
 def test_written_whole(tmp_path: Path) -> None:
@@ -49,3 +49,10 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         atomic_write(tmp_path / "file" / "below"),
     ):
         pass
+
+
+def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
+    assert cache_directory() == tmp_path / "cache"
+    monkeypatch.delenv("INVCOMP_CACHE")
+    assert "invcomp" in cache_directory().parts

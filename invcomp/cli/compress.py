@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..codec import Codec
-    from ..encoder import Encoded
+    from ..encoder import EncodeOptions
     from ..inversion.options import SearchOptions
+    from ..measurement import Encoded
     from ..preprocessing.colour import Colour
+    from ..runner import StreamProgress
 
 
 def compress(
@@ -150,42 +153,47 @@ def compress(
     into_folder = len(images) > 1 or images[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, outcomes)
     if jobs:
-        aim = aim_of(quality=quality, bytes=most_bytes, bits_per_pixel=bpp, lpips=max_lpips)
-        if mask is not None:
-            aim["mask"] = read_mask(mask)
-        options = search_options(
-            iterations=iterations,
-            fast=fast,
-            seconds=seconds,
-            starts=starts,
-            seed=seed,
-            use_encoder=not no_encoder,
-            class_index=class_index,
+        options = encode_options(
+            {"quality": quality, "bytes": most_bytes, "bits_per_pixel": bpp, "lpips": max_lpips},
+            mask=None if mask is None else read_mask(mask),
+            batch=batch,
+            search=search_options(
+                iterations=iterations,
+                fast=fast,
+                seconds=seconds,
+                starts=starts,
+                seed=seed,
+                use_encoder=not no_encoder,
+                class_index=class_index,
+            ),
         )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            run = _Run(codec, aim, options, batch, force, outcomes, meter, behind)
-            run.compress_all(jobs)
+            _Run(codec, options, force, outcomes, meter, behind).compress_all(jobs)
     outcomes.finish()
 
 
-def aim_of(**given: Any) -> dict[str, Any]:
-    """The goal (size or quality) as keyword arguments of `Codec.encode`.
+def encode_options(aims: dict[str, Any], **others: Any) -> EncodeOptions:
+    """The options of compressing.
+
+    Args:
+        aims: quality, and the attributes of a goal. At most one is not None.
+        others: the other attributes.
 
     Raises:
-        OptionError: more than one is given, or one is out of range.
+        OptionError: more than one aim is given, or an option is out of range.
     """
+    from ..encoder import EncodeOptions
     from ..errors import OptionError
     from ..inversion.options import Goal
 
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in aims.items() if value is not None}
     if len(given) > 1:
         raise OptionError("--quality, --bytes, --bpp and --max-lpips exclude each other")
     if not 0 <= given.get("quality", 0) <= 100:  # before a model is fetched for nothing
         raise OptionError(f"quality {given['quality']} is not in 0..100")
-    if given.keys() <= {"quality"}:
-        return given
-    return {"goal": Goal(**given)}
+    aim = given if given.keys() <= {"quality"} else {"goal": Goal(**given)}
+    return EncodeOptions(**aim, **others)
 
 
 def read_mask(name: str) -> Image.Image | str:
@@ -230,91 +238,39 @@ class _Run:
     """One run of the command: its settings and totals."""
 
     codec: Codec
-    aim: dict[str, Any]
-    options: SearchOptions
-    batch: int | None
+    options: EncodeOptions
     force: bool
     outcomes: show.Outcomes
     meter: show.Meter
     background: Colour
     bytes: int = 0
     written: int = 0
+    shown: str = ""  # the name of the bar of the present batch
 
     def compress_all(self, jobs: list[Job]) -> None:
-        """Compresses batch by batch; checks the options before the first."""
-        from ..errors import OptionError
-        from ..generators.base import check_class
+        """Compresses all images. A failure is reported, and the others go on."""
+        from ..errors import ImageError
+        from ..preprocessing.reading import read_image
 
-        if "goal" not in self.aim:
-            self.codec.encoder.step_index(self.aim.get("quality"))
-        if self.batch is not None and self.batch < 1:
-            raise OptionError(f"batch is {self.batch}: at least 1 is needed")
-        if self.options.class_index is not None:
-            check_class(self.options.class_index, self.codec.bundle.tables.classes)
-        self.codec.encoder.searcher(self.options, len(jobs))  # decides whether to compile
-        batch = self.batch or self.codec.encoder.batch_for(len(jobs))
-        for first in range(0, len(jobs), batch):
-            self._compress_batch(jobs[first : first + batch], first, len(jobs))
+        inputs = ((job, partial(read_image, job.source, self.background)) for job in jobs)
+        for outcome in self.codec.stream(inputs, self.options, len(jobs), self._show):
+            self.meter.drop(self.shown)
+            if outcome.encoded is not None:
+                self._write(outcome.key, outcome.encoded)
+            elif isinstance(outcome.error, ImageError):
+                self.outcomes.failed(str(outcome.error))  # with the file's name
+            else:
+                self.outcomes.failed(f"{outcome.key.source}: {outcome.error}")
         if self.written > 1:
             mean = self.bytes / self.written
             show.result(f"{self.written} images, {mean:.1f} bytes on average")
 
-    def _compress_batch(self, jobs: list[Job], first: int, of: int) -> None:
-        read = self._read(jobs)
-        if read:
-            self._compress_read(read, first, len(jobs), of)
-
-    def _compress_read(
-        self, read: list[tuple[Job, Image.Image]], first: int, count: int, of: int
-    ) -> None:
-        """Compresses the readable images of a batch of `count` files."""
-        from ..errors import GoalError, ImageError
-
-        names = ", ".join(job.source.name for job, _ in read)
-        several = of > count
-        progress = show.search_progress(
-            self.meter,
-            names,
-            lambda fraction: self._show_overall(first + fraction * count, of, several),
-        )
-        encoded = self.codec.encode(
-            [image for _, image in read],
-            **self.aim,
-            search=self.options,
-            batch=self.batch or len(read),
-            total=of,
-            progress=progress,
-        )
-        left = [job for job, _ in read]
-        try:
-            for result in encoded:
-                self._write(left.pop(0), result)
-        except ImageError as error:
-            for job in left:
-                self.outcomes.failed(f"{job.source}: {error}")
-        except GoalError as error:
-            if len(read) == 1:
-                self.outcomes.failed(f"{read[0][0].source}: {error}")
-            else:  # one image cannot reach the goal: retry each alone
-                for one in read[-len(left) :]:
-                    self._compress_read([one], first, count, of)
-        self.meter.drop(names)
-
-    def _show_overall(self, done: float, of: int, several: bool) -> None:
-        if several:
-            self.meter.show("all images", done, of, f"{int(done)} of {of}")
-
-    def _read(self, jobs: list[Job]) -> list[tuple[Job, Image.Image]]:
-        from ..errors import ImageError
-        from ..preprocessing.reading import read_image
-
-        read = []
-        for job in jobs:
-            try:
-                read.append((job, read_image(job.source, self.background)))
-            except ImageError as error:
-                self.outcomes.failed(str(error))
-        return read
+    def _show(self, state: StreamProgress) -> None:
+        self.shown = ", ".join(job.source.name for job in state.keys)
+        show.search_progress(self.meter, self.shown)(state.search)
+        if state.total is not None and state.total > len(state.keys):
+            done = state.done + state.search.fraction * len(state.keys)
+            self.meter.show("all images", done, state.total, f"{int(done)} of {state.total}")
 
     def _write(self, job: Job, encoded: Encoded) -> None:
         from ..errors import OutputError

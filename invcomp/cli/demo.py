@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..codec import Codec
-    from ..encoder import Encoded
     from ..evaluation.codecs import CodecResult
     from ..inversion.options import SearchOptions
+    from ..measurement import Encoded
 
 FOLDER = Path("invcomp-demo")
 WITHOUT_NETWORK = "faces-128"  # a proxy of the default model; its weights ship

@@ -243,8 +243,8 @@ def _prepared(metadata: dict[str, str]) -> dict[str, Any]:
 
 def _names() -> list[str]:
     from ..bundle import SUFFIX
+    from ..files import cache_directory
     from ..model_zoo.catalogue import KNOWN_MODELS
-    from ..model_zoo.download import cache_directory
 
     joined = {model.bundle for model in KNOWN_MODELS.values()}
     own = sorted((cache_directory() / "models").glob(f"*{SUFFIX}"))

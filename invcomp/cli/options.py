@@ -36,8 +36,8 @@ Compile = Annotated[
     bool | None,
     typer.Option(
         "--compile/--no-compile",
-        help="Compile the generator first: takes a minute, then iterations are faster.",
-        show_default="if it pays off",
+        help="Compile the generator first: takes a minute or two once, then iterations are faster.",
+        show_default="from 512 px or from 30 images on; one quick search: if compiled code exists",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from typing_extensions import Self
 
-    from ..inversion.search import Progress as SearchState
+    from ..inversion.progress import Progress as SearchState
 
 PLAIN_LINES = 10  # of progress for each task if stderr is not a terminal
 

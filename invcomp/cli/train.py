@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Compile, Device
+from .options import Device
 
 if TYPE_CHECKING:
     from ..training.data import Dataset
     from ..training.loop import Tick, Trainer
 
 SHOWN_BAD_FILES = 10
+NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled"}  # of the training
 
 
 def train(
@@ -93,8 +94,14 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the metrics as TensorBoard events.")
+    ] = False,
     device: Device = "auto",
-    compiled: Compile = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile.", show_default="on a CUDA GPU"),
+    ] = None,
 ) -> None:
     """Train a generator on images of one domain.
 
@@ -104,9 +111,11 @@ def train(
     given: dict[str, Any] = {
         name: value
         for name, value in locals().items()
-        if name not in ("images", "output", "resume", "device", "compiled") and value is not None
+        if name not in NO_OPTIONS and value is not None
     }
-    show.needs("train", "accelerate", "tensorboardX")
+    show.needs("train", "accelerate")
+    if tensorboard:
+        show.needs("tensorboard", "tensorboardX")
     from ..training.data import open_dataset
     from ..training.options import TrainOptions
 
@@ -125,9 +134,8 @@ def train(
         accelerator = accelerator_for(device)
         if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
-        trainer = Trainer(
-            dataset, RunDirectory(output), options, str(images), resume, accelerator, compiled
-        )
+        directory = RunDirectory(output, tensorboard)
+        trainer = Trainer(dataset, directory, options, str(images), resume, accelerator, compiled)
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
         try:
@@ -140,8 +148,6 @@ def train(
 
 
 def _say_what_there_is(dataset: Dataset, trainer: Trainer) -> None:
-    from ..training.run import parameters_of
-
     for name, reason in dataset.bad[:SHOWN_BAD_FILES]:
         show.warning(f"{name}: {reason}")
     more = len(dataset.bad) - SHOWN_BAD_FILES
@@ -149,11 +155,11 @@ def _say_what_there_is(dataset: Dataset, trainer: Trainer) -> None:
         show.warning(
             f"{len(dataset.bad)} files were left out" + (f", {more} not named" if more > 0 else "")
         )
-    held_out = len(trainer.held_out) if trainer.held_out else 0
-    sizes = (parameters_of(network) / 1e6 for network in (trainer.generator, trainer.discriminator))
+    held_out = len(trainer.monitor.held_out) if trainer.monitor.held_out else 0
+    sizes = (size / 1e6 for size in trainer.adversaries.sizes)
     show.note(
         "{} images to train on, {} held out; generator {:.1f} M parameters, discriminator "
-        "{:.1f} M; {}".format(len(trainer.data), held_out, *sizes, trainer.device)
+        "{:.1f} M; {}".format(len(trainer.monitor.data), held_out, *sizes, trainer.device)
     )
 
 
@@ -172,7 +178,7 @@ def _show(meter: show.Meter, tick: Tick) -> None:
 
 
 def _outcome(trainer: Trainer, output: Path) -> str:
-    kid = ""
-    if trainer.held_out:
-        kid = f", best KID {trainer.best_kid:.4f} ({trainer.kid_features} features)"
+    kid, monitor = "", trainer.monitor
+    if monitor.held_out:
+        kid = f", best KID {monitor.best_kid:.4f} ({monitor.kid_features} features)"
     return f"{output}: {trainer.images / 1000:.0f} thousand images seen{kid}"

@@ -7,22 +7,24 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..codec import Codec
+from ..encoder import EncodeOptions
 from ..errors import OptionError
 from ..files import atomic_write
-from ..inversion.search import Progress
 from ..perception.kid import Kid, features_here
+from ..perception.ms_ssim import LEAST_SIDE
 from ..preprocessing.frame import fit, from_tensor
 from ..quality import FINEST
+from ..runner import StreamProgress
 from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
-from .metrics import MS_SSIM_LEAST, Metrics, Reference, bytes_of, tensor_of
+from .metrics import Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for
 from .results import Key, Measured, MeasuredSet, Results, Setting, image_key
 
@@ -82,7 +84,7 @@ class Comparison:
         if unfit := set(plan.metrics) - set(fitting):
             raise OptionError(
                 f"{', '.join(sorted(unfit))} cannot measure images of {self.resolution} px by "
-                f"this model: ms_ssim needs {MS_SSIM_LEAST} px, identity a model of faces, judge "
+                f"this model: ms_ssim needs {LEAST_SIDE} px, identity a model of faces, judge "
                 "a judge and a model of faces"
             )
         self.metrics = Metrics(codec.device, plan.metrics, face, plan.judge)
@@ -216,39 +218,34 @@ class Comparison:
         ]
         if not missing:
             return
-        batch = self.codec.encoder.batch_for(len(missing))
         done = 0
         for quality in self.qualities:
             subjects = [subject for subject, wanted in missing if wanted == quality]
-            for first in range(0, len(subjects), batch):
-                some = subjects[first : first + batch]
-                self._code_batch(some, quality, batch, done, len(missing))
-                done += len(some)
+            if subjects:
+                self._code_at(quality, subjects, done, len(missing))
+            done += len(subjects)
         self.moved("invcomp", done, len(missing), "")
 
-    def _code_batch(
-        self, subjects: Sequence[Subject], quality: float, batch: int, done: int, total: int
+    def _code_at(
+        self, quality: float, subjects: Sequence[Subject], before: int, total: int
     ) -> None:
-        names = f"{', '.join(subject.name for subject in subjects)}, quality {quality:g}"
+        """Encodes images at one quality, after `before` of `total` files."""
 
-        def searching(state: Progress) -> None:
-            note = f"{names}: {state.stage} {state.iteration}/{state.iterations}"
-            self.moved("invcomp", done + state.fraction * len(subjects), total, note)
+        def searching(state: StreamProgress) -> None:
+            names, search = ", ".join(subject.name for subject in state.keys), state.search
+            done = before + state.done + search.fraction * len(state.keys)
+            note = f"{names}, quality {quality:g}: "
+            note += f"{search.stage} {search.iteration}/{search.iterations}"
+            self.moved("invcomp", done, total, note)
 
-        self.moved("invcomp", done, total, names)
-        frames = [self.frame(subject) for subject in subjects]
-        encoded = self.codec.encode(
-            frames,
-            quality=quality,
-            search=self.plan.search,
-            batch=batch,
-            total=total,
-            progress=searching,
-        )
-        for subject, frame, file in zip(subjects, frames, encoded, strict=True):
-            setting = (OURS, self.resolution, quality)
+        self.moved("invcomp", before, total, f"quality {quality:g}")
+        inputs = ((subject, partial(self.frame, subject)) for subject in subjects)
+        options = EncodeOptions(quality, search=self.plan.search)
+        setting = (OURS, self.resolution, quality)
+        for outcome in self.codec.stream(inputs, options, total, searching):
+            subject, file = outcome.key, outcome.result()
+            reference = self.metrics.of(tensor_of(self.frame(subject)))
             decoded = self._whole(file.decoded)
-            reference = self.metrics.of(tensor_of(frame))
             self._keep(subject, setting, file.data, file.seconds, reference, decoded)
 
     def _code_others(self) -> None:

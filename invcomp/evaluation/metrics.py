@@ -10,7 +10,6 @@ import lpips
 import numpy as np
 import torch
 from PIL import Image
-from pytorch_msssim import ms_ssim
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
@@ -20,12 +19,12 @@ from ..perception.dists import Dists
 from ..perception.features import RESOLUTION, at_least, seen_size
 from ..perception.identity import Face, Identity
 from ..perception.lpips_network import load_lpips
+from ..perception.ms_ssim import LEAST_SIDE, ms_ssim
 from .judge import Judge, Seen
 
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr")  # for any image
 OF_FACES = ("identity", "judge")  # for portraits only
 NEED_VGG = frozenset({"lpips_vgg", "dists"})
-MS_SSIM_LEAST = 176  # its five scales and 11-pixel window need an image of this size
 
 
 class Metrics:
@@ -169,10 +168,9 @@ def _psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    if min(x.shape[-2:]) < MS_SSIM_LEAST:
-        raise OptionError(f"MS-SSIM needs images of at least {MS_SSIM_LEAST} px")
-    value: Tensor = ms_ssim(x, y, data_range=1.0, size_average=False)
-    return value
+    if min(x.shape[-2:]) < LEAST_SIDE:
+        raise OptionError(f"MS-SSIM needs images of at least {LEAST_SIDE} px")
+    return ms_ssim(x * 2 - 1, y * 2 - 1)
 
 
 def bytes_of(image: Image.Image) -> Tensor:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import OptionError
 from ..inversion.options import SearchOptions
+from ..perception.ms_ssim import LEAST_SIDE
 from .codecs import available_codecs
 from .curves import COMPARED, SHARES
 from .judge import Judge
-from .metrics import MS_SSIM_LEAST, NAMES, OF_FACES
+from .metrics import NAMES, OF_FACES
 
 APART = 10.0  # distance between our four default qualities
 
@@ -76,5 +77,5 @@ def metrics_for(resolution: int, faces: bool = False, judged: bool = False) -> t
         faces: whether the model specifies where a face is.
         judged: whether there is a judge of identity.
     """
-    general = [name for name in NAMES if name != "ms_ssim" or resolution >= MS_SSIM_LEAST]
+    general = [name for name in NAMES if name != "ms_ssim" or resolution >= LEAST_SIDE]
     return (*general, *(["identity"] if faces else []), *(["judge"] if faces and judged else []))

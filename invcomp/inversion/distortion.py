@@ -5,25 +5,18 @@ LPIPS + beta * MSE are squared distances of features. The part for structure is 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import logging
-import os
-import tempfile
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ..device import keep_compiled_code
 from ..distilled.surrogate import Surrogate
 from ..generators.base import Generator
-from ..model_zoo.download import cache_directory
 from ..perception.features import RESOLUTION, PerceptualFeatures
+from ..perception.ms_ssim import ms_ssim
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM, from the finest scale
-WINDOW, FLOOR = 11, 0.01  # of MS-SSIM: side of its Gaussian window in pixels; least factor
+FLOOR = 0.01  # least factor of MS-SSIM
 CORRECT_EVERY = 10  # iterations between two corrections of the surrogate by the generator
 
 logger = logging.getLogger(__name__)
@@ -54,7 +47,7 @@ class Distortion:
         self._features = self._eager
         self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
-            _keep_compiled()
+            keep_compiled_code()
             self._features = torch.compile(self._eager, dynamic=False)
 
     def rehearse(self, latents: Tensor) -> None:
@@ -73,9 +66,6 @@ class Distortion:
             reason = str(error).strip().splitlines()[0]
             logger.warning("compiling fails here, so iterations take longer (%s)", reason)
             self._features, self.compiled = self._eager, False
-        else:
-            identity = self.features.identity is not None
-            _remember(_mark(self.generator, self.mixed, self.surrogate is not None, identity))
 
     def target(self, images: Tensor) -> Tensor:
         """Features of images [N, 3, H, W] in [-1, 1], computed once for a search."""
@@ -157,7 +147,7 @@ class Target:
         if self.weights is not None:  # where the weight is small, pixels of the target replace it
             weights = distortion.features.pixels(self.weights, distortion.resolution)
             x = y + (x - y) * weights / weights.max()
-        return loss + self.structure * (1 - similarity(x, y))
+        return loss + self.structure * (1 - ms_ssim(x, y, FLOOR))
 
     def screen(self, latents: Tensor) -> Tensor:
         """Distortion between each of latents [M, D] and the only image, without gradient: [M].
@@ -168,75 +158,3 @@ class Target:
         found = [distortion.seen(one[None]) - self.features for one in latents]
         weights = 1.0 if self.weights is None else self.weights
         return torch.cat([(weights * difference.square()).sum(1) for difference in found])
-
-
-def similarity(one: Tensor, other: Tensor) -> Tensor:
-    """MS-SSIM (Wang et al. 2003) of images [N, 3, H, W] in [-1, 1] of 176 px or more: [N].
-
-    Equal to the package pytorch-msssim, except that no factor is below FLOOR: a power of 0 has no
-    gradient, so the search would stop at images with opposite structure.
-    """
-    product = torch.ones(len(one), one.shape[1], device=one.device)
-    for scale, weight in enumerate(SCALE_WEIGHTS):
-        if scale:
-            one, other = (F.avg_pool2d(image, 2) for image in (one, other))
-        luminance, contrast = _ssim_parts(one, other)
-        is_last = scale == len(SCALE_WEIGHTS) - 1  # luminance is used there only
-        found = (luminance * contrast if is_last else contrast).mean((2, 3))
-        product = product * found.clamp_min(FLOOR) ** weight
-    return product.mean(1)
-
-
-def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of the two factors of SSIM, luminance and contrast-structure: [N, 3, h, w] each."""
-    channels = x.shape[1]
-    moments = torch.cat([x, y, x * x, y * y, x * y], 1)
-    offsets = torch.arange(WINDOW, device=x.device) - WINDOW // 2
-    window = (-(offsets**2) / (2 * 1.5**2)).exp()
-    window = (window / window.sum()).expand(moments.shape[1], 1, 1, WINDOW)
-    moments = F.conv2d(moments, window, groups=moments.shape[1])
-    moments = F.conv2d(moments, window.transpose(2, 3), groups=moments.shape[1])
-    x_mean, y_mean, xx, yy, xy = moments.split(channels, 1)
-    # Wang's constants, (0.01, 0.03) times the range 2; the means are those of images in [0, 2]
-    first, second = 0.02**2, 0.06**2
-    covariance, variances = xy - x_mean * y_mean, xx - x_mean**2 + yy - y_mean**2
-    x_mean, y_mean = x_mean + 1, y_mean + 1
-    luminance = (2 * x_mean * y_mean + first) / (x_mean**2 + y_mean**2 + first)
-    return luminance, (2 * covariance + second) / (variances + second)
-
-
-def compiled_before(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> bool:
-    """Whether such a distortion was compiled here before: then it takes seconds, not a minute."""
-    return _mark(generator, mixed, surrogate, identity).is_file()
-
-
-def _mark(generator: Generator, mixed: bool, surrogate: bool, identity: bool) -> Path:
-    """The file that records this. It lies in torch's cache and is deleted with it."""
-    shapes = {name: list(tensor.shape) for name, tensor in generator.state_dict().items()}
-    device = next(generator.parameters()).device.type
-    kind = type(generator).__name__
-    made_of = [torch.__version__, kind, shapes, device, mixed, surrogate, identity]
-    name = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-    return _compiled_folder() / f"{name}.invcomp"
-
-
-def _remember(mark: Path) -> None:
-    with contextlib.suppress(OSError):  # torch cannot use a read-only cache either
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-
-
-def _compiled_folder() -> Path:
-    """Folder of torch's compiled code: the user's choice, else in the cache of invcomp.
-
-    The default of torch, which importing torchvision sets, is a temporary folder and is lost.
-    """
-    given = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))
-    temporary = given.parent == Path(tempfile.gettempdir()) and "torchinductor_" in given.name
-    return cache_directory() / "compiled" if temporary or not given.name else given
-
-
-def _keep_compiled() -> None:
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_compiled_folder())
-    # torch warns while compiling if CUDA is installed without a GPU
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -7,8 +7,7 @@ lambda depends on q_step alone, so q_step is the only parameter of quality.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,43 +16,22 @@ from torch import Tensor
 
 from ..distilled.encoder import InversionEncoder, see
 from ..entropy.density import PriorScales, PriorShape
-from ..errors import OptionError
+from ..errors import GoalError, OptionError
 from ..generators.base import check_class
 from ..latents.coordinates import Coordinates
+from .control import Control, files_of
 from .descent import Descent, Schedule, Space
 from .distortion import Distortion, Target
-from .options import MEANS, QUICKER, SCREENING_COST, SearchOptions, rounds
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress of a search.
-
-    Attributes:
-        stage: "screening", "starts" or "search"; with a goal also "settling".
-        iteration, iterations: done and in all, within the stage. In screening they count starts.
-        loss: mean over the batch.
-        bytes: estimated size of the payload, mean over the batch.
-        fraction: of the whole batch's work that is done, 0 to 1.
-    """
-
-    stage: str
-    iteration: int
-    iterations: int
-    loss: float
-    bytes: float
-    fraction: float = 0.0
-
-
-ProgressCallback = Callable[[Progress], None]
+from .options import MEANS, SearchOptions, rounds
+from .progress import ProgressCallback, ProgressTracker
 
 
 @dataclass(frozen=True)
 class ClassedCoordinates:
-    """Coordinates with their classes: starts of a search, or its result.
+    """Starts of a search: coordinates with their classes.
 
     Attributes:
-        coordinates: [N, k], the first k of all K; of a result, the quantised integers [N, K].
+        coordinates: [N, k], the first k of all K.
         classes: int64 [N], zero if there are no classes.
     """
 
@@ -76,7 +54,7 @@ class ClassedCoordinates:
 
 
 class Search:
-    """Finds the integers of images for one bundle.
+    """Finds the coordinates of images for one bundle.
 
     Args:
         distortion: of latents against targets.
@@ -110,46 +88,53 @@ class Search:
     def run(
         self,
         images: Tensor,
+        controls: Sequence[Control],
         step_index: int,
         options: SearchOptions,
         progress: ProgressCallback | None = None,
         batch_size: int = 1,
         region: Tensor | None = None,
-    ) -> ClassedCoordinates:
-        """Quantised coordinates and classes of images.
+    ) -> list[bytes | GoalError]:
+        """The file of each image, or why its goal cannot be met.
 
         Args:
             images: [N, 3, H, W] in [-1, 1], in the generator's frame.
-            step_index: q_step is 2^(-step_index/16).
+            controls: of the images: each decides the q_step of its image. An image that is refused
+                takes no part in the search.
+            step_index: of the q_step to begin with, 2^(-step_index/16).
             options: of the search.
             progress: called after every iteration.
             batch_size: of the descent's graph. Fewer images are padded with copies.
             region: weight of each pixel, [1, 1, R, R]; None: all are equal.
 
-        Returns:
-            Integers, int32 [N, K], and classes.
-
         Raises:
-            OptionError: see `start`.
+            OptionError: see `check`.
         """
-        descents = self.descend(images, step_index, options, progress, batch_size, region)
-        for descent, _ in descents:
-            last = descent
-        return ClassedCoordinates(last.integers(), last.classes)[: len(images)]
+        results: list[bytes | GoalError | None] = [control.refusal for control in controls]
+        rows = [row for row, refusal in enumerate(results) if refusal is None]
+        if rows:
+            searched = [controls[row] for row in rows]
+            share = max(control.share for control in searched)
+            work = self.tracker(options, len(rows), step_index, progress, share)
+            descents = self.descend(images[rows], step_index, options, work, batch_size, region)
+            for row, file in zip(rows, files_of(descents, searched, work), strict=True):
+                results[row] = file
+        return [result for result in results if result is not None]
 
     def descend(
         self,
         images: Tensor,
         step_index: int,
         options: SearchOptions,
-        progress: ProgressCallback | None = None,
+        work: ProgressTracker | None = None,
         batch_size: int = 1,
         region: Tensor | None = None,
     ) -> Iterator[tuple[Descent, Schedule]]:
         """The descent of `run` after each of its iterations. The caller may change its aim."""
         copies = max(batch_size - len(images), 0)
         self.rehearse(options, len(images) + copies)
-        work = _ProgressTracker(self, options, len(images), step_index, progress)
+        work = work or self.tracker(options, len(images), step_index)
+        work.begin()
         start = self.start(images, step_index, options, work, region)
         start = ClassedCoordinates.join([start, *[start[-1:]] * copies])
         features = self.distortion.target(images)
@@ -172,6 +157,40 @@ class Search:
             work.searched(descent, schedule)
             yield descent, schedule
 
+    def tracker(
+        self,
+        options: SearchOptions,
+        images: int,
+        step_index: int,
+        progress: ProgressCallback | None = None,
+        settling: float = 0.0,
+    ) -> ProgressTracker:
+        """What reports the progress of a search of so many images."""
+        quick = self.quick_for(options) is not None
+        return ProgressTracker(
+            options,
+            images,
+            options.starts_cost(self.classes, self.uses_encoder(options), quick),
+            options.descent_cost(step_index, quick),
+            quick,
+            settling,
+            progress,
+        )
+
+    def check(self, options: SearchOptions) -> None:
+        """Checks options that depend on the bundle.
+
+        Raises:
+            OptionError: more starts are asked for than there are, or there is no such class.
+        """
+        if options.class_index is not None:
+            check_class(options.class_index, self.classes)
+        most = min(options.candidates, len(self.candidates)) + 1
+        if (options.starts or 0) > most:
+            raise OptionError(
+                f"starts is {options.starts}: at most {most}, the mean and the candidates"
+            )
+
     def rehearse(self, options: SearchOptions, batch_size: int) -> None:
         """Compiles the graphs of a search of this batch size, before its time is measured."""
         trials = options.followed(self.classes, self.uses_encoder(options)) > 1
@@ -193,22 +212,16 @@ class Search:
         images: Tensor,
         step_index: int,
         options: SearchOptions,
-        work: _ProgressTracker | None = None,
+        work: ProgressTracker | None = None,
         region: Tensor | None = None,
     ) -> ClassedCoordinates:
         """The best start of each image [N, 3, H, W]: screening, then successive halving.
 
         Raises:
-            OptionError: more starts are asked for than there are, or there is no such class.
+            OptionError: see `check`.
         """
-        if options.class_index is not None:
-            check_class(options.class_index, self.classes)
-        screened = min(options.candidates, len(self.candidates))
-        if (options.starts or 0) > screened + 1:
-            raise OptionError(
-                f"starts is {options.starts}: at most {screened + 1}, the mean and the candidates"
-            )
-        work = work or _ProgressTracker(self, options, len(images), step_index, None)
+        self.check(options)
+        work = work or self.tracker(options, len(images), step_index)
         return ClassedCoordinates.join(
             [self._start_of_one(one[None], step_index, options, work, region) for one in images]
         )
@@ -253,7 +266,7 @@ class Search:
         image: Tensor,
         step_index: int,
         options: SearchOptions,
-        work: _ProgressTracker,
+        work: ProgressTracker,
         region: Tensor | None,
     ) -> ClassedCoordinates:
         first = self._means(options)
@@ -319,7 +332,7 @@ class Search:
             found.coordinates, torch.full_like(found.classes, options.class_index)
         )
 
-    def _screen(self, starts: ClassedCoordinates, target: Target, work: _ProgressTracker) -> Tensor:
+    def _screen(self, starts: ClassedCoordinates, target: Target, work: ProgressTracker) -> Tensor:
         """The distortion of each start, [N]."""
         found = [target.features.new_zeros(0)]
         for index in range(len(starts)):
@@ -327,66 +340,3 @@ class Search:
             found.append(target.screen(self.space.latents(one.coordinates, one.classes)))
             work.screened(float(found[-1]), index + 1, len(starts))
         return torch.cat(found)
-
-
-class _ProgressTracker:
-    """Reports how much of a batch's search is done, by the cost of its iterations or by time."""
-
-    def __init__(
-        self,
-        search: Search,
-        options: SearchOptions,
-        images: int,
-        step_index: int,
-        progress: ProgressCallback | None,
-    ) -> None:
-        self.options, self.images, self.progress = options, images, progress
-        self.seconds = None if options.seconds is None else options.seconds * images
-        self.started, self.done, self.tries = time.monotonic(), 0.0, 0
-        quick = search.quick_for(options) is not None
-        self.quick = 1 / QUICKER if quick else 1.0
-        cost = options.starts_cost(search.classes, search.uses_encoder(options), quick)
-        self.starts = images * cost
-        self.descent = images * options.descent_cost(step_index, quick)
-
-    def seconds_left(self) -> float | None:
-        """Time left for the descent, at least 0.1 s; None: no limit."""
-        if self.seconds is None:
-            return None
-        return max(self.seconds - (time.monotonic() - self.started), 0.1)
-
-    def screened(self, loss: float, count: int, total: int) -> None:
-        """One start was screened."""
-        self.done += SCREENING_COST * self.quick
-        self._report("screening", count, total, loss, 0.0)
-
-    def tried(self, descent: Descent, iterations: int) -> None:
-        """A start was followed for one iteration."""
-        self.done += self.quick
-        self.tries += 1
-        iteration = (self.tries - 1) % iterations + 1
-        self._report("starts", iteration, iterations, descent.loss, descent.bits / 8)
-
-    def searched(self, descent: Descent, schedule: Schedule) -> None:
-        """An iteration of the descent was done."""
-        ahead = self.starts + self.descent * self._share(schedule.fraction)
-        self.done = max(self.done, ahead)
-        iterations = self.options.iterations_at(max(descent.step_indices))
-        iteration = max(round(schedule.fraction * iterations), 1)  # with a time limit, a fraction
-        self._report("search", iteration, iterations, descent.loss, descent.bits / 8)
-
-    def _share(self, fraction: float) -> float:
-        """The fraction of the descent's cost at a fraction of its iterations."""
-        full = self.options.full_part if self.quick < 1 else 1.0
-        quick = (1 - full) * self.quick
-        behind = min(fraction, 1 - full) * self.quick + max(fraction - (1 - full), 0.0)
-        return behind / (quick + full)
-
-    def _report(
-        self, stage: str, iteration: int, iterations: int, loss: float, size: float
-    ) -> None:
-        if self.progress:
-            fraction = min(self.done / (self.starts + self.descent), 1.0)
-            if self.seconds is not None:
-                fraction = min((time.monotonic() - self.started) / self.seconds, 1.0)
-            self.progress(Progress(stage, iteration, iterations, loss, size, fraction))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BundleError, MissingBundleError
+from ..files import cache_directory
 from ..generators.base import Generator
 from ..importers.dcgan import read_eye_generator, read_face_generator
 from ..importers.openvino_ir import read_random_face
-from .download import ByteProgress, PinnedFile, cache_directory, fetch
+from .download import ByteProgress, PinnedFile, fetch
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

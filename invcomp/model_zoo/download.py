@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from unearth import PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import Fetcher, PyPIClient
 
 from ..errors import DownloadError
+from ..files import cache_directory
 
 ByteProgress = Callable[[int, int], None]
 ATTEMPTS = 3
@@ -50,12 +50,6 @@ class PinnedFile:
     filename: str
     sha256: str
     size: int
-
-
-def cache_directory() -> Path:
-    """Folder of downloaded weights: $INVCOMP_CACHE, or else the user's cache directory."""
-    override = os.environ.get("INVCOMP_CACHE")
-    return Path(override).expanduser() if override else platformdirs.user_cache_path("invcomp")
 
 
 def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:

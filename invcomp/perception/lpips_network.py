@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import BundleError, MissingBundleError, OutputError
+from ..files import cache_directory
 from ..importers.numpy_pickle import read_arrays
 from ..model_zoo.catalogue import pretrained_path
-from ..model_zoo.download import ByteProgress, PinnedFile, cache_directory, fetch
+from ..model_zoo.download import ByteProgress, PinnedFile, fetch
 
 Network = Literal["alex", "vgg"]
 

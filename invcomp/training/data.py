@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DatasetError, ImageError, OptionError
-from ..files import atomic_write
-from ..model_zoo.download import cache_directory
+from ..files import atomic_write, cache_directory
 from ..preprocessing.frame import fit, from_tensor
 from ..preprocessing.reading import decode_image
 

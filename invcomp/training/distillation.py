@@ -1,184 +1,27 @@
-"""Distillation from a bundle's generator: encoder network and surrogate (proxy: see proxy.py).
-
-All train on pairs (pairs.py), in one resumable loop.
-"""
+"""Distillation of a bundle's search aids: encoder network and surrogate (proxy: see proxy.py)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bundle import Bundle
-from ..device import choose_device, has_fast_bfloat16
+from ..device import choose_device
 from ..distilled.aids import SearchAids
 from ..distilled.encoder import LEADING, InversionEncoder, see
 from ..distilled.surrogate import Surrogate
-from ..errors import BundleError, OptionError
-from ..files import atomic_write
-from ..generators.base import reduce_images
+from ..errors import OptionError
 from ..perception.features import RESOLUTION, PerceptualFeatures
-from .pairs import PairProgress, Pairs, make_pairs
-from .run import load_optimiser, optimiser_tensors, prefixed, without
-
-Indices = NDArray[np.int64]
-HELD_OUT = 0.04  # part of the pairs that judges and does not train
-STORED = "student"  # name of the network in a checkpoint, from earlier versions
-SAVE_EVERY = 500  # steps between two checkpoints
-LEAST_SIZE = 0.02  # of a tensor, for relative learning rates: it may start at zero
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How long and how fast a network is trained.
-
-    Attributes:
-        steps: of the optimiser.
-        batch: pairs per step.
-        learning_rate: of Adam, after a ramp of 100 steps; then a cosine to zero.
-        weight_decay: of AdamW.
-        relative: whether the learning rate is relative to each tensor's size (Shazeer & Stern 2018,
-            "Adafactor", section 8): for networks initialised from another network.
-        seed: for the weights and the order.
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    relative: bool = False
-    seed: int = 4
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-
+from .fit import Execution, FitOptions, fit
+from .image_objective import ImageObjective
+from .pairs import Indices, PairProgress, Pairs, make_pairs
 
 ENCODER = FitOptions(steps=4000, batch=48, learning_rate=1e-3, weight_decay=0.02)
 SURROGATE = FitOptions(steps=1000, batch=8, learning_rate=3e-3)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how a network is trained.
-
-    Attributes:
-        device: "cpu", "cuda", "mps" or "auto".
-        checkpoint: file from which a stopped training is resumed, or a finished one loaded; the
-            caller deletes it after saving the network.
-        progress: called with stage, done and total.
-        compiled: whether losses on images are compiled with torch.compile.
-    """
-
-    checkpoint: Path
-    device: str = "auto"
-    progress: PairProgress = lambda stage, done, total: None
-    compiled: bool = False
-
-
-def fit(
-    name: str,
-    network: nn.Module,
-    loss: Callable[[Indices], Tensor],
-    count: int,
-    options: FitOptions,
-    execution: Execution,
-) -> None:
-    """Trains a network in place.
-
-    Args:
-        name: of the stage.
-        network: the network.
-        loss: mean loss of the pairs at some indices.
-        count: number of training pairs, which come first.
-        options: how long and how fast.
-        execution: where and how.
-
-    Raises:
-        BundleError: the checkpoint belongs to another training.
-    """
-    groups = [{"params": [value], "size": _size(value, options)} for value in network.parameters()]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=options.weight_decay)
-    schedule = _Rate(options)
-    path = execution.checkpoint
-    made_for = json.dumps([name, count, asdict(options)])
-    step = _resume(path, made_for, network, optimiser)
-    network.train()
-    while step < options.steps:
-        execution.progress(name, step, options.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = group["size"] * schedule(step)
-        # by step, so that a resumed training sees the same pairs
-        source = np.random.default_rng([options.seed, step])
-        torch.manual_seed(options.seed * 1_000_003 + step)  # dropout
-        value = loss(source.integers(count, size=options.batch))
-        optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        if step % SAVE_EVERY == 0 or step == options.steps:
-            _save(path, made_for, step, network, optimiser)
-    network.eval().requires_grad_(False)
-    execution.progress(name, options.steps, options.steps)
-
-
-def _size(value: Tensor, options: FitOptions) -> float:
-    """Factor on the learning rate of a tensor."""
-    if not options.relative:
-        return 1.0
-    return max(float(value.detach().square().mean().sqrt()), LEAST_SIZE)
-
-
-class _Rate:
-    """The learning rate of every step."""
-
-    def __init__(self, options: FitOptions) -> None:
-        self.options = options
-
-    def __call__(self, step: int) -> float:
-        ramp = min(1.0, (step + 1) / 100)
-        cosine = 0.5 + 0.5 * float(np.cos(np.pi * step / self.options.steps))
-        return self.options.learning_rate * ramp * cosine
-
-
-def _save(
-    path: Path, made_for: str, step: int, network: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    tensors = prefixed(STORED, network.state_dict())
-    tensors |= prefixed("optimiser", optimiser_tensors(optimiser))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_write(path, force=True) as temporary:
-        save_file(tensors, temporary, {"made_for": made_for, "step": str(step)})
-
-
-def _resume(path: Path, made_for: str, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is damaged ({error}): delete it to start over") from error
-    if metadata.get("made_for") != made_for:
-        raise BundleError(f"{path} was begun with other options: delete it to start anew")
-    network.load_state_dict(without(STORED, tensors))
-    load_optimiser(optimiser, without("optimiser", tensors))
-    return int(metadata["step"])
-
-
-def _learned_from(pairs: Pairs) -> int:
-    return max(len(pairs) - max(int(HELD_OUT * len(pairs)), 1), 1)
 
 
 def train_aids(
@@ -244,7 +87,7 @@ def train_encoder(
     encoder.units.copy_(bundle.coordinates.deviations[:count])
     seen = _see_all(bundle, pairs, device, execution)
     coordinates = torch.from_numpy(pairs.coordinates[:, :count])
-    learned = _learned_from(pairs)
+    learned = pairs.learned
     with torch.no_grad():  # so that the first steps have features of the right scale
         encoder.normalise.momentum = None
         encoder.normalise(seen[:learned][:1000].float().to(device))
@@ -275,7 +118,7 @@ def _see_all(bundle: Bundle, pairs: Pairs, device: torch.device, execution: Exec
     return torch.cat(found)
 
 
-# Surrogate -----------------------------------------------------------------------------
+# Surrogate ---------------------------------------------------------------------------------------
 
 
 def train_surrogate(
@@ -299,62 +142,5 @@ def train_surrogate(
         return surrogate.image(generator, latents)
 
     objective = ImageObjective(bundle, pairs, image, device, execution.compiled)
-    fit("surrogate", surrogate, objective.loss, objective.learned, options, execution)
+    fit("surrogate", surrogate, objective.loss, pairs.learned, options, execution)
     return surrogate, objective.distortion()
-
-
-class ImageObjective:
-    """Loss of a network that makes images: distortion and absolute pixel error."""
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        pairs: Pairs,
-        image: Callable[[Tensor, Tensor], Tensor],
-        device: torch.device,
-        compiled: bool,
-    ) -> None:
-        settings = bundle.settings
-        self.features = PerceptualFeatures(settings.beta, face=settings.face).to(device)
-        self.pairs, self.image, self.device = pairs, image, device
-        self.learned, self.mixed = _learned_from(pairs), has_fast_bfloat16(device)
-        self._mean = torch.compile(self._mean_loss, dynamic=False) if compiled else self._mean_loss
-
-    def loss(self, indices: Indices) -> Tensor:
-        """See the class."""
-        batch = (part.to(self.device) for part in self.pairs.batch(indices))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            return self._mean(*batch)
-
-    def _mean_loss(self, coordinates: Tensor, classes: Tensor, real: Tensor) -> Tensor:
-        made = self.image(coordinates, classes)
-        real = reduce_images(real, made.shape[-1])
-        with torch.no_grad():
-            target = self.features(real).float()
-        difference: Tensor = self.features(made).float() - target
-        return difference.square().sum(1).mean() + (made.float() - real).abs().mean()
-
-    def _both(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        coordinates, classes, real = (part.to(self.device) for part in self.pairs.batch(indices))
-        made = self.image(coordinates, classes)
-        return made, reduce_images(real, made.shape[-1])
-
-    @torch.no_grad()
-    def distortion(self) -> float:
-        """Mean distortion of held-out pairs."""
-        found = [
-            (self.features(made) - self.features(real)).square().sum(1)
-            for made, real in map(self._both, self._held_out())
-        ]
-        return float(torch.cat(found).mean())
-
-    @torch.no_grad()
-    def lpips(self) -> float:
-        """Mean LPIPS-Alex of held-out pairs."""
-        both = map(self._both, self._held_out())
-        found = [self.features.lpips_distance(made.clamp(-1, 1), real) for made, real in both]
-        return float(torch.cat(found).mean())
-
-    def _held_out(self) -> list[Indices]:
-        indices = np.arange(self.learned, len(self.pairs))
-        return [indices[first : first + 8] for first in range(0, len(indices), 8)]

@@ -21,7 +21,9 @@ from ..latents.coordinates import coordinates_of
 from ..latents.prior import prior_of
 from ..preparation import PrepareOptions
 
+Indices = NDArray[np.int64]
 PairProgress = Callable[[str, int, int], None]
+HELD_OUT = 0.04  # part of the pairs that judges and does not train
 LEAST_SPREAD = 0.3  # of a coordinate's deviation, if layers may differ
 PRIOR_SAMPLES = 50_000
 SAVE_EVERY = 200  # images between two updates of about.json
@@ -45,7 +47,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.coordinates)
 
-    def batch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def learned(self) -> int:
+        """Number of pairs that a network learns from, which come first; the others judge it."""
+        return max(len(self) - max(int(HELD_OUT * len(self)), 1), 1)
+
+    def batch(self, indices: Indices) -> tuple[Tensor, Tensor, Tensor]:
         """Coordinates [n, K], classes [n], images [n, 3, R, R] in [-1, 1]."""
         images = torch.from_numpy(self.images[indices]).float() / 127.5 - 1
         coordinates = torch.from_numpy(self.coordinates[indices])

@@ -26,7 +26,8 @@ from ..generators.proxy import CHANNELS, Proxy
 from ..generators.weights import round_to_half
 from ..latents.coordinates import Coordinates
 from ..perception.features import RESOLUTION
-from .distillation import Execution, FitOptions, ImageObjective, fit
+from .fit import Execution, FitOptions, fit
+from .image_objective import ImageObjective
 from .pairs import PairProgress, Pairs, make_pairs
 
 FROM_ITS_LAYERS = FitOptions(steps=1500, batch=8, learning_rate=1e-3, relative=True)
@@ -113,7 +114,7 @@ def train_proxy(
         return proxy(coordinates.latents(found, classes))  # type: ignore[no-any-return]
 
     objective = ImageObjective(bundle, pairs, image, device, execution.compiled)
-    fit("proxy", proxy, objective.loss, objective.learned, options, execution)
+    fit("proxy", proxy, objective.loss, pairs.learned, options, execution)
     round_to_half(proxy)
     settings = replace(
         bundle.settings,

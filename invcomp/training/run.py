@@ -1,7 +1,7 @@
 """The run directory: options, metrics, samples, snapshots, and the state to resume from.
 
 config.json      all options and versions
-metrics.jsonl    a line per tick; events.*: the same for TensorBoard; losses.png: a plot of it
+metrics.jsonl    a line per tick; losses.png: a plot of it; events.*: the same for TensorBoard
 samples/         grids of the averaged generator, named by images seen
 snapshots/       averaged generators (safetensors)
 best.safetensors the snapshot with the lowest KID
@@ -19,28 +19,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 
 from .. import __version__
 from ..errors import BundleError, OptionError, OutputError
 from ..files import atomic_write
 from ..generators.base import Generator
 from ..generators.weights import round_to_half, save_generator
+from .checkpoint import load_checkpoint, save_checkpoint
 from .options import TrainOptions
+from .record import Record
 
 MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # when a run is resumed
 
 
 class RunDirectory:
-    """Writes the files of a run, each atomically."""
+    """Writes the files of a run, each atomically.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the directory.
+        tensorboard: whether to write the metrics as TensorBoard events, too.
+
+    Raises:
+        OptionError: TensorBoard's file cannot be written, because tensorboardX is missing.
+    """
+
+    def __init__(self, path: Path, tensorboard: bool = False) -> None:
+        self.path, self.record = path, Record(path, tensorboard)
         self.state_path, self.best_path = path / "state.safetensors", path / "best.safetensors"
-        self.metrics_path = path / "metrics.jsonl"
-        self._events: Any = None
 
     def begin(self, options: TrainOptions, source: str, resume: bool) -> None:
         """Creates the directory, or checks that a resumed run has the same options.
@@ -85,9 +92,7 @@ class RunDirectory:
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Saves what `load_state` returns."""
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        with atomic_write(self.state_path, force=True) as temporary:
-            save_file(plain, temporary, {"values": json.dumps(values)})
+        save_checkpoint(self.state_path, tensors, {"values": json.dumps(values)})
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and values of the last state, or None if there is none.
@@ -95,110 +100,22 @@ class RunDirectory:
         Raises:
             BundleError: the file is damaged.
         """
-        if not self.state_path.is_file():
+        if (state := load_checkpoint(self.state_path)) is None:
             return None
+        tensors, metadata = state
         try:
-            with safe_open(self.state_path, "pt") as file:
-                values: dict[str, Any] = json.loads((file.metadata() or {})["values"])
-                return {name: file.get_tensor(name) for name in file.keys()}, values  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            return tensors, json.loads(metadata["values"])
+        except (KeyError, ValueError) as error:
             raise BundleError(f"{self.state_path} is damaged: {error}") from error
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics.jsonl."""
-        if not self.metrics_path.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics_path.read_text().splitlines()]
+    def save_samples(self, shown: Image.Image, images: int) -> None:
+        """Writes a grid of samples."""
+        shown.save(self.path / "samples" / f"{images:09d}.png")
 
-    def forget_after(self, images: int) -> None:
-        """Drops metrics after the saved state, because the resumed run writes them again."""
-        kept = [line for line in self.metrics() if line["images"] <= images]
-        with atomic_write(self.metrics_path, force=True) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-
-    def log(self, line: dict[str, Any]) -> None:
-        """Writes one line of metrics, and the same as TensorBoard events."""
-        with self.metrics_path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._events is None:
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(str(self.path))
-        for name, value in line.items():
-            if not isinstance(value, str):
-                self._events.add_scalar(name, value, line["images"])
-        self._events.flush()
-
-    def snapshot(self, generator: Generator, images: int, best: bool) -> Path:
+    def snapshot(self, generator: Generator, images: int, best: bool) -> None:
         """Writes a generator, rounded to float16; also as the best one if `best`."""
         path = self.path / "snapshots" / f"{images:09d}.safetensors"
         rounded = round_to_half(copy.deepcopy(generator))
         save_generator(rounded, path)
         if best:
             save_generator(rounded, self.best_path)
-        return path
-
-    def draw(self) -> None:
-        """Draws losses.png, if matplotlib is installed."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            return
-        lines = self.metrics()
-        figure = Figure(figsize=(8, 6), layout="constrained")
-        axes = figure.subplots(2, 1, sharex=True)
-        for name in ("generator", "discriminator", "penalty", "augmentation_p"):
-            points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
-            axes[0].plot(*zip(*points, strict=True), label=name) if points else None
-        measured = [line for line in lines if "kid" in line]
-        for features in sorted({line["kid_features"] for line in measured}):
-            own = [line for line in measured if line["kid_features"] == features]
-            points = [(line["images"] / 1000, line["kid"]) for line in own]
-            axes[1].plot(*zip(*points, strict=True), "o-", label=f"KID ({features} features)")
-        if measured and min(line["kid"] for line in measured) > 0:
-            axes[1].set_yscale("log")
-        axes[1].set_xlabel("thousand images seen")
-        for axis in axes:
-            axis.legend()
-        with atomic_write(self.path / "losses.png", force=True) as temporary:
-            figure.savefig(temporary, format="png", dpi=80)
-
-
-def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Adds a prefix to the names."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def without(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names have the prefix, with the prefix removed."""
-    start = len(prefix) + 1
-    return {name[start:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser as tensors with plain names."""
-    state = optimiser.state_dict()["state"]
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, values in state.items()
-        for name, value in values.items()
-    }
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimiser_tensors`."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    # files have no memory format, and fused Adam matches values by memory layout
-    for parameter, values in optimiser.state.items():
-        for name, value in values.items():
-            if value.shape == parameter.shape and value.ndim:
-                values[name] = torch.empty_like(parameter).copy_(value)
-
-
-def parameters_of(module: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -3,8 +3,8 @@
     python scripts/assets/make_progressive_image.py
     python scripts/assets/make_progressive_image.py --file portrait.ivc
 
-Uses the portrait that ships, encoded at the default quality unless a file is given. Prints metrics
-at every size.
+Uses the portrait that ships, encoded at the default quality unless a file is given. Writes metrics
+at every size to docs/results/first_bytes.csv.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.model_zoo.catalogue import pretrained_path
 
 OUTPUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "progressive.jpg"
+TABLE = OUTPUT.parents[1] / "results" / "first_bytes.csv"
 PANEL, STEPS = 240, 6
 FIRST = 50  # bytes of the coarsest image
 
@@ -34,19 +35,21 @@ def main() -> None:
     sizes = np.geomspace(FIRST, len(data), STEPS).round().astype(int).tolist()
     sheet = Image.new("RGB", ((STEPS + 1) * PANEL, PANEL + 28), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
-    print("| bytes | LPIPS-Alex | LPIPS-VGG | DISTS | PSNR, dB |\n|---|---|---|---|---|")
+    lines = ["bytes,lpips_alex,lpips_vgg,dists,psnr"]
     panels = [(original, "original")]
     for size in sizes:
         decoded = codec.decompress(data, first_bytes=size)
         panels.append((decoded, f"{size} bytes"))
         found = metrics.measure(pixels, tensor_of(decoded))
         values = (f"{found[name]:.3f}" for name in ("lpips_alex", "lpips_vgg", "dists"))
-        print(f"| {size} | {' | '.join(values)} | {found['psnr']:.1f} |", flush=True)
+        lines.append(f"{size},{','.join(values)},{found['psnr']:.1f}")
+        print(lines[-1], flush=True)
     for column, (image, name) in enumerate(panels):
         sheet.paste(image.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (column * PANEL, 0))
         draw.text((column * PANEL + 8, PANEL + 4), name, fill="black", font=font)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(OUTPUT, quality=88)
+    TABLE.write_text("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

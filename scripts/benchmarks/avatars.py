@@ -9,7 +9,7 @@ first reduced to its size.
 For every image: our file with LPIPS-Alex, LPIPS-VGG, DISTS and PSNR; the smallest files of lossless
 WebP, lossy WebP, AVIF, JPEG and JPEG XL at equal LPIPS-Alex and at equal LPIPS-VGG; and the
 smallest file that each can write at full size. A killed run continues where it stopped. Writes
-results.jsonl, tables (benchmark.md) and an image to the folder.
+results.jsonl, figures.csv and equal.csv (in the form of docs/results) and an image to the folder.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from zipfile import ZipFile
 
 from faces import TWELVE
 from PIL import Image
+from tables import formatted, write
 
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import (
@@ -60,25 +61,27 @@ def conventional(
     return found
 
 
-def report(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
-    lines = [f"{len(rows)} images.", "", f"| bytes | {' | '.join(METRICS)} | seconds |"]
-    lines += ["|---" * (len(METRICS) + 2) + "|"]
-    means = [f"{mean(row[name] for row in rows):.3f}" for name in (*METRICS, "seconds")]
-    lines += [f"| {mean(row['bytes'] for row in rows):.0f} | {' | '.join(means)} |", ""]
-    lines += [f"| bytes | ours | {' | '.join(names)} | best | times fewer, mean | least |"]
-    lines += ["|---" * (len(names) + 5) + "|"]
-    for kind in (*(f"equal {metric}" for metric in EQUAL), "least at all"):
-        cells = []
-        for name in names:
-            sizes = [row[kind][name] for row in rows if name in row[kind]]
-            cells.append(f"{mean(sizes):.0f} ({len(sizes)})" if sizes else "-")
+def table(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The row of docs/results/avatars.csv: means over the images."""
+    values = {name: mean(row[name] for row in rows) for name in ("bytes", *METRICS)}
+    seconds = mean(row["seconds"] for row in rows)
+    return {"images": str(len(rows)), **formatted(values), "seconds": f"{seconds:.1f}"}
+
+
+def equal_table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of docs/results/avatars_equal.csv: mean bytes of every codec."""
+    found = []
+    kinds = {f"equal {metric}": metric for metric in EQUAL} | {"least at all": "smallest"}
+    for kind, label in kinds.items():
         best = [min(row[kind].values()) for row in rows]
         factors = [theirs / row["bytes"] for theirs, row in zip(best, rows, strict=True)]
-        lines.append(
-            f"| {kind} | {mean(row['bytes'] for row in rows):.0f} | {' | '.join(cells)} "
-            f"| {mean(best):.0f} | {mean(factors):.1f} | {min(factors):.1f} |"
-        )
-    return "\n".join([*lines, ""])
+        values = {"bytes": mean(row["bytes"] for row in rows)}
+        for name in names:
+            if sizes := [row[kind][name] for row in rows if name in row[kind]]:
+                values[name.replace("-", "_")] = mean(sizes)
+        values |= {"best": mean(best), "times": mean(factors), "times_lowest": min(factors)}
+        found.append({"equal": label, **formatted(values)})
+    return found
 
 
 def images_of(source: Path, count: int, side: int) -> dict[str, Image.Image]:
@@ -141,8 +144,8 @@ def main() -> None:
             output.write(json.dumps(row) + "\n")
         print(row, flush=True)
     sheet(codec, images, arguments.output).save(arguments.output / "images.png")
-    (arguments.output / "benchmark.md").write_text(report(rows, names))
-    print(report(rows, names))
+    write(arguments.output / "figures.csv", [table(rows)])
+    write(arguments.output / "equal.csv", equal_table(rows, names))
 
 
 if __name__ == "__main__":

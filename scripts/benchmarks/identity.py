@@ -10,8 +10,8 @@ identity. JUDGE is a folder with an identity.py, which is executed and contains 
 network that no search optimises (docs/compare.md); without it, that column is empty. A killed run
 continues where it stopped. Existing files in the folder (PORTRAIT_invcomp_BYTES.ivc, .png) are only
 measured, so that files of another version can be put there. Writes results.jsonl, files, decoded
-images, tables (benchmark.md) and, with --sheet and the folders of other runs, a sheet of all next
-to the originals.
+images, likeness.csv (in the form of docs/results) and, with --sheet and the folders of other runs,
+a sheet of all next to the originals.
 
 "eyes and mouth" are LPIPS-VGG and PSNR of a square crop around them.
 """
@@ -21,15 +21,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from PIL import Image, ImageDraw
+from tables import formatted, write
 from torch import Tensor
 
 from invcomp.codec import Codec
-from invcomp.evaluation.codecs import best_within
+from invcomp.evaluation.codecs import LABELS, best_within
 from invcomp.evaluation.curves import Point, bytes_at, hull
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
@@ -38,24 +40,10 @@ from invcomp.perception.identity import Face
 
 OURS, RIVALS = "invcomp", ("webp", "avif")
 EXPRESSIVE = (287, 369, 737, 819)  # px of a portrait of 1024: a square around eyes and mouth
-COLUMNS = {
-    "bytes": "{:.0f}",
-    "lpips_alex": "{:.4f}",
-    "lpips_vgg": "{:.4f}",
-    "dists": "{:.4f}",
-    "ms_ssim": "{:.3f}",
-    "psnr": "{:.2f}",
-    "expressive_vgg": "{:.4f}",
-    "expressive_psnr": "{:.2f}",
-    "identity": "{:.3f}",
-    "judge": "{:.3f}",
-    "seconds": "{:.0f}",
-}
-HEADINGS = {
-    "expressive_vgg": "eyes and mouth: LPIPS-VGG",
-    "expressive_psnr": "eyes and mouth: PSNR",
-    "identity": "identity (dlib)",
-}
+COLUMNS = (
+    *("bytes", "lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr"),
+    *("expressive_vgg", "expressive_psnr", "identity", "judge"),
+)
 
 
 class Bench:
@@ -85,53 +73,46 @@ def load(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    """Means over the portraits as Markdown, and the lowest value of the judge."""
-    names = [name for name in COLUMNS if any(name in row for row in rows)]
-    headings = [HEADINGS.get(name, name) for name in names]
-    if "judge" in names:
-        headings.insert(names.index("judge") + 1, "judge, least")
-    lines = [
-        f"| codec | at most | portraits | {' | '.join(headings)} |",
-        "|---" * (len(headings) + 3) + "|",
-    ]
+def table(rows: list[dict[str, Any]], version: str) -> list[dict[str, str]]:
+    """The rows of docs/results/likeness.csv: means over the portraits.
+
+    They have the judge's lowest value too and, for our files, the mean bytes that the better of
+    WebP and AVIF needs for equal identity.
+    """
+    names = [name for name in COLUMNS if all(name in row for row in rows)]
     groups = defaultdict(list)
     for row in rows:
         groups[row["codec"], row["goal"]].append(row)
-    for (codec, goal), group in sorted(groups.items()):
-        cells = []
-        for name in names:
-            values = [row[name] for row in group if name in row]
-            cells.append(COLUMNS[name].format(mean(values)) if values else "")
-            if name == "judge":
-                cells.append(COLUMNS[name].format(min(values)) if values else "")
-        lines.append(f"| {codec} | {goal} | {len(group)} | {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def equal_identity(rows: list[dict[str, Any]]) -> str:
-    """Mean bytes that the best rival needs for our identity, as Markdown."""
-    metrics = [name for name in ("identity", "judge") if all(name in row for row in rows)]
-    groups = defaultdict(list)
-    for row in rows:
-        groups[row["codec"], row["goal"]].append(row)
-    points = defaultdict(list)
-    for (codec, goal), group in groups.items():
-        values = {name: mean(row[name] for row in group) for name in metrics}
-        size = mean(row["bytes"] for row in group)
-        points[codec].append(Point(codec, 0, goal, size, 0.0, values))
-    lines = [
-        "| ours, bytes | equal by | best of WebP and AVIF, bytes | times |",
-        "|---|---|---|---|",
+    points = [
+        Point(codec, 0, goal, 0.0, 0.0, {name: mean(row[name] for row in group) for name in names})
+        for (codec, goal), group in sorted(groups.items())
     ]
-    rivals = [points[name] for name in RIVALS if name in points]
-    for ours in sorted(points[OURS], key=lambda point: point.bytes):
-        for metric in metrics:
-            found = [bytes_at(hull(rival, metric), metric, ours) for rival in rivals]
-            reached = [size for size in found if size is not None]
-            best = f"{min(reached):.0f} | {min(reached) / ours.bytes:.1f}" if reached else "more | "
-            lines.append(f"| {ours.bytes:.0f} | {metric} | {best} |")
-    return "\n".join([*lines, ""])
+    points = [replace(point, bytes=point.values["bytes"]) for point in points]
+    found = []
+    for point in sorted(points, key=lambda point: (OURS, *RIVALS).index(point.codec)):
+        label = version if point.codec == OURS else f"{LABELS[point.codec]}, best size"
+        values = dict(point.values)
+        if "judge" in names:
+            group = groups[point.codec, int(point.quality)]
+            values["judge_lowest"] = min(row["judge"] for row in group)
+        if point.codec == OURS:
+            values |= equal_identity(point, points)
+        found.append({"version": label, **formatted(values)})
+    return found
+
+
+def equal_identity(ours: Point, points: list[Point]) -> dict[str, float]:
+    """Mean bytes that the best rival needs for our identity, and how many times ours."""
+    found = {}
+    rivals = [[point for point in points if point.codec == name] for name in RIVALS]
+    for metric in ("identity", "judge"):
+        if metric in ours.values:
+            sizes = [bytes_at(hull(rival, metric), metric, ours) for rival in rivals if rival]
+            reached = [size for size in sizes if size is not None]
+            if reached:
+                found[f"{metric}_bytes"] = min(reached)
+                found[f"{metric}_times"] = min(reached) / ours.bytes
+    return found
 
 
 def sheet(paths: list[Path], folders: list[Path], sizes: list[int], side: int = 256) -> Image.Image:
@@ -160,6 +141,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, nargs="*", default=[110, 230, 700])
     parser.add_argument("--rivals", type=int, nargs="*", default=[250, 500, 1000])
     parser.add_argument("--model", default="faces-1024")
+    parser.add_argument("--version", default="default search", help="its name in the table")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--iterations", "--steps", type=int)
     parser.add_argument("--sheet", type=Path, nargs="*", help="folders of other runs")
@@ -193,10 +175,9 @@ def main() -> None:
             )
             known: dict[str, Any] = {}
             if not decoded.is_file():
-                codec = codec or Codec.load(arguments.model)
+                codec = codec or Codec.load(arguments.model, compiled=True)
                 search = SearchOptions(fast=arguments.fast, iterations=arguments.iterations)
-                found = codec.encode([original], goal=Goal(bytes=goal), search=search, total=100)
-                encoded = next(found)  # one of many: compiled
+                encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
                 coded.write_bytes(encoded.data)
                 encoded.decoded.save(decoded)
                 known["seconds"] = encoded.seconds
@@ -209,8 +190,7 @@ def main() -> None:
                 best.decoded.save(output / f"{path.stem}_{best.codec}_{goal}.png")
                 keep(path.stem, best.codec, goal, original, bytes=best.bytes, px=best.size)
     rows = load(output)
-    (output / "benchmark.md").write_text(report(rows) + "\n" + equal_identity(rows))
-    print((output / "benchmark.md").read_text())
+    write(output / "likeness.csv", table(rows, arguments.version))
     if arguments.sheet is not None:
         folders = [*arguments.sheet, output]
         sheet(paths, folders, arguments.bytes).save(output / "sheet.jpg", quality=90)

@@ -6,7 +6,8 @@
 Encodes the twelve portraits of faces.py to at most a given number of bytes, without a mask and with
 `faces-oval`. LPIPS inside is the mean of its spatial map, at 256 px, over the white part of the
 mask; the search minimises neither this nor that of LPIPS-VGG. A killed run continues where it
-stopped. Writes results.jsonl, the files and a table (benchmark.md) to the folder.
+stopped. Writes results.jsonl, the files and region_of_interest.csv (in the form of docs/results) to
+the folder.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from faces import TWELVE, load
 from PIL import Image
+from tables import write
 from torch import Tensor
 
 from invcomp.codec import Codec
@@ -32,6 +34,8 @@ from invcomp.perception.lpips_network import Network, load_lpips
 from invcomp.preprocessing.region import ELSEWHERE, FACES_OVAL, region
 
 NETWORKS: tuple[Network, ...] = ("alex", "vgg")
+WHERE = ("inside", "outside")
+METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
 
 
 class Inside:
@@ -57,24 +61,29 @@ class Inside:
         return inside, outside
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    """The table as Markdown."""
-    lines = ["| mask | portraits | bytes | " + " | ".join(COLUMNS) + " |", "|---" * 11 + "|"]
-    groups = {label: [row for row in rows if row["mask"] == label] for label in ("none", "oval")}
-    for label, group in groups.items():
-        means = (f"{mean(row[name] for row in group):.4f}" for name in COLUMNS)
-        size = mean(row["bytes"] for row in group)
-        lines.append(f"| {label} | {len(group)} | {size:.1f} | {' | '.join(means)} |")
-    changes = (
-        mean(row[name] for row in groups["oval"]) / mean(row[name] for row in groups["none"]) - 1
-        for name in ("bytes", *COLUMNS)
+def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rows of docs/results/region_of_interest.csv: without a mask, with it, and the change."""
+    names = {"bytes": "bytes"}
+    names |= {f"{net} {where}": f"{net}_{where}" for net in NETWORKS for where in WHERE}
+    names |= {name: name for name in METRICS}
+    none, oval = (
+        {
+            shown: mean(row[name] for row in rows if row["mask"] == mask)
+            for name, shown in names.items()
+        }
+        for mask in ("none", "oval")
     )
-    lines.append("| change | | " + " | ".join(f"{change:+.1%}" for change in changes) + " |")
-    return "\n".join([*lines, ""])
+    change = {n: f"{oval[n] / none[n] - 1:+.1%}" for n in none if n not in ("bytes", "psnr")}
+    return [
+        {"mask": "none", **_digits(none)},
+        {"mask": FACES_OVAL, **_digits(oval)},
+        {"mask": "change", **change},
+    ]
 
 
-COLUMNS = [f"{network} {where}" for network in NETWORKS for where in ("inside", "outside")]
-COLUMNS += ["lpips_alex", "lpips_vgg", "dists", "psnr"]
+def _digits(values: dict[str, float]) -> dict[str, str]:
+    digits = {"bytes": 0, "psnr": 1}
+    return {name: f"{value:.{digits.get(name, 4)}f}" for name, value in values.items()}
 
 
 def main() -> None:
@@ -88,10 +97,10 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     results = arguments.output / "results.jsonl"
     done = {(row["portrait"], row["mask"]) for row in load(results)}
-    codec = Codec.load("faces-1024")
+    codec = Codec.load("faces-1024", compiled=True)
     white = (region(FACES_OVAL, RESOLUTION) - ELSEWHERE) / (1 - ELSEWHERE)
     inside = {network: Inside(network, white) for network in NETWORKS}
-    metrics = Metrics(names=("lpips_alex", "lpips_vgg", "dists", "psnr"))
+    metrics = Metrics(names=METRICS)
     for name in TWELVE[: arguments.first]:
         with Image.open(arguments.portraits / f"{name}.jpg") as image:
             original = image.convert("RGB")
@@ -99,9 +108,7 @@ def main() -> None:
             if (name, label) in done:
                 continue
             options, goal = SearchOptions(fast=arguments.fast), Goal(bytes=arguments.bytes)
-            encoded = next(
-                codec.encode([original], goal=goal, mask=mask, search=options, total=100)
-            )
+            encoded = next(codec.encode([original], goal=goal, mask=mask, search=options))
             (arguments.output / f"{name}_{label}.ivc").write_bytes(encoded.data)
             pair = tensor_of(original), tensor_of(encoded.decoded)
             row: dict[str, Any] = {"portrait": name, "mask": label, "bytes": len(encoded.data)}
@@ -111,9 +118,7 @@ def main() -> None:
             with results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
-    table = report(load(results))
-    (arguments.output / "benchmark.md").write_text(table)
-    print(table)
+    write(arguments.output / "region_of_interest.csv", table(load(results)))
 
 
 if __name__ == "__main__":

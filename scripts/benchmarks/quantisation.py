@@ -10,6 +10,8 @@ the distortion, each with its best learning rate and scale of variables:
    rounding. Then x is rounded with the largest step for which LPIPS-Alex is at most ours, or 1.25
    or 1.5 times ours, because it may not reach ours. Its bytes are the ideal code length with the
    best Laplace scale for each image, without a header.
+
+Writes a table in the form of docs/results/quantisation.csv.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from tables import write
 
 from invcomp.codec import Codec
 from invcomp.entropy.density import PriorShape
@@ -80,6 +83,7 @@ def round_to(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portraits", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path, default=Path("quantisation.csv"))
     parser.add_argument("--iterations", "--steps", type=int, default=100)
     arguments = parser.parse_args()
     codec = Codec.load("faces-1024")
@@ -87,8 +91,7 @@ def main() -> None:
     with torch.no_grad():
         samples = generator.sample(normal(50_000, generator.z_size, seed=1))
     prior = Prior.fit(samples, len(generator.layers), tau=0.3)
-    print("| portrait | ours, B | LPIPS | allowed | search first, then round: B | LPIPS | times |")
-    print("|---|---|---|---|---|---|---|")
+    rows = []
     for path in arguments.portraits:
         image = Image.open(path)
         ours = next(
@@ -98,11 +101,19 @@ def main() -> None:
         x = search_whitened(codec, prior, original, arguments.iterations)
         for slack in SLACKS:
             count, lpips = round_to(codec, prior, original, x, slack * ours.lpips)
-            print(
-                f"| {path.stem} | {len(ours.data)} | {ours.lpips:.3f} | {slack:.2f} x | "
-                f"{count:.0f} | {lpips:.3f} | {count / len(ours.data):.1f} |",
-                flush=True,
+            rows.append(
+                {
+                    "portrait": path.stem,
+                    "bytes": len(ours.data),
+                    "lpips_alex": f"{ours.lpips:.3f}",
+                    "allowed": f"{slack:.2f} x",
+                    "rounded_bytes": f"{count:.0f}",
+                    "rounded_lpips_alex": f"{lpips:.3f}",
+                    "times": f"{count / len(ours.data):.1f}",
+                }
             )
+            print(rows[-1], flush=True)
+    write(arguments.output, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 Encodes the twelve portraits of benchmarks/faces.py at every size in bytes (and every given LPIPS),
 and once at the default quality to measure its time. A killed run continues where it stopped. Writes
-results.jsonl, the files and tables (benchmark.md) to the folder.
+results.jsonl, the files and rate_control.csv (in the form of docs/results) to the folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from faces import TWELVE, load
 from PIL import Image
+from tables import write
 
 from invcomp.codec import Codec
 from invcomp.errors import GoalError
@@ -38,7 +39,7 @@ def bench(
     with Image.open(path) as image:
         original = image.convert("RGB")
     try:
-        encoded = next(codec.encode([original], goal=goal, search=options, total=100))
+        encoded = next(codec.encode([original], goal=goal, search=options))
     except GoalError as error:
         return row | {"error": str(error)}
     name = label.replace(" ", "_")
@@ -55,8 +56,8 @@ def bench(
     }
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    """The tables as Markdown; times are for portraits that also have a fixed-step run.
+def table(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """The rows of docs/results/rate_control.csv; times are for portraits with a fixed-step run.
 
     That run's time is scaled to the iterations of a run with the file's own q_step.
     """
@@ -64,36 +65,27 @@ def report(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         groups[row["label"]].append(row)
     fixed = {row["portrait"]: row["seconds"] / row["steps"] for row in groups.pop(FIXED, [])}
-    lines = [
-        "| goal | portraits | hit | over | mean bytes | mean fill | LPIPS | seconds | fixed step "
-        "| times |",
-        "|---" * 10 + "|",
-    ]
+    found: list[dict[str, object]] = []
     for label, group in groups.items():
         done = [row for row in group if "error" not in row]
-        if not done:
-            lines.append(f"| {label} | {len(group)} | 0 | - | - | - | - | - | - | - |")
-            continue
         limited = [row for row in done if row["limit"] is not None]
-        hit = sum(FILL * row["limit"] <= row["bytes"] <= row["limit"] for row in limited)
-        over = sum(row["bytes"] > row["limit"] for row in limited)
-        fill = f"{mean(row['fill'] for row in limited):.1%}" if limited else "-"
-        timed = [
-            (row["seconds"], row["steps"] * fixed[row["portrait"]])
-            for row in done
-            if row["portrait"] in fixed
-        ]
-        ours, theirs = (mean(pair[i] for pair in timed) if timed else 0.0 for i in (0, 1))
-        lines.append(
-            f"| {label} | {len(group)} | {hit if limited else len(done)} | {over} "
-            f"| {mean(row['bytes'] for row in done):.1f} | {fill} "
-            f"| {mean(row['lpips'] for row in done):.4f} | {ours:.1f} | {theirs:.1f} "
-            f"| {ours / theirs if theirs else 0:.2f} |"
-        )
-    errors = [
-        f"- {row['portrait']}, {row['label']}: {row['error']}" for row in rows if "error" in row
-    ]
-    return "\n".join([*lines, "", *errors, ""])
+        hit = [row for row in limited if FILL * row["limit"] <= row["bytes"] <= row["limit"]]
+        timed = [row for row in done if row["portrait"] in fixed]
+        line: dict[str, object] = {
+            "goal": label,
+            "portraits": len(group),
+            "hit": len(hit if limited else done),
+            "too_large": sum(row["bytes"] > row["limit"] for row in limited),
+        }
+        if done:
+            line["bytes"] = f"{mean(row['bytes'] for row in done):.1f}"
+            line["fill"] = f"{mean(row['fill'] for row in limited):.1%}" if limited else ""
+            line["lpips_alex"] = f"{mean(row['lpips'] for row in done):.3f}"
+        if timed:
+            expected = sum(row["steps"] * fixed[row["portrait"]] for row in timed)
+            line["times"] = f"{sum(row['seconds'] for row in timed) / expected:.2f}"
+        found.append(line)
+    return found
 
 
 def main() -> None:
@@ -118,21 +110,23 @@ def main() -> None:
     goals |= {f"LPIPS {distance:g}": Goal(lpips=distance) for distance in arguments.lpips}
     done = {(row["portrait"], row["label"]) for row in load(results)}
     left = [(name, label) for name in names for label in goals if (name, label) not in done]
-    codec = Codec.load(arguments.model, compiled=False if arguments.no_compile else None)
+    codec = Codec.load(arguments.model, compiled=not arguments.no_compile)
     options = SearchOptions(iterations=arguments.iterations, fast=arguments.fast)
     if left:  # one-time compiling and reading must not count for the first portrait
         short = replace(options, iterations=2, starts=1)
         with Image.open(arguments.portraits / f"{names[0]}.jpg") as image:
-            next(codec.encode([image.convert("RGB")], search=short, total=100))
+            next(codec.encode([image.convert("RGB")], search=short))
     for name, label in left:
         path = arguments.portraits / f"{name}.jpg"
         row = bench(codec, path, goals[label], label, options, arguments.output)
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
-    table = report(load(results))
-    (arguments.output / "benchmark.md").write_text(table)
-    print(table)
+    rows = load(results)
+    write(arguments.output / "rate_control.csv", table(rows))
+    for row in rows:
+        if "error" in row:
+            print(f"{row['portrait']}, {row['label']}: {row['error']}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/speed.py a.jpg b.jpg -o runs/speed
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only stages
-    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches encoder fast
+    python scripts/benchmarks/speed.py *.jpg -o runs/speed --only files --searches default fast
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways projector encoder
     python scripts/benchmarks/speed.py a.jpg -o runs/speed --only curves --ways encoder --quality 90
 
@@ -14,15 +14,16 @@ curves: LPIPS-Alex and LPIPS-VGG over seconds of search, of the unquantised imag
 1,000-step StyleGAN2 projector, the plain search, the start from the encoder network, and the same
 with the surrogate. The time for measuring is not counted.
 files: seconds, bytes and all metrics of complete files, for the search from the mean with two
-starts, from the encoder network (the default), and with --fast.
+starts, from the encoder network (default), and with --fast.
 
 The projector is that of Karras et al. 2020 (arXiv:1912.04958, appendix D) with its published
 settings: one w for all layers, 1,000 iterations of Adam, learning rate 0.1 with a ramp over the
 first 5% and a cosine over the last 25%, from mean w, with noise on w that decays over the first
 75%. Its loss here is ours, LPIPS-Alex + beta * MSE; its noise maps are the generator's, fixed.
 
-Writes tables (speed.md), curves.jsonl, results.jsonl (for files) and a plot (curves.png) to the
-folder. Curves that are already in curves.jsonl are not measured again, but plotted with the rest.
+Writes tables (speed.md), curves.jsonl, results.jsonl and fast_search.csv (for files, in the form of
+docs/results) and a plot (curves.png) to the folder. Curves that are already in curves.jsonl are not
+measured again, but plotted with the rest.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from typing import Any
 import matplotlib
 import torch
 from PIL import Image
+from tables import formatted, write
 from torch import Tensor
 
 from invcomp.bitstream import encode
@@ -48,7 +50,7 @@ from invcomp.codec import Codec
 from invcomp.evaluation.metrics import NAMES, Metrics, tensor_of
 from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Target
-from invcomp.inversion.options import SearchOptions
+from invcomp.inversion.options import ENOUGH, SearchOptions
 from invcomp.preprocessing.frame import fit
 
 MODEL = "faces-1024"
@@ -83,7 +85,7 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     measure("load", lambda: codecs.append(Codec.load(model, compiled=True)))
     codec = codecs[0]
     measure("perceptual features", lambda: codec.encoder.features)
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     image = fit(Image.open(images[0]), codec.bundle.resolution)[0]
     measure("features of the image", lambda: search.distortion.target(image), 3)
     if search.encoder is not None:
@@ -109,14 +111,15 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     if search.quick is not None:
         measure("first iteration of the surrogate: compiling", lambda: iterate(True))
         measure("iteration of the surrogate", lambda: iterate(True), 21)
-    found = search.run(image, 82, SearchOptions(iterations=6, starts=1))
-    integers = found.coordinates[0].numpy()
+    *_, (last, _) = search.descend(image, 82, SearchOptions(iterations=6, starts=1))
+    found = last.integers()
+    integers = found[0].numpy()
 
     def code() -> bytes:
         return encode(integers, 82, codec.bundle.tables, codec.decoder.fingerprint, None, 0)
 
     measure("code", code, 5)
-    latents = search.space.latents(found.coordinates.float())
+    latents = search.space.latents(found.float())
     with torch.inference_mode():
         measure("forward pass alone, float32", lambda: codec.decoder.generator(latents), 7)
     data = code()
@@ -138,7 +141,7 @@ def decode_all(codec: Codec, files: list[bytes], size: int) -> None:
 def projector(codec: Codec, image: Tensor) -> Iterator[Tensor]:
     """Flat latents at the start and after every iteration of the 1,000-step projector."""
     generator = codec.decoder.generator
-    distortion = codec.encoder.searcher(SearchOptions(), 100).distortion
+    distortion = codec.encoder.searcher(SearchOptions(), 1).distortion
     target = distortion.target(image)
     z = torch.randn(10_000, generator.z_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -165,7 +168,7 @@ def ours(
     codec: Codec, image: Tensor, use_encoder: bool, quick: bool, quality: float
 ) -> Iterator[Tensor]:
     """Flat latents at the start of a search and after every iteration, rounded once it rounds."""
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     options = SearchOptions(starts=1, use_encoder=use_encoder, fast=quick)
     index = codec.encoder.step_index(quality)
     yield search.space.latents(search.start(image, index, options).coordinates)
@@ -208,7 +211,7 @@ def curves(
     results: Path,
 ) -> list[dict[str, Any]]:
     """The points of every curve; existing ones are not measured again."""
-    search = codec.encoder.searcher(SearchOptions(), 100)
+    search = codec.encoder.searcher(SearchOptions(), 1)
     rows = (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )
@@ -304,7 +307,7 @@ def first_within(rows: list[dict[str, Any]], metric: str, level: float) -> float
 
 VARIANTS = {
     "mean": SearchOptions(starts=2, use_encoder=False),
-    "encoder": SearchOptions(),
+    "default": SearchOptions(),
     "fast": SearchOptions(fast=True),
 }
 
@@ -316,7 +319,7 @@ def files(
     for path in images:
         original = Image.open(path).convert("RGB")
         for name in names:
-            encoded = next(codec.encode([original], search=VARIANTS[name], total=100))
+            encoded = next(codec.encode([original], search=VARIANTS[name]))
             measured = metrics.measure(tensor_of(original), tensor_of(encoded.decoded))
             row = {"image": path.stem, "search": name, "bytes": len(encoded.data)}
             rows.append({**row, "seconds": encoded.seconds, **measured})
@@ -326,14 +329,16 @@ def files(
     return rows
 
 
-def table(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
-    columns = ("seconds", "bytes", *NAMES)
-    lines = [f"| search | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+def table(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, str]]:
+    """The rows of docs/results/fast_search.csv: means over the images."""
+    found = []
     for name in names:
         of_one = [row for row in rows if row["search"] == name]
-        means = [f"{mean(row[column] for row in of_one):.4g}" for column in columns]
-        lines.append(f"| {name} | {' | '.join(means)} |")
-    return lines
+        columns = ("bytes", *NAMES, "seconds")
+        means = formatted({column: mean(row[column] for row in of_one) for column in columns})
+        iterations = VARIANTS[name].iterations_at(ENOUGH)
+        found.append({"search": name, "iterations": str(iterations), **means})
+    return found
 
 
 def main() -> None:
@@ -356,7 +361,7 @@ def main() -> None:
     else:
         codec = Codec.load(arguments.model, compiled=True)
         with Image.open(arguments.images[0]) as image:  # compile before timing
-            next(codec.encode([image], search=SearchOptions(iterations=10, fast=True), total=100))
+            next(codec.encode([image], search=SearchOptions(iterations=10, fast=True)))
     metrics, results = Metrics(), arguments.output / "results.jsonl"
     if "curves" in wanted:
         points = curves(
@@ -371,7 +376,7 @@ def main() -> None:
         lines += ["", *times_shorter(points)]
     if "files" in wanted:
         found = files(codec, arguments.images, arguments.searches, metrics, results)
-        lines += ["", *table(found, arguments.searches)]
+        write(arguments.output / "fast_search.csv", table(found, arguments.searches))
     (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))
 

@@ -23,7 +23,7 @@ from PIL import Image
 from invcomp.training.data import Dataset, open_dataset
 from invcomp.training.loop import Trainer, accelerator_for
 from invcomp.training.options import TrainOptions
-from invcomp.training.run import RunDirectory, parameters_of
+from invcomp.training.run import RunDirectory
 
 IMAGES = 256
 WARM_UP = 3
@@ -46,18 +46,18 @@ def measure(variant: str, dataset: Dataset, arguments: argparse.Namespace, folde
         batch=arguments.batch,
         bfloat16=variant.startswith("bfloat16"),
     )
-    trainer = Trainer(
+    networks = Trainer(
         dataset, RunDirectory(folder / variant), options,
         accelerator=accelerator_for(arguments.device), compiled=variant.endswith("compiled"),
-    )  # fmt: skip
+    ).adversaries  # fmt: skip
     for _ in range(WARM_UP):
-        trainer.step()
-    trainer.steps, seconds = 0, []  # so that one in 16 steps has a penalty
+        networks.step(0.0)
+    networks.steps, seconds = 0, []  # so that one in 16 steps has a penalty
     for _ in range(16 * arguments.rounds):
         started = time.perf_counter()
-        float(trainer.step()["generator"])
+        float(networks.step(0.0)["generator"])
         seconds.append(time.perf_counter() - started)
-    sizes = [parameters_of(network) / 1e6 for network in (trainer.generator, trainer.discriminator)]
+    sizes = [size / 1e6 for size in networks.sizes]
     return (
         f"| {variant} | {sorted(seconds)[len(seconds) // 2]:.3f} "
         f"| {arguments.batch / mean(seconds):.1f} | {sizes[0]:.1f} + {sizes[1]:.1f} M |"

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from invcomp.bitstream import IvcFile
 from invcomp.codec import Codec
-from invcomp.encoder import Encoded
+from invcomp.encoder import EncodeOptions
+from invcomp.errors import GoalError
+from invcomp.inversion.search import Search
+from invcomp.runner import Outcome
 
 from .conftest import FAST, Invcomp, finish, start
 
@@ -46,16 +50,22 @@ def test_a_folder_in_batches(compress: Invcomp, folder: Path) -> None:
 def test_every_batch_knows_of_the_whole_folder(
     compress: Invcomp, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    encode = Codec.encode
+    streams, batches = [], []
+    stream, run = Codec.stream, Search.run
 
-    def watched(codec: Codec, images: list[Any], **options: Any) -> Iterator[Encoded]:
-        calls.append((len(images), options["batch"], options["total"]))
-        return encode(codec, images, **options)
+    def watched(codec: Codec, inputs: Any, options: EncodeOptions, *rest: Any) -> Iterator[Outcome]:
+        streams.append((options.batch, rest[0]))
+        return stream(codec, inputs, options, *rest)
 
-    monkeypatch.setattr(Codec, "encode", watched)
+    def counted(search: Search, images: Tensor, *rest: Any) -> list[bytes | GoalError]:
+        batches.append(len(images))
+        return run(search, images, *rest)
+
+    monkeypatch.setattr(Codec, "stream", watched)
+    monkeypatch.setattr(Search, "run", counted)
     assert compress(folder, "-o", folder / "out", "--batch", "2").code == 0
-    assert calls == [(2, 2, 3), (1, 2, 3)]
+    assert streams == [(2, 3)]
+    assert batches == [2, 1]
 
 
 def test_help_says_what_a_batch_is_for(compress: Invcomp) -> None:
@@ -159,6 +169,8 @@ def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, fol
     (line,) = outcome.errors
     assert "b.jpg: 15 bytes are too few" in line
     assert "takes 17" in line
+    # none is searched for again, alone
+    assert not any(line.startswith(("a.png:", "c.webp:")) for line in outcome.err.splitlines())
 
 
 def test_a_mask_changes_the_file(compress: Invcomp, folder: Path) -> None:

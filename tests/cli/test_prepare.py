@@ -14,7 +14,7 @@ from invcomp.cli.main import INTERRUPTED
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.perception.identity import Face
-from invcomp.training.distillation import FitOptions
+from invcomp.training.fit import FitOptions
 
 from ..tiny import tiny_bundle
 from .conftest import FAST, Invcomp

@@ -7,7 +7,7 @@ import typer
 
 from invcomp.cli import show
 from invcomp.errors import ImageWarning
-from invcomp.inversion.search import Progress
+from invcomp.inversion.progress import Progress
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

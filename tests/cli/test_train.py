@@ -82,6 +82,30 @@ def test_bad_options(
     assert not (tmp_path / "run").exists()
 
 
+def test_events_for_tensorboard_only_when_asked_for(
+    invcomp: Invcomp, images: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
+    run = tmp_path / "run"
+    assert invcomp("train", images, "-o", run, *SMALL).code == 0
+    assert not list(run.glob("events.*"))
+    longer = [*SMALL[:3], "0.024", *SMALL[4:], "--resume", "--tensorboard"]
+    assert invcomp("train", images, "-o", run, *longer).code == 0
+    assert len(list(run.glob("events.*"))) == 1
+
+
+def test_without_the_package_for_tensorboard_nothing_begins(
+    invcomp: Invcomp, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from invcomp.cli import show
+
+    monkeypatch.setattr(show, "find_spec", lambda name: None if "tensorboard" in name else object())
+    outcome = invcomp("train", images, "-o", tmp_path / "run", *SMALL, "--tensorboard")
+    assert outcome.code == 1
+    assert outcome.err == 'error: tensorboardX is missing: pip install "invcomp[tensorboard]"\n'
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_few_images(invcomp: Invcomp, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "one" / "a.png")

@@ -112,7 +112,7 @@ def test_what_is_there_is_not_made_anew(compare: Compare, monkeypatch: pytest.Mo
     def never(*arguments: object, **options: object) -> None:
         raise AssertionError("a file that is there was made anew")
 
-    monkeypatch.setattr(Codec, "encode", never)
+    monkeypatch.setattr(Codec, "stream", never)
     stages = []
     again = compare(moved=lambda stage, done, total, note: stages.append((stage, total)))
     again.run()

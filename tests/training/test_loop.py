@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 from invcomp.errors import OptionError
 from invcomp.training.data import Dataset, open_dataset
-from invcomp.training.loop import Trainer
+from invcomp.training.loop import Tick, Trainer
+from invcomp.training.monitor import saturated
 from invcomp.training.options import TrainOptions
+from invcomp.training.record import Record
 from invcomp.training.run import RunDirectory
 
 OPTIONS = TrainOptions(
@@ -77,8 +80,8 @@ def test_a_run_directory(whole: Path) -> None:
     ]  # fmt: skip
     assert Image.open(whole / "samples" / "000000480.png").size == (128, 128)
     assert (whole / "losses.png").stat().st_size > 1000
-    assert list(whole.glob("events.*"))
-    measured = [line for line in RunDirectory(whole).metrics() if "kid" in line]
+    assert not list(whole.glob("events.*"))
+    measured = [line for line in Record(whole).lines() if "kid" in line]
     assert len(measured) == 3
     assert {line["kid_features"] for line in measured} <= {"inception", "lpips-alex"}
     assert load_generator(whole / "best.safetensors").resolution == 16
@@ -90,9 +93,9 @@ def test_training_beats_its_start(dataset: Dataset, tmp_path: Path) -> None:
         resolution=16, kimg=6, batch=16, tick=1000, snapshot=10_000, kid_samples=200, held_out=30
     )
     trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), options)
-    before = trainer.kid()
+    before = trainer.monitor.kid()
     trainer.run()
-    assert trainer.kid() < 0.6 * before
+    assert trainer.monitor.kid() < 0.6 * before
 
 
 def test_a_killed_run_resumes_to_the_same_losses(
@@ -111,6 +114,20 @@ def test_a_killed_run_resumes_to_the_same_losses(
     assert len(losses(run)) < 15
     subprocess.run([*command, "--resume"], env=environment, check=True, stderr=subprocess.DEVNULL)
     assert losses(run) == losses(whole)
+
+
+def test_a_run_stopped_before_its_first_state_starts_over(dataset: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def stop(tick: Tick) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(dataset, RunDirectory(run), OPTIONS).run(stop)
+    assert [line[0] for line in losses(run)] == [32]
+    longer = replace(OPTIONS, kimg=0.096)
+    Trainer(dataset, RunDirectory(run), longer, resume=True).run()
+    assert [line[0] for line in losses(run)] == [32, 64, 96]
 
 
 def test_two_processes_share_a_batch(whole: Path, squares: Path, tmp_path: Path) -> None:
@@ -155,9 +172,10 @@ def test_all_the_options_at_once(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_warnings_say_what_to_change(dataset: Dataset, tmp_path: Path) -> None:
-    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS)
-    trainer.images = 30_000
-    assert trainer._saturated({"sign": 0.6}) is None
-    assert "99% of real images: raise gamma" in str(trainer._saturated({"sign": 0.99}))
-    assert trainer._collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
-    assert "the loss rpgan" in str(trainer._collapsed(torch.zeros(64, 3, 16, 16)))
+    monitor = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS).monitor
+    assert saturated(0.6, 0, 30_000) is None
+    assert saturated(0.99, 0, 10_000) is None
+    assert "99% of real images: raise gamma or let" in str(saturated(0.99, 0, 30_000))
+    assert "use more images" in str(saturated(0.99, 0.9, 30_000))
+    assert monitor.collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
+    assert "the loss rpgan" in str(monitor.collapsed(torch.zeros(64, 3, 16, 16)))

@@ -14,7 +14,7 @@ from invcomp.generators.base import normal, reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
-from invcomp.training.distillation import Execution
+from invcomp.training.fit import Execution
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (
     DRAWN,

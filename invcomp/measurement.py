@@ -1,0 +1,84 @@
+"""Files measured on what they decode to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+from torch import Tensor
+
+from .decoder import Decoder
+from .perception.features import PerceptualFeatures
+from .preprocessing.frame import from_tensor, to_tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A compressed image and its metrics, measured on the decoded image.
+
+    Attributes:
+        data: the .ivc file.
+        decoded: the image that the file decodes to.
+        lpips: LPIPS-Alex between original and decoded image, in the generator's frame at 256 px.
+        psnr: in dB, in the generator's frame.
+        identity: distance of dlib's face descriptors; its limit for one person is 0.6. The search
+            minimises it, so it is not an independent metric. None: the domain is not faces.
+        seconds: encoding time of this image (its share of the batch), without loading.
+        limit: largest size in bytes by a goal; None: there was no such goal.
+    """
+
+    data: bytes
+    decoded: Image.Image
+    lpips: float
+    psnr: float
+    seconds: float
+    limit: int | None = None
+    identity: float | None = None
+
+    @property
+    def fill(self) -> float | None:
+        """Fraction of `limit` that the file uses; None: there is no limit."""
+        return None if self.limit is None else len(self.data) / self.limit
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the file over pixels of the decoded image."""
+        return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
+
+
+@dataclass(frozen=True)
+class FileMeter:
+    """Decodes files of one bundle and compares them with their originals.
+
+    Originals are tensors [1, 3, R, R] in [-1, 1], in the generator's frame.
+
+    Attributes:
+        decoder: of the bundle.
+        features: the networks that LPIPS and identity need.
+    """
+
+    decoder: Decoder
+    features: PerceptualFeatures
+
+    def encoded(
+        self, original: Tensor, data: bytes, seconds: float = 0.0, limit: int | None = None
+    ) -> Encoded:
+        """A file with its metrics; `seconds` and `limit` as in `Encoded`."""
+        decoded, shown = self._decoded(data)
+        psnr = -10 * ((original - shown) / 2).square().mean().log10()
+        lpips = float(self.features.lpips_distance(original, shown))
+        identity = None
+        if self.decoder.bundle.settings.face is not None:
+            identity = float(self.features.identity_distance(original, shown))
+        return Encoded(data, decoded, lpips, float(psnr), seconds, limit, identity)
+
+    def lpips(self, original: Tensor, data: bytes) -> float:
+        """LPIPS-Alex of a file."""
+        return float(self.features.lpips_distance(original, self._decoded(data)[1]))
+
+    def _decoded(self, data: bytes) -> tuple[Image.Image, Tensor]:
+        """The decoded image as it is handed out, and in the generator's frame."""
+        file = self.decoder.unpack(data)
+        decoded = from_tensor(self.decoder.images([file]), file.original_size)
+        framed = decoded.resize((self.decoder.generator.resolution,) * 2)
+        return decoded, to_tensor(framed).to(self.decoder.device)

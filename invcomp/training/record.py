@@ -1,0 +1,91 @@
+"""The record of a training: metrics.jsonl, and what is drawn from it."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError
+from ..files import atomic_write
+
+Line = dict[str, Any]
+
+
+class Record:
+    """A line of metrics per tick, in metrics.jsonl.
+
+    Args:
+        folder: of the run.
+        tensorboard: whether to write the lines as TensorBoard events, too.
+
+    Raises:
+        OptionError: TensorBoard's file cannot be written, because tensorboardX is missing.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+        if tensorboard and find_spec("tensorboardX") is None:
+            raise OptionError("events for TensorBoard need the package tensorboardX")
+        self.folder, self.path = folder, folder / "metrics.jsonl"
+        self.tensorboard = tensorboard
+        self._events: Any = None  # tensorboardX has no types
+
+    def lines(self) -> list[Line]:
+        """All lines of metrics.jsonl."""
+        if not self.path.is_file():
+            return []
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def forget_after(self, images: int) -> None:
+        """Drops lines after the saved state, because the resumed run writes them again."""
+        kept = [line for line in self.lines() if line["images"] <= images]
+        with atomic_write(self.path, force=True) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def add(self, line: Line) -> None:
+        """Writes one line."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.tensorboard:
+            self._write_events(line)
+
+    def _write_events(self, line: Line) -> None:
+        """The first call begins a new file with all lines, so that a resumed run is one curve."""
+        lines = [line]
+        if self._events is None:
+            from tensorboardX import SummaryWriter
+
+            for earlier in self.folder.glob("events.out.tfevents.*"):
+                earlier.unlink()
+            self._events, lines = SummaryWriter(str(self.folder)), self.lines()
+        for each in lines:
+            for name, value in each.items():
+                if not isinstance(value, str):
+                    self._events.add_scalar(name, value, each["images"])
+        self._events.flush()
+
+    def draw(self) -> None:
+        """Draws losses.png, if matplotlib is installed."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return
+        lines = self.lines()
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        axes = figure.subplots(2, 1, sharex=True)
+        for name in ("generator", "discriminator", "penalty", "augmentation_p"):
+            points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
+            axes[0].plot(*zip(*points, strict=True), label=name) if points else None
+        measured = [line for line in lines if "kid" in line]
+        for features in sorted({line["kid_features"] for line in measured}):
+            own = [line for line in measured if line["kid_features"] == features]
+            points = [(line["images"] / 1000, line["kid"]) for line in own]
+            axes[1].plot(*zip(*points, strict=True), "o-", label=f"KID ({features} features)")
+        if measured and min(line["kid"] for line in measured) > 0:
+            axes[1].set_yscale("log")
+        axes[1].set_xlabel("thousand images seen")
+        for axis in axes:
+            axis.legend()
+        with atomic_write(self.folder / "losses.png", force=True) as temporary:
+            figure.savefig(temporary, format="png", dpi=80)

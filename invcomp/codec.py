@@ -62,7 +62,8 @@ class Codec:
 
         Args:
             image: a PIL image, uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or
-                of floats in [0, 1].
+                of floats in [0, 1]. A PIL image is turned upright by its EXIF orientation and
+                converted to sRGB by its colour profile; transparency becomes white.
             options: see `Encoder.encode`.
 
         Raises:

@@ -1,4 +1,7 @@
-"""All exceptions for errors that a user can cause; cli/ catches them in one place."""
+"""All exceptions for errors that a user can cause; cli/ catches them in one place.
+
+And the one warning.
+"""
 
 
 class InvcompError(Exception):
@@ -43,3 +46,11 @@ class GoalError(InvcompError):
 
 class DatasetError(InvcompError):
     """Training images cannot be used: no such folder, too few, or a damaged archive."""
+
+
+class ImageWarning(UserWarning):
+    """An image can be read, but not all of it is used, or something had to be assumed.
+
+    Examples: it is animated, it was reduced, its colour profile is damaged. The message is one
+    line; it names the file if there is one. The command line prints it on stderr.
+    """

@@ -23,7 +23,7 @@ from .device import choose_device, has_fast_bfloat16
 from .encoder import EncodeOptions
 from .entropy.calibration import provisional_mixture
 from .entropy.density import q_step_of
-from .errors import BitstreamError, BundleError, ImageError, MissingBundleError, OptionError
+from .errors import BitstreamError, BundleError, MissingBundleError, OptionError
 from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
 from .inversion.options import SearchOptions
@@ -32,7 +32,7 @@ from .latents.prior import Prior, prior_of
 from .measurement import Encoded
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
-from .preprocessing.frame import to_pil
+from .preprocessing.reading import read_image
 from .quality import DEFAULT_STEP_INDEX, fit_steps, quality_of_step_index
 
 StageProgress = Callable[[str, int, int], None]
@@ -333,10 +333,10 @@ def code_images(
         sources = {kept(name, step_index): path for name, path in zip(names, images, strict=True)}
         there = {path: image for path, image in sources.items() if path.is_file()}
         for path, image in there.items():
-            add(path, _measure(codec, _read(image), path), step_index)
+            add(path, _measure(codec, read_image(image), path), step_index)
         if there == sources:
             continue
-        new = ((path, partial(_read, sources[path])) for path in sources if path not in there)
+        new = ((path, partial(read_image, sources[path])) for path in sources if path not in there)
         options = EncodeOptions(q_step=q_step_of(step_index), search=search)
         for outcome in codec.stream(new, options, missing):
             encoded = outcome.result()
@@ -396,11 +396,4 @@ def _measure(codec: Codec, image: Image.Image, kept: Path) -> Encoded:
 
 def _name_of(path: Path) -> str:
     """A name that says which image it is, by its file's name and its pixels."""
-    return f"{path.stem}-{hashlib.sha256(_read(path).tobytes()).hexdigest()[:16]}"
-
-
-def _read(image: Path) -> Image.Image:
-    try:
-        return to_pil(Image.open(image))
-    except OSError as error:
-        raise ImageError(f"{image}: {error}") from error
+    return f"{path.stem}-{hashlib.sha256(read_image(path).tobytes()).hexdigest()[:16]}"

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import openvino
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from invcomp.model_zoo.download import PinnedFile, fetch
+from invcomp.preprocessing.reading import read_image
 
 Points = NDArray[np.float64]  # [n, 2], x and y in pixels
 
@@ -50,7 +51,7 @@ def main() -> None:
         photo = Image.fromarray(astronaut())
         output = Path(__file__).resolve().parent.parent / "pretrained" / "portrait.jpg"
     else:
-        photo = ImageOps.exif_transpose(Image.open(arguments.photo)).convert("RGB")
+        photo = read_image(arguments.photo)
         output = arguments.photo.with_name(f"{arguments.photo.stem}-aligned.png")
     output = arguments.output or output
     align(photo, find_mesh(photo)).save(output, quality=95, subsampling=0)

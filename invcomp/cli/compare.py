@@ -203,7 +203,7 @@ def find_subjects(images: list[Path], outcomes: show.Outcomes) -> list[Subject]:
     """The images that can be read, each with a unique name."""
     from ..errors import ImageError
     from ..evaluation.comparison import Subject
-    from .images import read_image, readable_suffixes
+    from ..preprocessing.reading import read_image, readable_suffixes
 
     found: dict[str, Path] = {}
     for path in find_sources(images, readable_suffixes() - {".ivc"}, outcomes):

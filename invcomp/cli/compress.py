@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..encoder import EncodeOptions
     from ..inversion.options import SearchOptions
     from ..measurement import Encoded
+    from ..preprocessing.colour import Colour
     from ..runner import StreamProgress
 
 
@@ -69,6 +70,10 @@ def compress(
             show_default="uniform weights",
         ),
     ] = None,
+    background: Annotated[
+        str,
+        typer.Option(metavar="COLOUR", help="Colour behind transparent pixels: a name or #rrggbb."),
+    ] = "white",
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -139,8 +144,10 @@ def compress(
 
     Without -o, each file is written next to its image.
     """
-    from .images import readable_suffixes
+    from ..preprocessing.colour import colour_of
+    from ..preprocessing.reading import readable_suffixes
 
+    behind = colour_of(background)
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(images) > 1 or images[0].is_dir()
@@ -162,7 +169,7 @@ def compress(
         )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            _Run(codec, options, force, outcomes, meter).compress_all(jobs)
+            _Run(codec, options, force, outcomes, meter, behind).compress_all(jobs)
     outcomes.finish()
 
 
@@ -195,8 +202,8 @@ def read_mask(name: str) -> Image.Image | str:
     Raises:
         ImageError: it cannot be read.
     """
+    from ..preprocessing.reading import read_image
     from ..preprocessing.region import FACES_OVAL
-    from .images import read_image
 
     return name if name == FACES_OVAL else read_image(Path(name))
 
@@ -235,6 +242,7 @@ class _Run:
     force: bool
     outcomes: show.Outcomes
     meter: show.Meter
+    background: Colour
     bytes: int = 0
     written: int = 0
     shown: str = ""  # the name of the bar of the present batch
@@ -242,9 +250,9 @@ class _Run:
     def compress_all(self, jobs: list[Job]) -> None:
         """Compresses all images. A failure is reported, and the others go on."""
         from ..errors import ImageError
-        from .images import read_image
+        from ..preprocessing.reading import read_image
 
-        inputs = ((job, partial(read_image, job.source)) for job in jobs)
+        inputs = ((job, partial(read_image, job.source, self.background)) for job in jobs)
         for outcome in self.codec.stream(inputs, self.options, len(jobs), self._show):
             self.meter.drop(self.shown)
             if outcome.encoded is not None:

@@ -129,7 +129,8 @@ def demo(
     from ..errors import OutputError
     from ..inversion.options import SearchOptions
     from ..model_zoo.catalogue import example_of, pretrained_path
-    from .images import read_image, write_bytes, write_image
+    from ..preprocessing.reading import read_image
+    from .images import write_bytes, write_image
 
     photo = photo or pretrained_path(example_of(model or DEFAULT_MODEL))
     original = read_image(photo)

@@ -135,6 +135,7 @@ def invcomp(
 def run() -> None:
     """The entry point of the command line."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop acts as Ctrl-C
+    show.image_warnings()
     try:
         app()
     finally:

@@ -153,7 +153,7 @@ def prepare(
 def _images(folder: Path | None) -> list[Path]:
     """All images in the folder; checks that each is readable before hours of work."""
     from ..errors import ImageError
-    from .images import read_image, readable_suffixes
+    from ..preprocessing.reading import read_image, readable_suffixes
     from .jobs import find_sources
 
     if folder is None:

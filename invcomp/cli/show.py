@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from rich.console import Console
@@ -43,6 +44,30 @@ def warning(message: str) -> None:
     """Prints one yellow line on stderr."""
     text = Text.assemble(("warning: ", "bold yellow"), _printable(" ".join(message.split())))
     Console(stderr=True).print(text, soft_wrap=True)
+
+
+def image_warnings() -> None:
+    """From now on, prints what is said about an image once, in one line; hides Pillow's own."""
+    from ..errors import ImageWarning
+
+    show_others, said = warnings.showwarning, set()
+
+    def show_warning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, ImageWarning):
+            show_others(message, category, filename, lineno, file, line)
+        elif (text := str(message)) not in said:
+            said.add(text)
+            warning(text)
+
+    warnings.showwarning = show_warning
+    warnings.filterwarnings("ignore", module="PIL")  # about unusual metadata
 
 
 def note(message: str) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError
+from .reading import upright_srgb
 
 LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
@@ -18,8 +19,9 @@ def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
     """Fits an image to the generator's frame: its largest centred square, resized.
 
     Args:
-        image: a PIL image (EXIF orientation is applied, transparency becomes white), uint8
-            [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or of floats in [0, 1].
+        image: a PIL image (EXIF orientation and colour profile are applied, transparency becomes
+            white), uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or of floats
+            in [0, 1]. Arrays and tensors are sRGB.
         resolution: of the generator in pixels.
 
     Returns:
@@ -38,32 +40,18 @@ def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
 
 
 def to_pil(image: Any) -> Image.Image:
-    """An upright RGB PIL image of any image that `fit` takes.
+    """An upright sRGB PIL image of any image that `fit` takes.
 
     Raises:
         ImageError: an image of another kind, one that cannot be read completely, or one so large
             that its file could not be decompressed.
     """
     if isinstance(image, Image.Image):
-        upright = _upright_rgb(image)
+        upright = upright_srgb(image)
     else:
         upright = Image.fromarray(_array_of(image))
     _check_size((min(upright.size),) * 2)
     return upright
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):  # convert() would clip it to white
-            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the image cannot be read: {error}") from error
 
 
 def _array_of(image: Any) -> Any:

@@ -21,17 +21,17 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import DatasetError, ImageError, OptionError
 from ..files import atomic_write, cache_directory
 from ..preprocessing.frame import fit, from_tensor
+from ..preprocessing.reading import decode_image
 
 DataProgress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2  # changes with what reading or fitting makes of a file
 LARGEST_FILE = 1 << 28  # bytes; each thread holds one file
 THREADS = min(8, os.cpu_count() or 1)
 SHUFFLE, SPLIT = 0, 1  # independent streams of one seed
@@ -279,15 +279,13 @@ def _square(file: _File, resolution: int) -> NDArray[np.uint8] | ImageError:
     except ImageError as error:  # must not be cached for this content
         raise DatasetError(f"{file.name}: can no longer be read: {error}") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(from_tensor(fit(image, resolution)[0]))
-    except Exception as error:  # Pillow's plug-ins raise any exception on damaged files
-        return ImageError(_reason(error))
+        image, _ = decode_image(io.BytesIO(data))
+        return np.asarray(from_tensor(fit(image, resolution)[0]))
+    except ImageError as error:
+        return error
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow can read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
@@ -317,7 +315,6 @@ def _make_cache(
         temporary.open("wb") as output,
     ):
         warnings.simplefilter("ignore")  # about unusual metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         output.write(_header(len(files), resolution))
         squares = _each(work, [file for _, file in files], progress)
         for (digest, _), square in zip(files, squares, strict=True):

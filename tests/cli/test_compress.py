@@ -101,6 +101,37 @@ def test_one_that_is_too_large_does_not_stop_its_batch(
     assert done == [name for name in names if name != "large"]
 
 
+def test_what_is_said_about_an_image_is_one_line(compress: Invcomp, folder: Path) -> None:
+    with Image.open(folder / "a.png") as image:
+        frames = [image.convert("RGB"), image.convert("RGB").rotate(90)]
+    path = folder / "moving.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:], icc_profile=b"no profile")
+    outcome = compress(path, folder / "a.png", "-o", folder / "out")
+    assert outcome.code == 0
+    said = [line for line in outcome.err.splitlines() if "warning" in line.lower()]
+    assert said == [
+        f"warning: {path}: several frames: the first is used; damaged colour profile: taken as sRGB"
+    ]
+    files = [(folder / "out" / name).read_bytes() for name in ("moving.ivc", "a.ivc")]
+    assert files[0] == files[1]
+
+
+def test_the_colour_behind_transparent_pixels(compress: Invcomp, folder: Path) -> None:
+    with Image.open(folder / "a.png") as opened:
+        image = opened.convert("RGBA")
+    image.putalpha(0)
+    image.save(folder / "clear.png")
+    files = {}
+    for colour in ("white", "#0a14c8"):
+        Image.new("RGB", image.size, colour).save(folder / "plain.png")
+        options = ("--background", colour, "-o", folder / colour)
+        assert compress(folder / "clear.png", folder / "plain.png", *options).code == 0
+        clear, plain = (folder / colour / name for name in ("clear.ivc", "plain.ivc"))
+        files[colour] = clear.read_bytes()
+        assert files[colour] == plain.read_bytes()
+    assert len(set(files.values())) == 2
+
+
 def test_existing_output_is_refused_before_the_search(compress: Invcomp, folder: Path) -> None:
     (folder / "a.ivc").write_bytes(b"precious")
     outcome = compress(folder / "a.png")
@@ -174,6 +205,7 @@ def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) 
         (("--starts", "0"), "starts"),
         (("--starts", "10"), "at most 9"),
         (("--batch", "0"), "batch"),
+        (("--background", "mauvish"), "'mauvish' is not a colour"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no-such-model"), "no-such-model"),
         (("--model", "no-such-file.ivm"), "no-such-file.ivm"),

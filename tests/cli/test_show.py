@@ -1,9 +1,12 @@
 """Lines and bars: one clear line for an error, no control codes where nobody sees a terminal."""
 
+import warnings
+
 import pytest
 import typer
 
 from invcomp.cli import show
+from invcomp.errors import ImageWarning
 from invcomp.inversion.progress import Progress
 
 
@@ -12,6 +15,17 @@ def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "error: [bold]a.png[/bold]: " + "very " * 60 + "long, and broken\n"
+
+
+def test_what_is_said_about_an_image_is_one_line_and_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show.image_warnings()
+    for _ in range(2):
+        warnings.warn(ImageWarning("a.png: several frames: the first is used"), stacklevel=1)
+    assert capsys.readouterr() == ("", "warning: a.png: several frames: the first is used\n")
+    warnings.warn("of another kind", stacklevel=1)
+    assert "warning: " not in capsys.readouterr().err
 
 
 def test_odd_file_names_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:

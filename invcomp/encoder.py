@@ -119,11 +119,10 @@ class Encoder:
     ) -> Iterator[Encoded]:
         """Compresses images and yields each file with its metrics when it is done.
 
-        Options are checked when this is called.
+        Options are those of `EncodeOptions`. They are checked when this is called.
 
         Args:
             images: of the kinds that `Codec.compress` takes.
-            quality, q_step, goal, mask, search, batch: see `EncodeOptions`.
             progress: called after every iteration of the search.
 
         Raises:

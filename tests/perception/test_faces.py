@@ -41,7 +41,7 @@ def test_the_portrait_is_found_and_is_aligned(face: FoundFace, portrait: Image.I
     assert face.score > 0.9
     assert abs(face.roll) < 2.5
     assert abs(face.yaw) < 10
-    assert face.outside < 0.02
+    assert face.outside < 0.08
     assert face.beyond == 0
     assert face.box[0] == face.points[:, 0].min()
     assert face.box[3] == face.points[:, 1].max()
@@ -128,13 +128,13 @@ def test_a_face_at_the_edge_is_cut_off(portrait: Image.Image) -> None:
     assert reason
     assert reason.reason is Reason.CUT_OFF
     assert "%" in reason.message
-    assert found.outside == pytest.approx(0.26, abs=0.06)
+    assert found.outside == pytest.approx(0.31, abs=0.04)
     assert found.beyond > 0.05
 
 
 def test_a_frame_that_lacks_a_little_is_no_obstacle(portrait: Image.Image) -> None:
     (found,) = find_faces(portrait.crop((60, 100, 1024, 1024)))
-    assert 0.1 < found.outside < 0.2
+    assert 0.15 < found.outside < 0.25
     assert obstacle(found) is None
 
 

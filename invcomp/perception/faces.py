@@ -36,7 +36,8 @@ IN_TILE = 0.2  # a face this wide is found in a tile surely
 OVERLAP = 0.35  # of neighbouring tiles
 BYSTANDER = 0.2  # faces smaller than so many times the largest are not looked for
 FINEST = 16  # tiles in a longer side at most, so that time is bounded
-TURNS = (0, 180)  # of the image, the second if no face is found; the detector takes 90 degrees
+TURNS = (0, 180)  # of the image; the detector takes faces turned by 90 degrees
+SURE = 0.85  # score of a face that is upright surely: upside down at most 0.81, else from 0.85 on
 CROP = 1.5  # the mesh's square, in sizes of the face
 # iterations of the mesh, each in the crop that the one before found; degrees by which that crop is
 # turned, for a mean that is more exact
@@ -124,7 +125,7 @@ def find_faces(image: Any) -> list[FoundFace]:
 
     It is searched from coarse to fine, down to faces of a twentieth of its shorter side (in long
     panoramas of an eightieth of the longer one), but not for faces smaller than a fifth of the
-    largest. If there is none, the photograph is turned.
+    largest. If none is surely upright, the photograph is searched upside down too.
 
     Args:
         image: as `Codec.compress` takes it.
@@ -136,11 +137,16 @@ def find_faces(image: Any) -> list[FoundFace]:
     photo = to_pil(image)
     with default_modes(torch.device("cpu")), torch.no_grad(), _one_thread():
         networks = _networks()
+        found: list[FoundFace] = []
         for turn in TURNS:
-            found = _search(photo, networks, turn)
-            if found:
+            found = max(found, _search(photo, networks, turn), key=_best_score)
+            if _best_score(found) >= SURE:
                 break
     return sorted(found, key=lambda face: -face.frame.side)
+
+
+def _best_score(faces: list[FoundFace]) -> float:
+    return max((face.score for face in faces), default=0.0)
 
 
 @lru_cache(maxsize=1)

@@ -58,6 +58,7 @@ def test_the_portrait_is_found_and_is_aligned(face: FoundFace, portrait: Image.I
         (40, 0.7, 0.5, 0.5),
         (-40, 0.15, 0.2, 0.7),
         (90, 0.5, 0.6, 0.4),
+        (-135, 0.5, 0.4, 0.4),
         (180, 0.6, 0.5, 0.5),
     ],
 )

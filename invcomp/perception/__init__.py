@@ -1,1 +1,1 @@
-"""Perceptual networks: LPIPS, DISTS, MS-SSIM, identity, and the features of KID."""
+"""Perceptual networks: LPIPS, DISTS, MS-SSIM, identity, KID, finding faces."""

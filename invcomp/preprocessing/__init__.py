@@ -1,1 +1,1 @@
-"""Preprocessing of images: fitting to the generator's frame, weights of a region of interest."""
+"""Preprocessing: fitting and aligning to the generator's frame, weights of a region of interest."""

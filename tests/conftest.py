@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from invcomp.errors import DownloadError, MissingBundleError
 from invcomp.model_zoo.download import PinnedFile, fetch
 
 from .chromium import Visit, find_chromium, visiting
+
+settings.register_profile("untimed", deadline=None)  # machines are busy: a test asserts no seconds
+settings.load_profile("untimed")
 
 LPIPS_WHEEL = PinnedFile(
     project="lpips",

@@ -52,6 +52,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["runner"],
     ["encoder"],
     ["codec"],
+    ["calibration"],
     ["preparation", "evaluation", "pil"],
     ["training"],
     ["cli"],

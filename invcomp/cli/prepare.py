@@ -93,17 +93,11 @@ def prepare(
 
         raise OutputError(reason)
     from ..bundle import load_bundle, open_generator
+    from ..calibration import code_images, coded_beside, with_qualities
     from ..distilled.aids import SearchAids
     from ..errors import OptionError
     from ..perception.identity import Face
-    from ..preparation import (
-        PrepareOptions,
-        code_images,
-        coded_beside,
-        drop_work,
-        make_bundle,
-        with_qualities,
-    )
+    from ..preparation import PrepareOptions, drop_work, make_bundle
 
     given: dict[str, Any] = {
         "draws": draws,

@@ -22,15 +22,10 @@ import numpy as np
 from prepare_faces import PRETRAINED, calibration_portraits
 
 from invcomp.bundle import Bundle, Original, load_bundle
+from invcomp.calibration import CodedImage, code_images, with_priors, with_qualities
 from invcomp.distilled.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
-from invcomp.preparation import (
-    CodedImage,
-    PrepareOptions,
-    code_images,
-    with_priors,
-    with_qualities,
-)
+from invcomp.preparation import PrepareOptions
 
 MODEL, PROXY = "faces-1024", "faces-128"
 

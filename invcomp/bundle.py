@@ -40,6 +40,7 @@ from .latents.coordinates import Coordinates
 from .model_zoo.catalogue import KNOWN_MODELS, KnownModel, known_model
 from .model_zoo.download import ByteProgress
 from .perception.identity import Face
+from .preprocessing.frame import CENTRE_CROP, FRAMES
 from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_index_of_quality
 
 FORMAT = "invcomp bundle 1"
@@ -72,6 +73,7 @@ class Settings:
         original: the bundle that this one is a proxy of; None: it is not a proxy.
         face: position of the face in the frame, and weights of identity; None: the domain is not
             faces.
+        frame: how images are fitted to the generator's frame, one of `FRAMES`.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Settings:
     made: dict[str, Any] = field(default_factory=dict)
     original: Original | None = None
     face: Face | None = None
+    frame: str = CENTRE_CROP
 
     def step_index(self, quality: float) -> int:
         """The step index of a quality 0..100.
@@ -98,9 +101,13 @@ class Settings:
 
         Raises:
             ValueError, TypeError, KeyError: the values are not settings.
+            BundleError: this version cannot fit images as they say.
         """
         values = dict(values)
         original, face = values.get("original"), values.get("face")
+        if (frame := values.get("frame", CENTRE_CROP)) not in FRAMES:
+            name = values.get("name")
+            raise BundleError(f"{name}: fits images by {frame!r}, which this version does not know")
         if "coarsest" in values:  # of an older bundle, without a table
             steps: Sequence[int] = linear_steps(values.pop("coarsest"), values.pop("finest"))
         else:

@@ -16,6 +16,7 @@ from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
+from invcomp.preprocessing.frame import FRAMES
 from invcomp.quality import LINEAR_STEPS
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
@@ -145,6 +146,15 @@ def test_where_the_face_is_is_read_back(tmp_path: Path) -> None:
     assert with_face.fingerprint == bundle.fingerprint
     with_face.save(tmp_path / "face.ivm")
     assert read_bundle(tmp_path / "face.ivm").settings.face == face
+
+
+def test_a_way_of_fitting_images_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    bundle = tiny_bundle()
+    assert bundle.settings.frame in FRAMES
+    settings = dataclasses.replace(bundle.settings, frame="fish-eye")
+    dataclasses.replace(bundle, settings=settings).save(tmp_path / "other.ivm")
+    with pytest.raises(BundleError, match="fits images by 'fish-eye'"):
+        read_bundle(tmp_path / "other.ivm")
 
 
 def test_a_table_of_qualities_is_read_back(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from ..errors import ImageError
 from .reading import upright_srgb
 
+CENTRE_CROP = "center-crop"  # the largest centred square
+FRAMES = (CENTRE_CROP,)  # ways to fit an image that a bundle can name
 LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 

@@ -18,7 +18,7 @@ from .files import cache_directory
 # Compiling takes a minute or two once, and then some seconds a process. At 1024 px it saves 0.7 to
 # 1.8 s an iteration: one search of 120 iterations repays it.
 LARGE = 512
-# Below, it saves some 2 s an image: one image does not even repay the seconds of loading.
+# An estimate: below, one search saves a few seconds at most, as many as loading takes.
 MANY = 30
 
 

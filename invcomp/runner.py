@@ -72,11 +72,14 @@ class StreamProgress:
     search: Progress
 
     @property
+    def amount(self) -> float:
+        """Images done, with the part that is done of the present ones."""
+        return self.done + self.search.fraction * len(self.keys)
+
+    @property
     def fraction(self) -> float | None:
         """Of all images, 0 to 1; None: their number is not known."""
-        if self.total is None:
-            return None
-        return min((self.done + self.search.fraction * len(self.keys)) / self.total, 1.0)
+        return None if self.total is None else min(self.amount / self.total, 1.0)
 
 
 StreamCallback = Callable[[StreamProgress], None]

@@ -269,8 +269,8 @@ class _Run:
         self.shown = ", ".join(job.source.name for job in state.keys)
         show.search_progress(self.meter, self.shown)(state.search)
         if state.total is not None and state.total > len(state.keys):
-            done = state.done + state.search.fraction * len(state.keys)
-            self.meter.show("all images", done, state.total, f"{int(done)} of {state.total}")
+            note = f"{int(state.amount)} of {state.total}"
+            self.meter.show("all images", state.amount, state.total, note)
 
     def _write(self, job: Job, encoded: Encoded) -> None:
         from ..errors import OutputError

@@ -233,10 +233,9 @@ class Comparison:
 
         def searching(state: StreamProgress) -> None:
             names, search = ", ".join(subject.name for subject in state.keys), state.search
-            done = before + state.done + search.fraction * len(state.keys)
             note = f"{names}, quality {quality:g}: "
             note += f"{search.stage} {search.iteration}/{search.iterations}"
-            self.moved("invcomp", done, total, note)
+            self.moved("invcomp", before + state.amount, total, note)
 
         self.moved("invcomp", before, total, f"quality {quality:g}")
         inputs = ((subject, partial(self.frame, subject)) for subject in subjects)

@@ -3,6 +3,7 @@
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --judge JUDGE
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/fast --judge JUDGE --fast --bytes 110
     python scripts/benchmarks/identity.py PORTRAITS... -o runs/identity --sheet runs/before
+    python scripts/benchmarks/identity.py PORTRAITS... -o runs/lighter --weights 0.1 0.15
 
 PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is encoded to files of at most
 --bytes bytes, and by WebP and AVIF in at most --rivals bytes at the size in pixels with the best
@@ -30,6 +31,7 @@ from PIL import Image, ImageDraw
 from tables import formatted, write
 from torch import Tensor
 
+from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import LABELS, best_within
 from invcomp.evaluation.curves import Point, bytes_at, hull
@@ -66,6 +68,15 @@ class Bench:
 
     def identity(self, original: Image.Image, decoded: Tensor) -> float:
         return float(self.metrics.distances("identity", tensor_of(original), decoded))
+
+
+def codec_of(model: str, weights: list[float] | None) -> Codec:
+    """The codec of a model, with other weights of identity in its loss if they are given."""
+    bundle = load_bundle(model)
+    if weights is not None:
+        face = replace(bundle.settings.face or Face(), dlib=weights[0], mobile=weights[1])
+        bundle = replace(bundle, settings=replace(bundle.settings, face=face))
+    return Codec(bundle, compiled=True)
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
@@ -144,6 +155,9 @@ def main() -> None:
     parser.add_argument("--version", default="default search", help="its name in the table")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--iterations", "--steps", type=int)
+    parser.add_argument(
+        "--weights", type=float, nargs=2, metavar=("DLIB", "MOBILE"), help="of identity in the loss"
+    )
     parser.add_argument("--sheet", type=Path, nargs="*", help="folders of other runs")
     arguments = parser.parse_args()
     output = arguments.output
@@ -175,7 +189,7 @@ def main() -> None:
             )
             known: dict[str, Any] = {}
             if not decoded.is_file():
-                codec = codec or Codec.load(arguments.model, compiled=True)
+                codec = codec or codec_of(arguments.model, arguments.weights)
                 search = SearchOptions(fast=arguments.fast, iterations=arguments.iterations)
                 encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
                 coded.write_bytes(encoded.data)

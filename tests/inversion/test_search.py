@@ -1,7 +1,8 @@
 """The search on the tiny bundle: what it minimises, and what each part of it is for."""
 
 import math
-import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.entropy.density import q_step_of
 from invcomp.errors import OptionError
+from invcomp.inversion.descent import Descent
 from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, SearchOptions
 from invcomp.inversion.progress import Progress, ProgressCallback
@@ -258,16 +260,22 @@ def test_only_a_hurried_search_takes_the_short_cut(search: Search) -> None:
 def test_compiling_takes_none_of_the_time(
     search: Search, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = 0.5
-    rehearsed = []
+    clock, rehearsed, iterate = SimpleNamespace(now=0.0), [], Descent.iterate
+    for module in ("progress", "descent"):
+        monkeypatch.setattr(
+            f"invcomp.inversion.{module}.time", SimpleNamespace(monotonic=lambda: clock.now)
+        )
 
     def rehearse(latents: torch.Tensor) -> None:
         rehearsed.append(len(latents))
-        time.sleep(2 * seconds)  # as compiling would take
+        clock.now += 100  # as compiling would take
+
+    def timed(self: Descent, *arguments: Any) -> None:
+        clock.now += 1
+        iterate(self, *arguments)
 
     monkeypatch.setattr(search.distortion, "rehearse", rehearse)
-    iterations = list(
-        search.descend(image, STEP_INDEX, SearchOptions(seconds=seconds), batch_size=2)
-    )
+    monkeypatch.setattr(Descent, "iterate", timed)
+    iterations = list(search.descend(image, STEP_INDEX, SearchOptions(seconds=8), batch_size=2))
     assert rehearsed == [2]
-    assert len(iterations) > 1
+    assert len(iterations) == 8

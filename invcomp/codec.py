@@ -9,9 +9,10 @@ from typing import Any
 from PIL import Image
 
 from .bitstream import IvcFile
-from .bundle import Bundle, find_bundle, load_bundle
+from .bundle import Bundle
 from .decoder import Decoder
 from .encoder import EncodeOptions, Encoder
+from .lookup import find_bundle, load_bundle
 from .measurement import Encoded
 from .runner import ImageLike, Input, Outcome, StreamCallback
 

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from .bitstream import IvcFile, decode
-from .bundle import Bundle, find_bundle, load_bundle
+from .bundle import Bundle
 from .device import choose_device, default_modes
 from .entropy.density import q_step_of
 from .errors import MissingBundleError
 from .latents.space import LatentSpace
+from .lookup import find_bundle, load_bundle
 from .preprocessing.frame import from_tensor
 
 

@@ -50,7 +50,7 @@ class IvcImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         """Decodes the image on the first call."""
         if self._im is None:
-            from .bundle import find_bundle
+            from .lookup import find_bundle
 
             try:
                 model = find_bundle(IvcFile.unpack(self._data).fingerprint)
@@ -87,7 +87,8 @@ def _decoder(model: str) -> Decoder:
 @lru_cache(maxsize=16)
 def _resolution(fingerprint: bytes) -> int:
     """Side in pixels of a bundle's images, without loading its weights."""
-    from .bundle import find_bundle, read_bundle, read_metadata
+    from .bundle import read_bundle, read_metadata
+    from .lookup import find_bundle
     from .model_zoo.catalogue import KNOWN_MODELS
 
     name = find_bundle(fingerprint)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from invcomp.bundle import Settings, find_bundle, load_bundle, read_bundle, read_metadata
+from invcomp.bundle import Settings, read_bundle, read_metadata
 from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
+from invcomp.lookup import find_bundle, load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import FRAMES
@@ -155,6 +156,11 @@ def test_a_way_of_fitting_images_that_is_not_known_is_refused(tmp_path: Path) ->
     dataclasses.replace(bundle, settings=settings).save(tmp_path / "other.ivm")
     with pytest.raises(BundleError, match="fits images by 'fish-eye'"):
         read_bundle(tmp_path / "other.ivm")
+
+
+def test_unknown_settings_are_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="unknown settings gravity"):
+        read_bundle(with_settings(path, tmp_path / "other.ivm", gravity=9.81))
 
 
 def test_a_table_of_qualities_is_read_back(tmp_path: Path) -> None:

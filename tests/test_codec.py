@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from invcomp.bitstream import IvcFile, decode
-from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.device import MANY
 from invcomp.encoder import EncodeOptions
@@ -27,6 +26,7 @@ from invcomp.inversion.distortion import Distortion
 from invcomp.inversion.options import SCREENING_COST, Goal, SearchOptions
 from invcomp.inversion.progress import Progress
 from invcomp.inversion.search import Search
+from invcomp.lookup import load_bundle
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import from_tensor

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from invcomp.bitstream import IvcFile, decode
-from invcomp.bundle import load_bundle
 from invcomp.decoder import Decoder
+from invcomp.lookup import load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 
 FOLDER = Path(__file__).parent / "golden"

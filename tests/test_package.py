@@ -47,6 +47,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["perception"],
     ["distilled"],
     ["bundle", "inversion"],
+    ["lookup"],
     ["decoder"],
     ["measurement"],
     ["runner"],

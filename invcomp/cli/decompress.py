@@ -98,8 +98,8 @@ def _read(
 ) -> dict[str, list[_Task]]:
     """Reads the files and groups them by the model that decodes them."""
     from ..bitstream import IvcFile
-    from ..bundle import find_bundle
     from ..errors import InvcompError
+    from ..lookup import find_bundle
 
     groups: dict[str, list[_Task]] = {}
     for job in jobs:

@@ -56,8 +56,8 @@ def _bundle_finder(model: str | None) -> Callable[[bytes], tuple[str | None, Bun
     """Finds name and bundle of a fingerprint, if they are on this machine."""
 
     def find(fingerprint: bytes) -> tuple[str | None, Bundle | None]:
-        from ..bundle import find_bundle, load_bundle
         from ..errors import MissingBundleError
+        from ..lookup import find_bundle, load_bundle
         from ..model_zoo.catalogue import KNOWN_MODELS
 
         try:

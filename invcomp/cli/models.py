@@ -141,7 +141,7 @@ def fetch_bundle(name: str, meter: show.Meter, aids: bool = True) -> Bundle:
     Raises:
         InvcompError: as `load_bundle`.
     """
-    from ..bundle import load_bundle
+    from ..lookup import load_bundle
 
     bundle = load_bundle(name, download_progress(meter, name), aids)
     meter.drop(f"fetching {name}")

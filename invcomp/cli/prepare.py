@@ -92,10 +92,10 @@ def prepare(
         from ..errors import OutputError
 
         raise OutputError(reason)
-    from ..bundle import load_bundle, open_generator
     from ..calibration import code_images, coded_beside, with_qualities
     from ..distilled.aids import SearchAids
     from ..errors import OptionError
+    from ..lookup import load_bundle, open_generator
     from ..perception.identity import Face
     from ..preparation import PrepareOptions, drop_work, make_bundle
 

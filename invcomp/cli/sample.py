@@ -47,9 +47,9 @@ def sample(
 
     if reason := obstacle(output, force):
         raise OutputError(reason)
-    from ..bundle import open_generator
     from ..device import choose_device
     from ..generators.sampling import grid, samples
+    from ..lookup import open_generator
     from .images import image_format, write_image
 
     image_format(output)  # fails on an unknown suffix

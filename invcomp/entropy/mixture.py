@@ -53,6 +53,8 @@ class LaplaceMixture(EntropyModel):
             BundleError: the tables do not fit together.
             KeyError, TypeError, ValueError: this is no mixture.
         """
+        if others := settings.keys() - {"shape"}:
+            raise ValueError(f"unknown settings {', '.join(sorted(others))}")
         first_ratio, ratio_stride, *segment_ends = arrays["tables.layout"].tolist()
         tables = PriorTables(
             arrays["tables.frequencies"].astype(np.uint32),

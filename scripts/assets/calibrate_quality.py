@@ -24,10 +24,11 @@ from zipfile import ZipFile
 from prepare_faces import CALIBRATION
 from safetensors.torch import load_file, save_file
 
-from invcomp.bundle import Settings, load_bundle, read_metadata
+from invcomp.bundle import Settings, read_metadata
 from invcomp.calibration import code_images, with_qualities
 from invcomp.files import atomic_write
 from invcomp.inversion.options import SearchOptions
+from invcomp.lookup import load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.preprocessing.reading import readable_suffixes
 from invcomp.quality import QUALITIES, lpips_of

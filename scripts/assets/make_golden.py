@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from invcomp.bitstream import encode
-from invcomp.bundle import load_bundle
 from invcomp.decoder import Decoder
 from invcomp.entropy.mixture import LaplaceMixture
+from invcomp.lookup import load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"

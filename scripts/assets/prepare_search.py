@@ -17,8 +17,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from invcomp.bundle import load_bundle
 from invcomp.distilled.aids import SearchAids
+from invcomp.lookup import load_bundle
 from invcomp.training.distillation import train_aids
 from invcomp.training.proxy import distill
 

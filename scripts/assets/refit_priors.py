@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from prepare_faces import PRETRAINED, calibration_portraits
 
-from invcomp.bundle import Bundle, Original, load_bundle
+from invcomp.bundle import Bundle, Original
 from invcomp.calibration import CodedImage, code_images, with_priors, with_qualities
 from invcomp.distilled.aids import SearchAids
 from invcomp.inversion.options import SearchOptions
+from invcomp.lookup import load_bundle
 from invcomp.preparation import PrepareOptions
 
 MODEL, PROXY = "faces-1024", "faces-128"

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from calibrate_quality import write_settings
 
-from invcomp.bundle import load_bundle
+from invcomp.lookup import load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
 

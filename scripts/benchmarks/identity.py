@@ -31,13 +31,13 @@ from PIL import Image, ImageDraw
 from tables import formatted, write
 from torch import Tensor
 
-from invcomp.bundle import load_bundle
 from invcomp.codec import Codec
 from invcomp.evaluation.codecs import LABELS, best_within
 from invcomp.evaluation.curves import Point, bytes_at, hull
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
+from invcomp.lookup import load_bundle
 from invcomp.perception.identity import Face
 
 OURS, RIVALS = "invcomp", ("webp", "avif")

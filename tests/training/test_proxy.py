@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from invcomp.bundle import Bundle, find_bundle, read_bundle
+from invcomp.bundle import Bundle, read_bundle
 from invcomp.codec import Codec
 from invcomp.errors import MissingBundleError, OptionError
 from invcomp.generators.base import normal, reduce_images
 from invcomp.generators.mobile_proxy import MobileProxy
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.options import SearchOptions
+from invcomp.lookup import find_bundle
 from invcomp.training.fit import Execution
 from invcomp.training.pairs import Pairs, make_pairs
 from invcomp.training.proxy import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +15,8 @@ from torch import Tensor
 from .decoder import Decoder
 from .device import default_modes, has_fast_bfloat16, repays_compiling
 from .entropy.density import q_step_of, step_index_of
-from .errors import GoalError, OptionError
+from .errors import GoalError, ImageWarning, OptionError
+from .fitting import Fitted, fit_image
 from .generators.base import reduce_images
 from .inversion.control import Control, FixedStep
 from .inversion.distortion import Distortion
@@ -24,10 +26,11 @@ from .inversion.quantiser import Quantiser
 from .inversion.rate_control import ByteControl, LpipsControl
 from .inversion.search import Search
 from .measurement import Encoded, FileMeter
+from .perception.faces import face_networks
 from .perception.features import RESOLUTION, PerceptualFeatures
-from .preprocessing.frame import fit
+from .preprocessing.frame import CENTRE_CROP, FACE, check_frame
 from .preprocessing.region import region
-from .runner import Fitted, ImageLike, Input, Outcome, Runner, StreamCallback
+from .runner import ImageLike, Input, Outcome, Runner, StreamCallback
 
 BATCH = 64  # images in one graph, at most
 
@@ -46,6 +49,9 @@ class EncodeOptions:
         search: options of the search.
         batch: number of images in one graph. None: one on a CPU; on a GPU, as many as its memory
             holds. If memory runs out, the batch is halved.
+        frame: how images are fitted, one of `FRAMES`. None: as the bundle says.
+        face: which face of an image is compressed, 1 for the largest. None: the largest, with a
+            warning if there are others.
     """
 
     quality: float | None = None
@@ -54,12 +60,18 @@ class EncodeOptions:
     mask: ImageLike | str | None = None
     search: SearchOptions = field(default_factory=SearchOptions)
     batch: int | None = None
+    frame: str | None = None
+    face: int | None = None
 
     def __post_init__(self) -> None:
         if self.goal is not None and (self.quality is not None or self.q_step is not None):
             raise OptionError("quality, q_step and a goal exclude each other")
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"batch is {self.batch}: at least 1 is needed")
+        if self.frame is not None:
+            check_frame(self.frame)
+        if self.face is not None and self.face < 1:
+            raise OptionError(f"face {self.face}: 1 is the largest")
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ class Encoder:
         self.bundle, self.device = decoder.bundle, decoder.device
         self.generator = decoder.generator
         self._search: Search | None = None
-        self._runner = Runner(self.bundle.resolution, self.device)
+        self._runner = Runner(self.device)
 
     def step_index(self, quality: float | None = None, q_step: float | None = None) -> int:
         """The step index of a quality 0..100 or of a q_step; by default the bundle's default.
@@ -115,11 +127,14 @@ class Encoder:
         mask: ImageLike | str | None = None,
         search: SearchOptions | None = None,
         batch: int | None = None,
+        frame: str | None = None,
+        face: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Encoded]:
         """Compresses images and yields each file with its metrics when it is done.
 
-        Options are those of `EncodeOptions`. They are checked when this is called.
+        Options are those of `EncodeOptions`. They are checked when this is called. Notes of fitting
+        are given as an `ImageWarning`.
 
         Args:
             images: of the kinds that `Codec.compress` takes.
@@ -127,13 +142,16 @@ class Encoder:
 
         Raises:
             ImageError: an image is of another kind.
+            FrameError: no face of an image can be coded, in a domain of faces.
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
             GoalError: no file of an image meets the goal. Later images are not yielded.
         """
-        options = EncodeOptions(quality, q_step, goal, mask, search or SearchOptions(), batch)
+        options = EncodeOptions(
+            quality, q_step, goal, mask, search or SearchOptions(), batch, frame, face
+        )
         told = None if progress is None else lambda state: progress(state.search)
         outcomes = self.stream(enumerate(images), options, len(images), told)
-        return (outcome.result() for outcome in outcomes)
+        return map(_result, outcomes)
 
     def stream(
         self,
@@ -162,15 +180,36 @@ class Encoder:
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
         """
         index, search = self.step_index(options.quality, options.q_step), options.search
+        if (options.frame or self.bundle.settings.frame) == FACE:
+            face_networks()  # here, and not in the thread that reads
         with default_modes(self.device):
             weights = None
             if options.mask is not None:
-                weights = region(options.mask, self.generator.resolution)
+                frame = options.frame or self.bundle.settings.frame
+                frame = CENTRE_CROP if frame == FACE else frame  # masks lie in the aligned frame
+                weights = region(options.mask, self.generator.resolution, frame)
             searcher = self.searcher(search, sys.maxsize if total is None else total)
             searcher.check(search)
             batch = options.batch or self.batch_for(total)
         plan = _Plan(searcher, search, index, options.goal, weights, total)
-        return self._runner.run(inputs, partial(self._encode_batch, plan), batch, total, progress)
+        return self._runner.run(
+            inputs,
+            partial(self.fit, frame=options.frame, face=options.face),
+            partial(self._encode_batch, plan),
+            batch,
+            total,
+            progress,
+        )
+
+    def fit(self, image: ImageLike, frame: str | None = None, face: int | None = None) -> Fitted:
+        """The image in the bundle's frame, or in another one; see `fit_image`.
+
+        Raises:
+            ImageError: not an image that `compress` takes.
+            FrameError: no face of it can be coded, in a domain of faces.
+        """
+        frame = self.bundle.settings.frame if frame is None else frame
+        return fit_image(image, self.bundle.resolution, frame, face)
 
     def _encode_batch(
         self,
@@ -254,8 +293,7 @@ class Encoder:
             BitstreamError, MissingBundleError: see `Decoder.decompress`.
         """
         with default_modes(self.device):
-            fitted = Fitted(*fit(image, self.bundle.resolution))
-            return self.meter.encoded(self._originals([fitted]), data)
+            return self.meter.encoded(self._originals([self.fit(image)]), data)
 
     @cached_property
     def meter(self) -> FileMeter:
@@ -289,3 +327,10 @@ class Encoder:
                 quick,
             )
         return self._search
+
+
+def _result(outcome: Outcome) -> Encoded:
+    """The file; notes become warnings. Raises the errors of `Outcome.result`."""
+    for note in outcome.notes:
+        warnings.warn(ImageWarning(note), stacklevel=2)
+    return outcome.result()

@@ -12,6 +12,10 @@ class ImageError(InvcompError):
     """The input cannot be read as an image: not an image, truncated, or of unusable shape."""
 
 
+class FrameError(ImageError):
+    """The image can be read, but not fitted to the frame: it has no face that can be coded."""
+
+
 class BitstreamError(InvcompError):
     """An .ivc file cannot be read: wrong magic, truncated or altered."""
 

@@ -31,6 +31,7 @@ from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
 from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
+from .preprocessing.frame import CENTRE_CROP, check_frame
 
 SAVE_EVERY = 50  # draws between two checkpoints
 
@@ -49,6 +50,7 @@ class PrepareOptions:
         beta: weight of squared error in the distortion.
         face: position of the face in the frame; identity is then a part of the distortion. None:
             the domain is not faces.
+        frame: how images are fitted, one of `FRAMES`.
         batch: draws in one graph.
         candidates: number of prior samples that are stored as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
@@ -62,6 +64,7 @@ class PrepareOptions:
     draw_tau: float = 0.3
     beta: float = 0.5
     face: Face | None = None
+    frame: str = CENTRE_CROP
     batch: int = 1
     candidates: int = 64
     prior_samples: int = 50_000
@@ -72,6 +75,7 @@ class PrepareOptions:
         for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        check_frame(self.frame)
 
 
 def prepare(
@@ -142,6 +146,7 @@ def make_bundle(
         options.beta,
         made={"options": asdict(options), "images": len(images)},
         face=options.face,
+        frame=options.frame,
     )
     bundle = Bundle(
         generator,

@@ -21,12 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import GoalError, ImageError, OptionError
+from .fitting import Fitted
 from .inversion.progress import Progress, ProgressCallback
 from .measurement import Encoded
-from .preprocessing.frame import fit
+from .preprocessing.alignment import Frame
 
-ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor
+ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | Tensor | Fitted
 Input: TypeAlias = tuple[Any, ImageLike | Callable[[], ImageLike]]
+Fit: TypeAlias = Callable[[Any], Fitted]
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,17 @@ class Outcome:
     Attributes:
         key: of the input.
         encoded: the file and its metrics; None: there is an error.
-        error: an ImageError if the image cannot be read, a GoalError if no file meets the goal.
+        error: an ImageError if the image cannot be read or fitted, a GoalError if no file meets the
+            goal.
+        place: of the face that was cut out of the image; None: it was fitted as a whole.
+        notes: of fitting, one line each.
     """
 
     key: Any
     encoded: Encoded | None = None
     error: ImageError | GoalError | None = None
+    place: Frame | None = None
+    notes: tuple[str, ...] = ()
 
     def result(self) -> Encoded:
         """The file and its metrics.
@@ -85,19 +92,6 @@ class StreamProgress:
 StreamCallback = Callable[[StreamProgress], None]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """An image in a bundle's frame.
-
-    Attributes:
-        tensor: [1, 3, R, R] in [-1, 1].
-        size: original width and height in pixels; None: R.
-    """
-
-    tensor: Tensor
-    size: tuple[int, int] | None
-
-
 # images, batch size of the graph and progress, to a file or an error of each image
 EncodeBatch = Callable[
     [Sequence[Fitted], int, ProgressCallback | None], Sequence[Encoded | GoalError]
@@ -109,17 +103,17 @@ class Runner:
     """Runs streams of images on one device.
 
     Args:
-        resolution: of the frame in pixels.
         device: named if its memory is too small.
     """
 
-    def __init__(self, resolution: int, device: torch.device) -> None:
-        self.resolution, self.device = resolution, device
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self._most_at_once = sys.maxsize  # images; smaller after memory ran out with more
 
     def run(
         self,
         inputs: Iterable[Input],
+        fit: Fit,
         encode: EncodeBatch,
         batch: int,
         total: int | None = None,
@@ -129,6 +123,7 @@ class Runner:
 
         Args:
             inputs: read as they are needed, in another thread, at most one batch ahead.
+            fit: fits an image to the bundle's frame.
             encode: encodes a batch.
             batch: number of images in one graph. If memory runs out, it is halved, for all later
                 batches too.
@@ -139,7 +134,7 @@ class Runner:
             OptionError: memory runs out with one image.
         """
         done = 0
-        for read in self._read_ahead(inputs, batch):
+        for read in self._read_ahead(inputs, fit, batch):
             while read:
                 size = self._size(batch)
                 told = None if progress is None else _telling(progress, done, total, read[:size])
@@ -173,18 +168,20 @@ class Runner:
             torch.cuda.empty_cache()
             return None
         return [
-            _outcome(key, next(found) if isinstance(image, Fitted) else image)
+            _outcome(key, image, next(found))
+            if isinstance(image, Fitted)
+            else Outcome(key, error=image)
             for key, image in read
         ]
 
-    def _read_ahead(self, inputs: Iterable[Input], batch: int) -> Iterator[list[_Read]]:
+    def _read_ahead(self, inputs: Iterable[Input], fit: Fit, batch: int) -> Iterator[list[_Read]]:
         """The inputs in batches. The next batch is read while the caller works on one."""
         source, stopped = iter(inputs), Event()
 
         def read(count: int) -> list[_Read]:
             found = []
             for key, image in islice(source, count):
-                found.append((key, _fitted(image, self.resolution)))
+                found.append((key, _fitted(image, fit)))
                 if stopped.is_set():
                     break
             return found
@@ -199,19 +196,19 @@ class Runner:
                 stopped.set()
 
 
-def _fitted(image: ImageLike | Callable[[], ImageLike], resolution: int) -> Fitted | ImageError:
+def _fitted(image: Any, fit: Fit) -> Fitted | ImageError:
     try:
-        return Fitted(*fit(image() if callable(image) else image, resolution))
+        return fit(image() if callable(image) else image)
     except ImageError as error:
         return error
     except (OSError, Image.DecompressionBombError) as error:  # by Pillow, in a callable
         return ImageError(f"the image cannot be read: {error}")
 
 
-def _outcome(key: Any, found: Encoded | ImageError | GoalError) -> Outcome:
+def _outcome(key: Any, image: Fitted, found: Encoded | GoalError) -> Outcome:
     if isinstance(found, Encoded):
-        return Outcome(key, found)
-    return Outcome(key, error=found)
+        return Outcome(key, found, None, image.place, image.notes)
+    return Outcome(key, None, found, image.place, image.notes)
 
 
 def _telling(

@@ -49,7 +49,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["bundle", "inversion"],
     ["lookup"],
     ["decoder"],
-    ["measurement"],
+    ["measurement", "fitting"],
     ["runner"],
     ["encoder"],
     ["codec"],

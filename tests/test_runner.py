@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from PIL import Image
 from invcomp.codec import Codec
 from invcomp.encoder import EncodeOptions
 from invcomp.errors import GoalError, ImageError, InvcompError, OptionError
+from invcomp.fitting import Fitted, fit_image
 from invcomp.generators.base import normal
 from invcomp.inversion.options import Goal, SearchOptions
 from invcomp.inversion.progress import Progress, ProgressCallback
 from invcomp.measurement import Encoded
 from invcomp.preprocessing.frame import from_tensor
-from invcomp.runner import Fitted, Input, Runner, StreamProgress
+from invcomp.runner import Input, Runner, StreamProgress
 
 from .tiny import tiny_bundle, tiny_conditional_bundle
 
+fit = partial(fit_image, resolution=8)
 SHORT = SearchOptions(iterations=12, starts=1)
 GREY = Image.new("RGB", (8, 8), "grey")
 
@@ -52,7 +55,7 @@ class Encoding:
 
 
 def runner() -> Runner:
-    return Runner(8, torch.device("cpu"))
+    return Runner(torch.device("cpu"))
 
 
 def grey(value: int) -> Image.Image:
@@ -79,7 +82,7 @@ def test_every_input_has_an_outcome_in_order() -> None:
         (("f",), "no image"), (None, grey(3)),
     ]  # fmt: skip
     for batch in (1, 2, 3, 9):
-        outcomes = list(runner().run(iter(inputs), Encoding(), batch))
+        outcomes = list(runner().run(iter(inputs), fit, Encoding(), batch))
         assert [outcome.key for outcome in outcomes] == ["a", "b", "c", 4, "e", ("f",), None]
         data = [outcome.encoded and outcome.encoded.data for outcome in outcomes]
         assert data == [b"\1", None, None, b"\2", None, None, b"\3"]
@@ -93,7 +96,7 @@ def test_every_input_has_an_outcome_in_order() -> None:
         assert outcomes[0].result().data == b"\1"
         with pytest.raises(GoalError, match="black"):
             outcomes[2].result()
-    assert list(runner().run([], Encoding(), 2)) == []
+    assert list(runner().run([], fit, Encoding(), 2)) == []
 
 
 def test_a_stream_is_read_one_batch_ahead() -> None:
@@ -105,7 +108,7 @@ def test_a_stream_is_read_one_batch_ahead() -> None:
             yield key, image
 
     encoding = Encoding()
-    stream = runner().run(inputs(), encoding, 3)
+    stream = runner().run(inputs(), fit, encoding, 3)
     assert not read
     for number in range(1, 8):
         assert next(stream).key == number
@@ -131,7 +134,7 @@ def test_the_next_batch_is_read_during_the_search() -> None:
 
     encoding = Encoding(during=during)
     inputs = ((number, lambda number=number: load(number)) for number in range(6))
-    found = list(runner().run(inputs, encoding, 2))
+    found = list(runner().run(inputs, fit, encoding, 2))
     assert [outcome.key for outcome in found] == list(range(6))
     assert threading.current_thread() not in threads
 
@@ -141,7 +144,7 @@ def test_a_broken_source_ends_the_stream() -> None:
         yield 1, grey(1)
         raise KeyError("archive")
 
-    stream = runner().run(inputs(), Encoding(), 1)
+    stream = runner().run(inputs(), fit, Encoding(), 1)
     assert next(stream).key == 1
     with pytest.raises(KeyError, match="archive"):
         next(stream)
@@ -150,26 +153,26 @@ def test_a_broken_source_ends_the_stream() -> None:
 def test_what_memory_holds_is_remembered() -> None:
     one, encoding = runner(), Encoding(most=2)
     inputs = [(number, grey(number + 1)) for number in range(11)]
-    outcomes = list(one.run(iter(inputs), encoding, 5))
+    outcomes = list(one.run(iter(inputs), fit, encoding, 5))
     assert [outcome.key for outcome in outcomes] == list(range(11))
     assert encoding.batches == [5, 3, *[2, 2, 1] * 2, 1]
     encoding.batches.clear()
-    assert len(list(one.run(iter(inputs), encoding, 5))) == 11
+    assert len(list(one.run(iter(inputs), fit, encoding, 5))) == 11
     assert encoding.batches == [2] * 5 + [1]
     with pytest.raises(OptionError, match="out of memory on cpu, with one image"):
-        list(one.run(iter(inputs), Encoding(most=0), 5))
+        list(one.run(iter(inputs), fit, Encoding(most=0), 5))
 
 
 def test_progress_is_of_the_whole_stream() -> None:
     seen: list[StreamProgress] = []
     inputs = [("a", grey(1)), ("b", grey(2)), ("c", gone), ("d", grey(3)), ("e", grey(4))]
-    list(runner().run(inputs, Encoding(), 2, 5, seen.append))
+    list(runner().run(inputs, fit, Encoding(), 2, 5, seen.append))
     assert [(state.done, state.total, state.keys) for state in seen] == [
         (0, 5, ("a", "b")), (2, 5, ("d",)), (4, 5, ("e",))
     ]  # fmt: skip
     assert [state.fraction for state in seen] == [0.2, 0.5, 0.9]
     seen.clear()
-    list(runner().run(inputs, Encoding(), 2, None, seen.append))
+    list(runner().run(inputs, fit, Encoding(), 2, None, seen.append))
     assert [state.fraction for state in seen] == [None] * 3
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import show
-from .jobs import Job, find_sources, plan
-from .options import DEFAULT_MODEL, Compile, Device, Force, Model, Output
+from .jobs import find_sources, plan
+from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..encoder import EncodeOptions
     from ..inversion.options import SearchOptions
-    from ..measurement import Encoded
-    from ..preprocessing.colour import Colour
-    from ..runner import StreamProgress
 
 
 def compress(
@@ -70,7 +65,21 @@ def compress(
             show_default="uniform weights",
         ),
     ] = None,
-    background: Annotated[
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ffhq-face|center-crop|stretch",
+            help="How images are fitted: a face found and aligned, the largest centred square, or "
+            "all of the image.",
+            show_default="the model's",
+        ),
+    ] = None,
+    face: Face = None,
+    all_faces: Annotated[
+        bool,
+        typer.Option("--all-faces", help="Compress every face: NAME-1.ivc, NAME-2.ivc and so on."),
+    ] = False,
+    matte: Annotated[
         str,
         typer.Option(metavar="COLOUR", help="Colour behind transparent pixels: a name or #rrggbb."),
     ] = "white",
@@ -138,7 +147,8 @@ def compress(
 ) -> None:
     """Compress images to .ivc files of a few hundred bytes.
 
-    The largest centred square of each image is compressed.
+    Face models find the face of each photo and align it. Other models take the largest centred
+    square.
 
     A folder means all images in it.
 
@@ -146,30 +156,34 @@ def compress(
     """
     from ..preprocessing.colour import colour_of
     from ..preprocessing.reading import readable_suffixes
+    from .encoding import EncodingRun, parts_of
 
-    behind = colour_of(background)
+    behind = colour_of(matte)
+    options = encode_options(
+        {"quality": quality, "bytes": most_bytes, "bits_per_pixel": bpp, "lpips": max_lpips},
+        mask=None if mask is None else read_mask(mask),
+        batch=batch,
+        search=search_options(
+            iterations=iterations,
+            fast=fast,
+            seconds=seconds,
+            starts=starts,
+            seed=seed,
+            use_encoder=not no_encoder,
+            class_index=class_index,
+        ),
+        frame=frame,
+        face=face,
+    )
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(images) > 1 or images[0].is_dir()
     jobs = plan(sources, output, into_folder, ".ivc", force, outcomes)
     if jobs:
-        options = encode_options(
-            {"quality": quality, "bytes": most_bytes, "bits_per_pixel": bpp, "lpips": max_lpips},
-            mask=None if mask is None else read_mask(mask),
-            batch=batch,
-            search=search_options(
-                iterations=iterations,
-                fast=fast,
-                seconds=seconds,
-                starts=starts,
-                seed=seed,
-                use_encoder=not no_encoder,
-                class_index=class_index,
-            ),
-        )
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            _Run(codec, options, force, outcomes, meter, behind).compress_all(jobs)
+            parts = parts_of(jobs, codec, options, behind, all_faces, force, outcomes, meter)
+            EncodingRun(codec, options, force, outcomes, meter, behind).compress_all(parts)
     outcomes.finish()
 
 
@@ -231,62 +245,3 @@ def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter
 
     choose_device(device)  # fails before anything is downloaded
     return Codec(fetch_bundle(model, meter), device, compiled)
-
-
-@dataclass
-class _Run:
-    """One run of the command: its settings and totals."""
-
-    codec: Codec
-    options: EncodeOptions
-    force: bool
-    outcomes: show.Outcomes
-    meter: show.Meter
-    background: Colour
-    bytes: int = 0
-    written: int = 0
-    shown: str = ""  # the name of the bar of the present batch
-
-    def compress_all(self, jobs: list[Job]) -> None:
-        """Compresses all images. A failure is reported, and the others go on."""
-        from ..errors import ImageError
-        from ..preprocessing.reading import read_image
-
-        inputs = ((job, partial(read_image, job.source, self.background)) for job in jobs)
-        for outcome in self.codec.stream(inputs, self.options, len(jobs), self._show):
-            self.meter.drop(self.shown)
-            if outcome.encoded is not None:
-                self._write(outcome.key, outcome.encoded)
-            elif isinstance(outcome.error, ImageError):
-                self.outcomes.failed(str(outcome.error))  # with the file's name
-            else:
-                self.outcomes.failed(f"{outcome.key.source}: {outcome.error}")
-        if self.written > 1:
-            mean = self.bytes / self.written
-            show.result(f"{self.written} images, {mean:.1f} bytes on average")
-
-    def _show(self, state: StreamProgress) -> None:
-        self.shown = ", ".join(job.source.name for job in state.keys)
-        show.search_progress(self.meter, self.shown)(state.search)
-        if state.total is not None and state.total > len(state.keys):
-            note = f"{int(state.amount)} of {state.total}"
-            self.meter.show("all images", state.amount, state.total, note)
-
-    def _write(self, job: Job, encoded: Encoded) -> None:
-        from ..errors import OutputError
-        from .images import write_bytes
-
-        try:
-            write_bytes(encoded.data, job.target, self.force)
-        except OutputError as error:
-            self.outcomes.failed(f"{job.source}: {error}")
-            return
-        self.written += 1
-        self.bytes += len(encoded.data)
-        fill = "" if encoded.fill is None else f" ({encoded.fill:.0%} of {encoded.limit})"
-        identity = "" if encoded.identity is None else f"identity {encoded.identity:.2f}  "
-        show.result(
-            f"{job.source} -> {job.target}  {len(encoded.data)} bytes{fill}  "
-            f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  {identity}"
-            f"PSNR {encoded.psnr:.1f} dB  {encoded.seconds:.1f} s"
-        )

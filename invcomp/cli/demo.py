@@ -181,15 +181,17 @@ def compare(
         meter: shows the progress bar.
         search: options of our search.
     """
-    from ..preprocessing.frame import fit, from_tensor
+    from ..generators.base import reduce_images
+    from ..preprocessing.frame import from_tensor
 
     progress = show.search_progress(meter, name)
-    encoded = next(codec.encode([image], search=search, progress=progress))
+    fitted = codec.encoder.fit(image)
+    encoded = next(codec.encode([fitted], search=search, progress=progress))
     meter.drop(name)
     start = time.perf_counter()
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
-    original = from_tensor(fit(image, codec.decoder.generator.resolution)[0])
+    original = from_tensor(reduce_images(fitted.tensor, codec.decoder.generator.resolution))
     return Demonstration(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
 
 

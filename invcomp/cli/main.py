@@ -17,6 +17,7 @@ from .compress import compress
 from .decompress import decompress
 from .demo import demo
 from .distill import distill
+from .fit import fit
 from .info import info
 from .models import models
 from .options import examples
@@ -72,6 +73,13 @@ app.command(
         "invcomp decompress compressed/ -o previews/ --proxy",
     )
 )(decompress)
+app.command(
+    epilog=examples(
+        "invcomp fit photo.jpg",
+        "invcomp fit photo.jpg -o aligned.png --show",
+        "invcomp fit group.jpg -o faces/ --all-faces --json",
+    )
+)(fit)
 app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
 app.command(
     epilog=examples(

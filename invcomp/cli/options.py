@@ -40,6 +40,12 @@ Compile = Annotated[
         show_default="from 512 px or from 30 images on; one quick search: if compiled code exists",
     ),
 ]
+Face = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Which face of a photo, 1 for the largest.", show_default="the largest"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

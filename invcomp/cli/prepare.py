@@ -52,9 +52,18 @@ def prepare(
         bool,
         typer.Option(
             "--faces",
-            help="The images are faces aligned as in FFHQ: add identity to the distortion.",
+            help="The domain is faces aligned as in FFHQ: add identity to the distortion, and "
+            "find and align the face of each image.",
         ),
     ] = False,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ffhq-face|center-crop|stretch",
+            help="How images are fitted to the generator's frame.",
+            show_default="ffhq-face with --faces, else center-crop",
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Draws per batch.")] = None,
     encoder: Annotated[
         bool,
@@ -98,6 +107,7 @@ def prepare(
     from ..lookup import load_bundle, open_generator
     from ..perception.identity import Face
     from ..preparation import PrepareOptions, drop_work, make_bundle
+    from ..preprocessing.frame import FACE
 
     given: dict[str, Any] = {
         "draws": draws,
@@ -105,6 +115,7 @@ def prepare(
         "tau": tau,
         "beta": beta,
         "face": Face() if faces else None,
+        "frame": frame or (FACE if faces else None),
         "batch": batch,
         "seed": seed,
     }

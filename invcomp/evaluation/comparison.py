@@ -17,9 +17,10 @@ from ..codec import Codec
 from ..encoder import EncodeOptions
 from ..errors import OptionError
 from ..files import atomic_write
+from ..fitting import Fitted, fit_image
 from ..perception.kid import Kid, features_here
 from ..perception.ms_ssim import LEAST_SIDE
-from ..preprocessing.frame import fit, from_tensor
+from ..preprocessing.frame import from_tensor
 from ..quality import FINEST
 from ..runner import StreamProgress
 from .codecs import Reduced, decode
@@ -159,7 +160,12 @@ class Comparison:
 
     def frame(self, subject: Subject) -> Image.Image:
         """The image that all codecs encode: RGB, square, at the model's resolution."""
-        return from_tensor(fit(subject.load(), self.resolution)[0])
+        return from_tensor(self._fitted(subject).tensor)
+
+    def _fitted(self, subject: Subject) -> Fitted:
+        """The image in the model's frame, without its own size."""
+        fitted = fit_image(subject.load(), self.resolution, self.codec.bundle.settings.frame)
+        return Fitted(fitted.tensor)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -238,7 +244,7 @@ class Comparison:
             self.moved("invcomp", before + state.amount, total, note)
 
         self.moved("invcomp", before, total, f"quality {quality:g}")
-        inputs = ((subject, partial(self.frame, subject)) for subject in subjects)
+        inputs = ((subject, partial(self._fitted, subject)) for subject in subjects)
         options = EncodeOptions(quality, search=self.plan.search)
         setting = (OURS, self.resolution, quality)
         for outcome in self.codec.stream(inputs, options, total, searching):

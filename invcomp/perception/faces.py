@@ -135,8 +135,8 @@ def find_faces(image: Any) -> list[FoundFace]:
         BundleError: the shipped networks are missing or damaged.
     """
     photo = to_pil(image)
-    with default_modes(torch.device("cpu")), torch.no_grad(), _one_thread():
-        networks = _networks()
+    networks = face_networks()
+    with torch.no_grad(), torch.autocast("cpu", enabled=False), _one_thread():
         found: list[FoundFace] = []
         for turn in TURNS:
             found = max(found, _search(photo, networks, turn), key=_best_score)
@@ -150,7 +150,13 @@ def _best_score(faces: list[FoundFace]) -> float:
 
 
 @lru_cache(maxsize=1)
-def _networks() -> FaceNetworks:
+@default_modes(torch.device("cpu"))
+def face_networks() -> FaceNetworks:
+    """The shipped networks. Loading sets modes of the whole process: do it in the main thread.
+
+    Raises:
+        BundleError: they are missing or damaged.
+    """
     return load_face_networks().to(memory_format=torch.channels_last)
 
 

@@ -9,51 +9,56 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import ImageError
+from ..errors import ImageError, OptionError
 from .reading import upright_srgb
 
+FACE = "ffhq-face"  # a face is found, cut out and aligned (`fitting.py`)
 CENTRE_CROP = "center-crop"  # the largest centred square
-FRAMES = (CENTRE_CROP,)  # ways to fit an image that a bundle can name
+STRETCH = "stretch"  # all of the image, its sides scaled alone
+FRAMES = (FACE, CENTRE_CROP, STRETCH)  # ways to fit an image
 LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 
-def fit(image: Any, resolution: int) -> tuple[Tensor, tuple[int, int] | None]:
-    """Fits an image to the generator's frame: its largest centred square, resized.
+def fit(
+    image: Any, resolution: int, frame: str = CENTRE_CROP
+) -> tuple[Tensor, tuple[int, int] | None]:
+    """Fits an image to the generator's frame without looking at what it shows.
 
     Args:
         image: a PIL image (EXIF orientation and colour profile are applied, transparency becomes
             white), uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or of floats
             in [0, 1]. Arrays and tensors are sRGB.
         resolution: of the generator in pixels.
+        frame: "center-crop", the largest centred square; or "stretch", all of it.
 
     Returns:
-        [1, 3, R, R] in [-1, 1], and the size (width, height) of the square; None if it is R.
+        [1, 3, R, R] in [-1, 1], and the size (width, height) of the part that was resized; None if
+        both are R.
 
     Raises:
         ImageError: an image of another kind, or one that cannot be read completely.
     """
-    square = to_pil(image)
-    side = min(square.size)
-    left, top = (square.width - side) // 2, (square.height - side) // 2
-    square = square.crop((left, top, left + side, top + side))
-    if side != resolution:
-        square = square.resize((resolution, resolution), Image.Resampling.LANCZOS)
-    return to_tensor(square), None if side == resolution else (side, side)
+    part = to_pil(image)
+    if frame == CENTRE_CROP:
+        side = min(part.size)
+        left, top = (part.width - side) // 2, (part.height - side) // 2
+        part = part.crop((left, top, left + side, top + side))
+    check_size(part.size)
+    size, whole = part.size, (resolution, resolution)
+    if size == whole:
+        return to_tensor(part), None
+    return to_tensor(part.resize(whole, Image.Resampling.LANCZOS)), size
 
 
 def to_pil(image: Any) -> Image.Image:
     """An upright sRGB PIL image of any image that `fit` takes.
 
     Raises:
-        ImageError: an image of another kind, one that cannot be read completely, or one so large
-            that its file could not be decompressed.
+        ImageError: an image of another kind, or one that cannot be read completely.
     """
     if isinstance(image, Image.Image):
-        upright = upright_srgb(image)
-    else:
-        upright = Image.fromarray(_array_of(image))
-    _check_size((min(upright.size),) * 2)
-    return upright
+        return upright_srgb(image)
+    return Image.fromarray(_array_of(image))
 
 
 def _array_of(image: Any) -> Any:
@@ -94,13 +99,23 @@ def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Im
         ImageError: the size, which a file may claim, is over Pillow's `Image.MAX_IMAGE_PIXELS`.
     """
     if size:
-        _check_size(size)
+        check_size(size)
     values = ((tensor[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
     return image.resize(size, Image.Resampling.LANCZOS) if size else image
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def check_frame(frame: str) -> None:
+    """Checks the name of a way to fit images.
+
+    Raises:
+        OptionError: it is not one of `FRAMES`.
+    """
+    if frame not in FRAMES:
+        raise OptionError(f"frame {frame!r} is not one of {', '.join(FRAMES)}")
+
+
+def check_size(size: tuple[int, int]) -> None:
     """Refuses sizes that the file format or Pillow does not allow."""
     limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
     if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:

@@ -47,7 +47,9 @@ def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
 
 def write_settings(path: Path, settings: Settings) -> None:
     """Replaces the settings in a bundle file and keeps its tensors."""
-    metadata = {**read_metadata(path), "settings": json.dumps(asdict(settings))}
+    metadata = read_metadata(path)
+    whole = {**json.loads(metadata["settings"]), **asdict(settings)}  # the entropy model's stay
+    metadata = {**metadata, "settings": json.dumps(whole)}
     tensors = load_file(path)
     with atomic_write(path, force=True) as temporary:
         save_file(tensors, temporary, metadata)

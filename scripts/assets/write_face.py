@@ -1,4 +1,4 @@
-"""Writes the place of the face and the weights of identity into the shipped face models.
+"""Writes the frame, the place of the face and identity's weights into the shipped face models.
 
     python scripts/assets/write_face.py
     python scripts/assets/write_face.py --dlib 0.3 --mobile 0.1
@@ -18,6 +18,7 @@ from calibrate_quality import write_settings
 from invcomp.lookup import load_bundle
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
+from invcomp.preprocessing.frame import FACE
 
 MODELS = ("faces-1024", "faces-128")
 
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     face = Face(dlib=arguments.dlib, mobile=arguments.mobile)
     for name in MODELS:
-        settings = replace(load_bundle(name).settings, face=face)
+        settings = replace(load_bundle(name).settings, face=face, frame=FACE)
         write_settings(KNOWN_MODELS[name].prepared, settings)
         print(f"{name}: {face}")
 

@@ -124,7 +124,7 @@ def test_the_colour_behind_transparent_pixels(compress: Invcomp, folder: Path) -
     files = {}
     for colour in ("white", "#0a14c8"):
         Image.new("RGB", image.size, colour).save(folder / "plain.png")
-        options = ("--background", colour, "-o", folder / colour)
+        options = ("--matte", colour, "-o", folder / colour)
         assert compress(folder / "clear.png", folder / "plain.png", *options).code == 0
         clear, plain = (folder / colour / name for name in ("clear.ivc", "plain.ivc"))
         files[colour] = clear.read_bytes()
@@ -205,7 +205,7 @@ def test_the_smallest_file_that_is_near_enough(compress: Invcomp, folder: Path) 
         (("--starts", "0"), "starts"),
         (("--starts", "10"), "at most 9"),
         (("--batch", "0"), "batch"),
-        (("--background", "mauvish"), "'mauvish' is not a colour"),
+        (("--matte", "mauvish"), "'mauvish' is not a colour"),
         (("--device", "abacus"), "abacus"),
         (("--model", "no-such-model"), "no-such-model"),
         (("--model", "no-such-file.ivm"), "no-such-file.ivm"),

@@ -178,7 +178,8 @@ def compress(
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(images) > 1 or images[0].is_dir()
-    jobs = plan(sources, output, into_folder, ".ivc", force, outcomes)
+    # with all faces, other files are written, which are checked when their number is known
+    jobs = plan(sources, output, into_folder, ".ivc", force or all_faces, outcomes)
     if jobs:
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)

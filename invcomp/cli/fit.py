@@ -66,7 +66,7 @@ def fit(
             meter.show("photos", done, len(jobs), f"{done} of {len(jobs)}  {job.source.name}")
             records += run.fit(job, outcomes, quiet=as_json)
     if as_json:
-        show.result(json.dumps(records, indent=2))
+        typer.echo(json.dumps(records, indent=2))
     outcomes.finish()
 
 
@@ -177,7 +177,7 @@ def drawn(photo: Image.Image, faces: list[FoundFace]) -> Image.Image:
         corners = [(float(x), float(y)) for x, y in face.frame.corners()]
         draw.line([*corners, corners[0]], fill=colour, width=2 * width, joint="curve")
         for x, y in face.points:
-            draw.circle((float(x), float(y)), width, fill="cyan")
+            draw.circle((float(x), float(y)), 0.6 * width, fill="cyan")
         font = ImageFont.load_default(max(10 * width, 12))
         text = f"{number}: {face.score:.2f}"
         draw.text(face.box[:2], text, "yellow", font, anchor="lb", stroke_width=width // 2)

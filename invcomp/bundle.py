@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .device import default_modes
 from .distilled.aids import SearchAids
+from .domain import DomainLimits
 from .entropy.mixture import LaplaceMixture
 from .entropy.model import EntropyModel
 from .errors import BundleError, InvcompError, MissingBundleError, OptionError
@@ -65,6 +66,7 @@ class Settings:
         face: position of the face in the frame, and weights of identity; None: the domain is not
             faces.
         frame: how images are fitted to the generator's frame, one of `FRAMES`.
+        limits: what decoded images of the domain reach; None: it was not measured.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Settings:
     original: Original | None = None
     face: Face | None = None
     frame: str = CENTRE_CROP
+    limits: DomainLimits | None = None
 
     def step_index(self, quality: float) -> int:
         """The step index of a quality 0..100.
@@ -95,7 +98,7 @@ class Settings:
             BundleError: this version cannot fit images as they say.
         """
         values = dict(values)
-        original, face = values.get("original"), values.get("face")
+        original, face, limits = (values.get(name) for name in ("original", "face", "limits"))
         if (frame := values.get("frame", CENTRE_CROP)) not in FRAMES:
             name = values.get("name")
             raise BundleError(f"{name}: fits images by {frame!r}, which this version does not know")
@@ -109,6 +112,7 @@ class Settings:
                 "quality_steps": checked_steps(steps),
                 "original": None if original is None else Original(**original),
                 "face": None if face is None else Face.from_json(face),
+                "limits": None if limits is None else DomainLimits.from_json(limits),
             }
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from .bitstream import IvcFile, decode
 from .bundle import Bundle
 from .codec import Codec
+from .domain import Reached, fit_limits
 from .encoder import EncodeOptions
 from .entropy.density import q_step_of
 from .errors import BitstreamError, BundleError, MissingBundleError
@@ -27,6 +28,9 @@ from .quality import DEFAULT_STEP_INDEX, fit_steps, quality_of_step_index
 
 StageProgress = Callable[[str, int, int], None]
 STEPS = (62, 82, 108)  # step indices at which images are coded
+# of limits over what these images reach: the bundle was fitted to them, and a quick search's LPIPS
+# is up to a quarter higher than that of the search here
+HEAD_ROOM = 1.3
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,15 @@ class CodedImage:
         step_index: of q_step.
         integers: that the search found, int [K].
         lpips: LPIPS-Alex of the decoded image.
+        identity: its distance of identity; None: the domain is not faces.
+        name: of the image.
     """
 
     step_index: int
     integers: Tensor
     lpips: float
+    identity: float | None = None
+    name: str = ""
 
 
 def coded_beside(output: Path) -> Path:
@@ -86,7 +94,8 @@ def code_images(
 
     def add(path: Path, encoded: Encoded, step_index: int) -> None:
         found = decode(IvcFile.unpack(encoded.data), codec.bundle.entropy)
-        coded[path] = CodedImage(step_index, torch.from_numpy(found.integers), encoded.lpips)
+        integers, name = torch.from_numpy(found.integers), path.name.split(f".{step_index}.")[0]
+        coded[path] = CodedImage(step_index, integers, encoded.lpips, encoded.identity, name)
         progress("calibration", len(coded), total)
 
     progress("calibration", 0, total)
@@ -145,6 +154,17 @@ def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
         made={**bundle.settings.made, "quality": made},
     )
     return replace(bundle, settings=settings)
+
+
+def with_limits(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
+    """The bundle with the limits of its domain (`domain.fit_limits`), with head room.
+
+    With too few images, they stay as they are. Decoding does not change, so the fingerprint does
+    not either.
+    """
+    reached = [Reached(one.name, one.step_index, one.lpips, one.identity) for one in coded]
+    limits = fit_limits(reached, HEAD_ROOM) or bundle.settings.limits
+    return replace(bundle, settings=replace(bundle.settings, limits=limits))
 
 
 def _measure(codec: Codec, image: Image.Image, kept: Path) -> Encoded:

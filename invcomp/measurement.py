@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
+from .bitstream import IvcFile
 from .decoder import Decoder
 from .perception.features import PerceptualFeatures
 from .preprocessing.frame import from_tensor, to_tensor
@@ -25,6 +26,8 @@ class Encoded:
             minimises it, so it is not an independent metric. None: the domain is not faces.
         seconds: encoding time of this image (its share of the batch), without loading.
         limit: largest size in bytes by a goal; None: there was no such goal.
+        doubt: one line, if the decoded image is beyond the limits of the bundle's domain
+            (`DomainLimits.doubt`). None: it is not, or the bundle has no limits.
     """
 
     data: bytes
@@ -34,6 +37,7 @@ class Encoded:
     seconds: float
     limit: int | None = None
     identity: float | None = None
+    doubt: str | None = None
 
     @property
     def fill(self) -> float | None:
@@ -64,21 +68,25 @@ class FileMeter:
         self, original: Tensor, data: bytes, seconds: float = 0.0, limit: int | None = None
     ) -> Encoded:
         """A file with its metrics; `seconds` and `limit` as in `Encoded`."""
-        decoded, shown = self._decoded(data)
+        file = self.decoder.unpack(data)
+        decoded, shown = self._decoded(file)
         psnr = -10 * ((original - shown) / 2).square().mean().log10()
         lpips = float(self.features.lpips_distance(original, shown))
-        identity = None
-        if self.decoder.bundle.settings.face is not None:
+        settings, identity, doubt = self.decoder.bundle.settings, None, None
+        if settings.face is not None:
             identity = float(self.features.identity_distance(original, shown))
-        return Encoded(data, decoded, lpips, float(psnr), seconds, limit, identity)
+        if settings.limits is not None:
+            doubt = settings.limits.doubt(file.step_index, lpips, identity)
+        return Encoded(data, decoded, lpips, float(psnr), seconds, limit, identity, doubt)
 
     def lpips(self, original: Tensor, data: bytes) -> float:
         """LPIPS-Alex of a file."""
-        return float(self.features.lpips_distance(original, self._decoded(data)[1]))
+        return float(
+            self.features.lpips_distance(original, self._decoded(self.decoder.unpack(data))[1])
+        )
 
-    def _decoded(self, data: bytes) -> tuple[Image.Image, Tensor]:
+    def _decoded(self, file: IvcFile) -> tuple[Image.Image, Tensor]:
         """The decoded image as it is handed out, and in the generator's frame."""
-        file = self.decoder.unpack(data)
         decoded = from_tensor(self.decoder.images([file]), file.original_size)
         framed = decoded.resize((self.decoder.generator.resolution,) * 2)
         return decoded, to_tensor(framed).to(self.decoder.device)

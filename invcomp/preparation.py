@@ -19,6 +19,7 @@ from .calibration import (
     code_images,
     coded_beside,
     drop_coded,
+    with_limits,
     with_priors,
     with_qualities,
 )
@@ -159,7 +160,7 @@ def make_bundle(
     if images:
         folder, steps = coded_beside(output), options.calibration_steps
         coded = code_images(bundle, images, folder, steps, progress, device, compiled)
-        bundle = with_qualities(with_priors(bundle, coded), coded)
+        bundle = with_limits(with_qualities(with_priors(bundle, coded), coded), coded)
     return bundle
 
 

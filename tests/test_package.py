@@ -41,7 +41,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["errors"],
     ["files"],
     ["device", "entropy", "preprocessing"],
-    ["generators", "bitstream", "quality"],
+    ["generators", "bitstream", "quality", "domain"],
     ["importers", "latents"],
     ["model_zoo"],
     ["perception"],

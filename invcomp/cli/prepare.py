@@ -101,7 +101,7 @@ def prepare(
         from ..errors import OutputError
 
         raise OutputError(reason)
-    from ..calibration import code_images, coded_beside, with_qualities
+    from ..calibration import code_images, coded_beside, with_limits, with_qualities
     from ..distilled.aids import SearchAids
     from ..errors import OptionError
     from ..lookup import load_bundle, open_generator
@@ -135,7 +135,7 @@ def prepare(
             if images:
                 folder, steps = coded_beside(output), options.calibration_steps
                 coded = code_images(bundle, images, folder, steps, progress, device, compiled)
-                bundle = with_qualities(bundle, coded)
+                bundle = with_limits(with_qualities(bundle, coded), coded)
         else:
             opened = open_generator(generator, fetched)
             bundle = make_bundle(opened, output, options, images, progress, device, compiled)

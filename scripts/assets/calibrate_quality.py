@@ -24,7 +24,7 @@ from zipfile import ZipFile
 from prepare_faces import CALIBRATION
 from safetensors.torch import load_file, save_file
 
-from invcomp.bundle import Settings, read_metadata
+from invcomp.bundle import Settings, read_metadata, settings_in
 from invcomp.calibration import code_images, with_qualities
 from invcomp.files import atomic_write
 from invcomp.inversion.options import SearchOptions
@@ -46,11 +46,10 @@ def find_images(source: Path, output: Path, first: int | None) -> list[Path]:
 
 
 def write_settings(path: Path, settings: Settings) -> None:
-    """Replaces the settings in a bundle file and keeps its tensors."""
-    metadata = read_metadata(path)
-    whole = {**json.loads(metadata["settings"]), **asdict(settings)}  # the entropy model's stay
-    metadata = {**metadata, "settings": json.dumps(whole)}
-    tensors = load_file(path)
+    """Replaces the settings in a bundle file, except its entropy model's, and keeps its tensors."""
+    metadata, tensors = read_metadata(path), load_file(path)
+    _, of_entropy = settings_in(metadata)
+    metadata["settings"] = json.dumps({**asdict(settings), **of_entropy})
     with atomic_write(path, force=True) as temporary:
         save_file(tensors, temporary, metadata)
 

@@ -35,6 +35,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.lookup import load_bundle
 from invcomp.perception.faces import FoundFace, find_faces, obstacle
 from invcomp.preprocessing.alignment import align
+from invcomp.preprocessing.frame import CENTRE_CROP
 
 CLOTHES = 60
 ANGLE, APART = 5, 0.1  # degrees and sides of the frame by which a face may be off
@@ -92,7 +93,7 @@ def code(
     image = stranger.image
     if not centre:
         image = align(image, find_faces(image)[0].frame, codec.bundle.resolution)
-    encoded = next(codec.encode([image], search=search))
+    encoded = next(codec.encode([image], frame=CENTRE_CROP, search=search))
     encoded.decoded.resize((256, 256)).save(folder / f"{stranger.name}.jpg")
     step = IvcFile.unpack(encoded.data).step_index
     return {"step_index": step, "lpips": encoded.lpips, "identity": encoded.identity}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..encoder import EncodeOptions
     from ..inversion.options import SearchOptions
+    from .encoding import Handling
 
 
 def compress(
@@ -79,6 +80,37 @@ def compress(
         bool,
         typer.Option("--all-faces", help="Compress every face: NAME-1.ivc, NAME-2.ivc and so on."),
     ] = False,
+    keep_photo: Annotated[
+        bool,
+        typer.Option(
+            "--keep-photo",
+            help="Keep the whole photo: the rest of it, by another codec, goes into the file.",
+        ),
+    ] = False,
+    background: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Bytes for the rest of a photo, or for an image by --fallback."
+        ),
+    ] = 2000,
+    background_codec: Annotated[
+        str, typer.Option(metavar="avif|webp|jxl", help="Codec for the rest of a photo.")
+    ] = "avif",
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse an image whose decoded image is beyond the limits of the model's domain.",
+        ),
+    ] = False,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="avif|webp|jxl",
+            help="Store an image without a face, or beyond these limits, by another codec.",
+            show_default=False,
+        ),
+    ] = None,
     matte: Annotated[
         str,
         typer.Option(metavar="COLOUR", help="Colour behind transparent pixels: a name or #rrggbb."),
@@ -148,7 +180,7 @@ def compress(
     """Compress images to .ivc files of a few hundred bytes.
 
     Face models find the face of each photo and align it. Other models take the largest centred
-    square.
+    square. A photo without a face is refused, unless --fallback stores it by another codec.
 
     A folder means all images in it.
 
@@ -156,9 +188,10 @@ def compress(
     """
     from ..preprocessing.colour import colour_of
     from ..preprocessing.reading import readable_suffixes
-    from .encoding import EncodingRun, parts_of
+    from .encoding import EncodingRun, Handling, parts_of
 
     behind = colour_of(matte)
+    handling = Handling(all_faces, keep_photo, background_codec, background, strict, fallback)
     options = encode_options(
         {"quality": quality, "bytes": most_bytes, "bits_per_pixel": bpp, "lpips": max_lpips},
         mask=None if mask is None else read_mask(mask),
@@ -178,14 +211,46 @@ def compress(
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
     into_folder = len(images) > 1 or images[0].is_dir()
-    # with all faces, other files are written, which are checked when their number is known
-    jobs = plan(sources, output, into_folder, ".ivc", force or all_faces, outcomes)
+    # faces go into files of their own, which are checked when their number is known
+    numbered = all_faces and not keep_photo
+    jobs = plan(sources, output, into_folder, ".ivc", force or numbered, outcomes)
     if jobs:
         with show.Meter() as meter:
             codec = open_codec(model, device, compiled, meter)
-            parts = parts_of(jobs, codec, options, behind, all_faces, force, outcomes, meter)
-            EncodingRun(codec, options, force, outcomes, meter, behind).compress_all(parts)
+            check_handling(handling, options, codec.bundle.settings.frame)
+            parts = parts_of(jobs, handling, behind, force, outcomes, meter)
+            run = EncodingRun(codec, options, handling, force, outcomes, meter, behind)
+            run.compress_all(parts)
     outcomes.finish()
+
+
+def check_handling(handling: Handling, options: EncodeOptions, frame: str) -> None:
+    """Checks what is asked of photos.
+
+    Args:
+        handling: to check.
+        options: of compressing.
+        frame: of the bundle.
+
+    Raises:
+        OptionError: options exclude each other, or there is no such codec.
+        ImageError: a codec is not available here.
+    """
+    from ..conventional import require
+    from ..errors import OptionError
+    from ..preprocessing.frame import FACE
+
+    if handling.all_faces and options.face is not None:
+        raise OptionError("--face and --all-faces exclude each other")
+    if handling.strict and handling.fallback:
+        raise OptionError("--strict and --fallback exclude each other")
+    if handling.all_faces or handling.keep_photo:
+        if (options.frame or frame) != FACE:
+            raise OptionError("--all-faces and --keep-photo need --frame ffhq-face")
+        if handling.keep_photo:
+            require(handling.codec)
+    if handling.fallback:
+        require(handling.fallback)
 
 
 def encode_options(aims: dict[str, Any], **others: Any) -> EncodeOptions:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from . import show
@@ -22,6 +24,27 @@ HINT = "--frame center-crop compresses its centred square"
 
 
 @dataclass(frozen=True)
+class Handling:
+    """What becomes of photos, and of images that the model cannot show.
+
+    Attributes:
+        all_faces: every face is compressed, not only one.
+        keep_photo: the file holds the rest of the photo too.
+        codec: of the rest.
+        bytes: for the rest, or for an image that falls back.
+        strict: an image beyond the limits of the model's domain is an error.
+        fallback: codec of images that have no face or are beyond these limits; None: there is none.
+    """
+
+    all_faces: bool = False
+    keep_photo: bool = False
+    codec: str = "avif"
+    bytes: int = 2000
+    strict: bool = False
+    fallback: str | None = None
+
+
+@dataclass(frozen=True)
 class Part:
     """An image to compress: all that is compressed of a source, or one face of it.
 
@@ -36,54 +59,51 @@ class Part:
 
 def parts_of(
     jobs: list[Job],
-    codec: Codec,
-    options: EncodeOptions,
+    handling: Handling,
     matte: Colour,
-    all_faces: bool,
     force: bool,
     outcomes: show.Outcomes,
     meter: show.Meter,
 ) -> list[Part]:
-    """One part for each job or, with `all_faces`, for each face that can be compressed.
-
-    Raises:
-        OptionError: all faces are asked for, and the frame is not that of a face.
-    """
-    if not all_faces:
+    """One part for each job or, with all faces, for each face that can be compressed."""
+    if not handling.all_faces:
         return [Part(job) for job in jobs]
-    from ..errors import ImageError, OptionError
-    from ..preprocessing.frame import FACE
+    from ..errors import ImageError
 
-    if options.face is not None or (options.frame or codec.bundle.settings.frame) != FACE:
-        raise OptionError("--all-faces needs the frame ffhq-face, and no --face")
     parts: list[Part] = []
     for done, job in enumerate(jobs):
         meter.show("finding faces", done, len(jobs), f"{done} of {len(jobs)}  {job.source.name}")
         try:
-            parts += _faces_of(job, matte, force, outcomes)
+            found = [*_faces_of(job, matte)]
         except ImageError as error:
             outcomes.failed(str(error))
+            continue
+        if not found:
+            parts.append(Part(job))  # which says why, or falls back
+        elif handling.keep_photo:
+            parts += [Part(job, frame) for _, frame in found]
+        else:
+            for number, frame in found:
+                target = job.target.with_stem(f"{job.target.stem}-{number}")
+                if reason := obstacle(target, force):
+                    outcomes.failed(f"{job.source}: {reason}")
+                else:
+                    parts.append(Part(replace(job, target=target), frame))
     meter.drop("finding faces")
     return parts
 
 
-def _faces_of(job: Job, matte: Colour, force: bool, outcomes: show.Outcomes) -> Iterator[Part]:
-    """The faces of one source that can be compressed, the largest first."""
+def _faces_of(job: Job, matte: Colour) -> Iterator[tuple[int, Frame]]:
+    """Number and frame of the faces of a source that can be compressed, the largest first."""
     from ..perception.faces import find_faces
     from ..perception.faces import obstacle as face_obstacle
     from ..preprocessing.reading import read_image
 
-    faces = find_faces(read_image(job.source, matte))
-    if not faces:
-        outcomes.failed(f"{job.source}: no face was found: {HINT}")
-    for number, face in enumerate(faces, 1):
-        target = job.target.with_stem(f"{job.target.stem}-{number}")
+    for number, face in enumerate(find_faces(read_image(job.source, matte)), 1):
         if found := face_obstacle(face):
             show.warning(f"{job.source}: face {number}: {found.message}")
-        elif reason := obstacle(target, force):
-            outcomes.failed(f"{job.source}: {reason}")
         else:
-            yield Part(replace(job, target=target), face.frame)
+            yield number, face.frame
 
 
 def _load(part: Part, matte: Colour, resolution: int) -> Any:
@@ -101,6 +121,7 @@ class EncodingRun:
 
     codec: Codec
     options: EncodeOptions
+    handling: Handling
     force: bool
     outcomes: show.Outcomes
     meter: show.Meter
@@ -113,28 +134,44 @@ class EncodingRun:
         """Compresses all parts. A failure is reported, and the others go on."""
         resolution = self.codec.bundle.resolution
         inputs = ((part, partial(_load, part, self.matte, resolution)) for part in parts)
-        for outcome in self.codec.stream(inputs, self.options, len(parts), self._show):
-            self.meter.drop(self.shown)
-            for note in outcome.notes:
-                show.warning(f"{outcome.key.job.source}: {note}")
-            if outcome.encoded is not None:
-                self._write(outcome.key.job, outcome.encoded)
-            else:
-                self._failed(outcome)
+        stream = self.codec.stream(inputs, self.options, len(parts), self._show)
+        left = Counter(part.job for part in parts)  # parts of each file
+        faces: list[Outcome] = []
+        for outcome in stream:
+            if self._is_kept(outcome):
+                faces.append(outcome)
+            left[outcome.key.job] -= 1
+            if not left[outcome.key.job] and faces:
+                self._write(faces)
+                faces = []
         if self.written > 1:
             mean = self.bytes / self.written
             show.result(f"{self.written} images, {mean:.1f} bytes on average")
 
-    def _failed(self, outcome: Outcome) -> None:
+    def _is_kept(self, outcome: Outcome) -> bool:
+        """Whether a file is to be made of an outcome. If not, what is done instead is done."""
         from ..errors import FrameError, ImageError
 
-        message, source = str(outcome.error), str(outcome.key.job.source)
-        if isinstance(outcome.error, FrameError):
-            self.outcomes.failed(f"{source}: {message}: {HINT}")
-        elif isinstance(outcome.error, ImageError):
-            self.outcomes.failed(message)  # with the file's name
+        self.meter.drop(self.shown)
+        job, error = outcome.key.job, outcome.error
+        for note in outcome.notes:
+            show.warning(f"{job.source}: {note}")
+        doubt = None if outcome.encoded is None else outcome.encoded.doubt
+        if self.handling.fallback and (doubt or isinstance(error, FrameError)):
+            self._fall_back(job, doubt or str(error))
+        elif isinstance(error, FrameError):
+            self.outcomes.failed(f"{job.source}: {error}: {HINT}")
+        elif isinstance(error, ImageError):
+            self.outcomes.failed(str(error))  # with the file's name
+        elif error is not None:
+            self.outcomes.failed(f"{job.source}: {error}")
+        elif doubt and self.handling.strict:
+            self.outcomes.failed(f"{job.source}: {doubt}")
         else:
-            self.outcomes.failed(f"{source}: {message}")
+            if doubt:
+                show.warning(f"{job.source}: {doubt}")
+            return True
+        return False
 
     def _show(self, state: StreamProgress) -> None:
         self.shown = ", ".join(part.job.source.name for part in state.keys)
@@ -143,21 +180,66 @@ class EncodingRun:
             note = f"{int(state.amount)} of {state.total}"
             self.meter.show("all images", state.amount, state.total, note)
 
-    def _write(self, job: Job, encoded: Encoded) -> None:
-        from ..errors import OutputError
-        from .images import write_bytes
+    def _write(self, faces: Sequence[Outcome]) -> None:
+        """Writes the file of an image, or of a photo with its faces."""
+        from ..errors import InvcompError
 
+        job, encoded = faces[0].key.job, [face.result() for face in faces]
         try:
-            write_bytes(encoded.data, job.target, self.force)
-        except OutputError as error:
+            kept = self.handling.keep_photo and faces[0].place is not None
+            data = self._photo(job, faces) if kept else encoded[0].data
+            self._keep(job, data)
+        except InvcompError as error:
             self.outcomes.failed(f"{job.source}: {error}")
             return
+        rest = ""
+        if kept:
+            rest = f"{'the face' if len(faces) == 1 else f'{len(faces)} faces'} in the photo  "
+        show.result(f"{job.source} -> {job.target}  {len(data)} bytes{_figures(encoded, rest)}")
+
+    def _photo(self, job: Job, faces: Sequence[Outcome]) -> bytes:
+        """The file of a whole photo."""
+        from ..photo import with_photo
+        from ..preprocessing.reading import read_image
+
+        files = [face.result().data for face in faces]
+        places = [face.place for face in faces if face.place is not None]
+        photo, handling = read_image(job.source, self.matte), self.handling
+        return with_photo(files[0], files[1:], photo, places, handling.codec, handling.bytes)
+
+    def _fall_back(self, job: Job, reason: str) -> None:
+        """Writes the image by the conventional codec alone."""
+        from ..conventional import LABELS
+        from ..errors import InvcompError
+        from ..photo import conventional_file
+        from ..preprocessing.reading import read_image
+
+        codec = str(self.handling.fallback)
+        try:
+            image = read_image(job.source, self.matte)
+            data = conventional_file(image, codec, self.handling.bytes)
+            self._keep(job, data)
+        except InvcompError as error:
+            self.outcomes.failed(f"{job.source}: {error}")
+            return
+        show.warning(f"{job.source}: {reason}: stored by {LABELS[codec]}")
+        show.result(f"{job.source} -> {job.target}  {len(data)} bytes, {LABELS[codec]}")
+
+    def _keep(self, job: Job, data: bytes) -> None:
+        from .images import write_bytes
+
+        write_bytes(data, job.target, self.force)
         self.written += 1
-        self.bytes += len(encoded.data)
-        fill = "" if encoded.fill is None else f" ({encoded.fill:.0%} of {encoded.limit})"
-        identity = "" if encoded.identity is None else f"identity {encoded.identity:.2f}  "
-        show.result(
-            f"{job.source} -> {job.target}  {len(encoded.data)} bytes{fill}  "
-            f"{encoded.bits_per_pixel:.5f} bpp  LPIPS {encoded.lpips:.3f}  {identity}"
-            f"PSNR {encoded.psnr:.1f} dB  {encoded.seconds:.1f} s"
-        )
+        self.bytes += len(data)
+
+
+def _figures(encoded: Sequence[Encoded], rest: str) -> str:
+    """The figures of a result line; of several faces their means."""
+    first = encoded[0]
+    fill = "" if first.fill is None or rest else f" ({first.fill:.0%} of {first.limit})"
+    bpp = "" if rest else f"{first.bits_per_pixel:.5f} bpp  "
+    identities = [one.identity for one in encoded if one.identity is not None]
+    identity = f"identity {fmean(identities):.2f}  " if identities else ""
+    lpips, psnr = (fmean(getattr(one, name) for one in encoded) for name in ("lpips", "psnr"))
+    seconds = sum(one.seconds for one in encoded)
+    return f"{fill}  {rest}{bpp}LPIPS {lpips:.3f}  {identity}PSNR {psnr:.1f} dB  {seconds:.1f} s"

@@ -62,6 +62,8 @@ app.command(
         "invcomp compress portrait.jpg --max-lpips 0.08",
         "invcomp compress portrait.jpg --bytes 100 --mask faces-oval",
         "invcomp compress portrait.jpg --time 10",
+        "invcomp compress group.jpg --all-faces --keep-photo --bytes 230 --background 1500",
+        "invcomp compress folder/ -o out/ --bytes 230 --fallback avif",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
     )
 )(compress)

@@ -95,12 +95,14 @@ class Codec:
         """The metrics of an existing file for an original; see `Encoder.measure`."""
         return self.encoder.measure(image, data)
 
-    def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
+    def decompress(
+        self, data: bytes, first_bytes: int | None = None, **options: Any
+    ) -> Image.Image:
         """The image of an .ivc file's bytes; see `Decoder.decompress`."""
-        return self.decoder.decompress(data, first_bytes)
+        return self.decoder.decompress(data, first_bytes, **options)
 
     def decompress_batch(
-        self, files: Sequence[bytes], first_bytes: int | None = None
+        self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
     ) -> list[Image.Image]:
-        """Decompresses several files in one forward pass; see `Decoder.decompress`."""
-        return self.decoder.decompress_batch(files, first_bytes)
+        """Decompresses several files, their first faces in one pass; see `Decoder.decompress`."""
+        return self.decoder.decompress_batch(files, first_bytes, **options)

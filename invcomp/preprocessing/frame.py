@@ -87,8 +87,15 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None] / 127.5 - 1
 
 
-def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
-    """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+def from_tensor(
+    tensor: Tensor, size: tuple[int, int] | None = None, padded: bool = False
+) -> Image.Image:
+    """A tensor [1, 3, R, R] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+
+    Args:
+        tensor: the image.
+        size: (width, height) in pixels.
+        padded: the image was scaled into the square and padded; the padding is cut off first.
 
     Raises:
         ImageError: the size, which a file may claim, is over Pillow's `Image.MAX_IMAGE_PIXELS`.
@@ -97,7 +104,23 @@ def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Im
         _check_size(size)
     values = ((tensor[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+    if size and padded:
+        image = image.crop(padded_box(size, image.width))
     return image.resize(size, Image.Resampling.LANCZOS) if size else image
+
+
+def padded_box(size: tuple[int, int], resolution: int) -> tuple[int, int, int, int]:
+    """Where an image of `size` lies in the generator's square if it is padded.
+
+    It is scaled so that its longer side fills the square, and centred.
+
+    Returns:
+        (left, top, right, bottom) in pixels.
+    """
+    longer = max(size)
+    width, height = (max(1, (2 * side * resolution + longer) // (2 * longer)) for side in size)
+    left, top = (resolution - width) // 2, (resolution - height) // 2
+    return left, top, left + width, top + height
 
 
 def _check_size(size: tuple[int, int]) -> None:

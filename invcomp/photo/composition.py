@@ -8,14 +8,21 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from ..preprocessing.alignment import Frame
+from ..preprocessing.alignment import Frame, sample
 
 # of a face's mask, in half sides of its frame
 EXPONENT = 4  # of its outline, |x|^4 + |y|^4 = 1
 EDGE = 0.2  # from the outline inwards, over which it is blended
 MARGIN = 0.04  # from there on to the part that is not coded, because faces hide it
 
+# the colours of a face are matched to what surrounds it, from its edge to where it is this near
+MATCHED = 0.5
+GRID, SPREAD = 64, 5  # the difference is taken at so many pixels a side, and blurred by so many
+LARGEST_CHANGE = 16  # of a colour, in 255ths
+
+GREY = (128, 128, 128)  # of a photo of which only the faces are known
 CONTRAST = 4  # how sharply two faces that overlap are parted
 BAND = 256  # rows that are composed at once
 
@@ -24,7 +31,7 @@ Pixels = NDArray[np.float32]
 
 
 def composed(
-    background: Image.Image,
+    background: Image.Image | None,
     faces: Iterable[Image.Image],
     frames: Sequence[Frame],
     size: Size,
@@ -32,16 +39,45 @@ def composed(
     """A photo with its faces in their places.
 
     Args:
-        background: the photo without its faces, of any size.
-        faces: square images, of any resolution.
+        background: the photo without its faces, of any size; None: it is not known.
+        faces: square RGB images, of any resolution.
         frames: of the faces, in a photo of `size`.
         size: of the photo, (width, height) in pixels.
     """
-    canvas = np.array(background.resize(size, Image.Resampling.BICUBIC))
+    whole = background.resize(size, Image.Resampling.BICUBIC) if background else None
+    canvas = np.array(whole or Image.new("RGB", size, GREY))
     nearness = np.zeros(canvas.shape[:2], np.float16)  # to the centre of the nearest face
     for face, frame in zip(faces, frames, strict=True):
+        if background:
+            face = _matched(face, background, frame.within((0, 0), size[0] / background.width))
         _place(canvas, nearness, face, frame)
     return Image.fromarray(canvas)
+
+
+def _matched(face: Image.Image, background: Image.Image, frame: Frame) -> Image.Image:
+    """A face whose colours towards its edge are those of the background, but for details.
+
+    Args:
+        face: the face.
+        background: what surrounds it.
+        frame: of the face in the background.
+    """
+    around = np.asarray(sample(background, frame, GRID, mirrored=True), np.float32)
+    own = np.asarray(face.resize((GRID, GRID), Image.Resampling.BOX), np.float32)
+    near = _nearness(Frame(GRID / 2, GRID / 2, GRID), (GRID, GRID))
+    rim = np.float32((near > 0) & (near < EDGE))
+    # edges that do not meet weigh no more than colours that differ
+    change = np.clip(around - own, -3 * LARGEST_CHANGE, 3 * LARGEST_CHANGE) * rim[..., None]
+    weight = gaussian_filter(rim, SPREAD) + 1e-4
+    depth = np.clip((MATCHED - near) / (MATCHED - EDGE), 0, 1)
+    share = depth * depth * (3 - 2 * depth)
+    pixels = np.array(face, np.float32)
+    for channel in range(3):
+        blurred = gaussian_filter(change[..., channel], SPREAD) / weight
+        limited = np.clip(blurred, -LARGEST_CHANGE, LARGEST_CHANGE) * share
+        plane = Image.fromarray(np.asarray(limited, np.float32))
+        pixels[..., channel] += np.asarray(plane.resize(face.size, Image.Resampling.BILINEAR))
+    return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
 
 
 def _place(

@@ -12,7 +12,6 @@ from ..bitstream.ivc import pack_length, unpack_length
 from ..errors import BitstreamError, ImageError
 from ..preprocessing.alignment import Frame
 
-GREY = (128, 128, 128)  # of a photo of which only the faces are stored
 WHOLE = 0xFFFF  # a place's centre at the right or lower edge
 SIDES, TURN = 16384, 65536  # units of a place's side in the longer side, of its angle in a turn
 
@@ -140,16 +139,14 @@ class PhotoLayer:
             raise BitstreamError("altered: the layer of its photo has a side of 0")
         return cls((width, height), places, data[end:])
 
-    def background(self) -> Image.Image:
-        """The photo without its faces, in the coded size.
+    def background(self) -> Image.Image | None:
+        """The photo without its faces, in the coded size; None: only the faces are known.
 
         Raises:
             BitstreamError: the stream is damaged.
             ImageError: Pillow cannot read its codec here.
         """
-        if self.stream:
-            return conventional.decompress(self.stream)
-        return Image.new("RGB", (1, 1), GREY)
+        return conventional.decompress(self.stream) if self.stream else None
 
 
 def photo_in(file: IvcFile) -> tuple[FacesLayer, PhotoLayer] | None:

@@ -12,8 +12,11 @@ from .bitstream import IvcFile
 from .bundle import Bundle
 from .decoder import Decoder
 from .encoder import EncodeOptions, Encoder
+from .fitting import fit_faces
 from .lookup import find_bundle, load_bundle
 from .measurement import Encoded
+from .photo import with_photo
+from .preprocessing.frame import to_pil
 from .runner import ImageLike, Input, Outcome, StreamCallback
 
 
@@ -73,6 +76,33 @@ class Codec:
         """
         return next(self.encode([image], **options)).data
 
+    def compress_photo(
+        self, image: ImageLike, background: int = 2000, codec: str = "avif", **options: Any
+    ) -> bytes:
+        """Compresses a whole photo: every face by the generator, the rest by a conventional codec.
+
+        An image that is aligned already has no rest; its file is that of `compress`.
+
+        Args:
+            image: as in `compress`.
+            background: largest size of the rest, in bytes; 0: only the faces.
+            codec: for the rest, one of `conventional.CODECS`.
+            options: for each face, see `Encoder.encode`.
+
+        Raises:
+            FrameError: the photo has no face that can be compressed.
+            GoalError: the codec cannot write so few bytes.
+            ImageError: an image of another kind, or the codec is not available here.
+            OptionError: an option is out of range.
+        """
+        photo = to_pil(image)
+        faces = fit_faces(photo, self.bundle.resolution)
+        first, *more = self.compress_batch(faces, **options)
+        places = [face.place for face in faces if face.place is not None]
+        if not places:
+            return first
+        return with_photo(first, more, photo, places, codec, background)
+
     def compress_batch(self, images: Sequence[ImageLike], **options: Any) -> list[bytes]:
         """Compresses several images; see `compress`."""
         return [encoded.data for encoded in self.encode(images, **options)]
@@ -95,12 +125,14 @@ class Codec:
         """The metrics of an existing file for an original; see `Encoder.measure`."""
         return self.encoder.measure(image, data)
 
-    def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
+    def decompress(
+        self, data: bytes, first_bytes: int | None = None, **options: Any
+    ) -> Image.Image:
         """The image of an .ivc file's bytes; see `Decoder.decompress`."""
-        return self.decoder.decompress(data, first_bytes)
+        return self.decoder.decompress(data, first_bytes, **options)
 
     def decompress_batch(
-        self, files: Sequence[bytes], first_bytes: int | None = None
+        self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
     ) -> list[Image.Image]:
-        """Decompresses several files in one forward pass; see `Decoder.decompress`."""
-        return self.decoder.decompress_batch(files, first_bytes)
+        """Decompresses several files, their first faces in one pass; see `Decoder.decompress`."""
+        return self.decoder.decompress_batch(files, first_bytes, **options)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from .entropy.density import q_step_of
 from .errors import MissingBundleError
 from .latents.space import LatentSpace
 from .lookup import find_bundle, load_bundle
+from .photo import FacesLayer, PhotoLayer, composed, conventional_image, photo_in, shown_size
 from .preprocessing.frame import from_tensor
 
 
@@ -55,10 +57,13 @@ class Decoder:
         """The decoder of the bundle that an .ivc file names.
 
         Raises:
-            MissingBundleError: the bundle is not on this machine.
+            MissingBundleError: the bundle is not on this machine, or the file has none, because a
+                conventional codec coded it (`decode_conventional`).
             BitstreamError: not an .ivc file.
         """
-        return cls.load(find_bundle(IvcFile.unpack(data).fingerprint), device)
+        file = IvcFile.unpack(data)
+        _require_bundle(file)
+        return cls.load(find_bundle(file.fingerprint), device)
 
     @property
     def batch_size(self) -> int:
@@ -71,35 +76,93 @@ class Decoder:
         images = (512 if self.device.type == "cpu" else 2048) ** 2
         return int(min(max(images // self.bundle.resolution**2, 1), 64))
 
-    def decompress(self, data: bytes, first_bytes: int | None = None) -> Image.Image:
-        """Decompresses an .ivc file: one forward pass of the generator in float32.
+    def decompress(
+        self,
+        data: bytes,
+        first_bytes: int | None = None,
+        *,
+        size: int | None = None,
+        faces_only: bool = False,
+    ) -> Image.Image:
+        """Decompresses an .ivc file by the generator in float32.
 
         Args:
             data: the file.
             first_bytes: use this many bytes only. The data may then be the beginning of a file,
                 which no checksum can verify.
+            size: longer side of the image in pixels; None: that of the original.
+            faces_only: of a photo, decode the first face alone.
 
         Raises:
             BitstreamError: not an .ivc file, truncated, or altered.
             VersionError: the file has a newer version.
             MissingBundleError: the file was made with another bundle.
+            ImageError: the image's size is over Pillow's limit.
+            OptionError: `size` is not at least 1.
         """
-        return self.decompress_batch([data], first_bytes)[0]
+        return self.decompress_batch([data], first_bytes, size=size, faces_only=faces_only)[0]
 
     def decompress_batch(
-        self, files: Sequence[bytes], first_bytes: int | None = None
+        self,
+        files: Sequence[bytes],
+        first_bytes: int | None = None,
+        *,
+        size: int | None = None,
+        faces_only: bool = False,
     ) -> list[Image.Image]:
-        """Decompresses several files in one forward pass; see `decompress`."""
-        unpacked = [self.unpack(data, first_bytes) for data in files]
-        images = self.images(unpacked)
-        return [
-            from_tensor(image[None], file.original_size)
-            for image, file in zip(images, unpacked, strict=True)
-        ]
+        """Decompresses several files, their first faces in one pass; see `decompress`."""
+        unpacked = [IvcFile.unpack(data, first_bytes) for data in files]
+        done = {
+            index: conventional_image(file, size)
+            for index, file in enumerate(unpacked)
+            if not file.needs_bundle
+        }
+        coded = [self._own(file) for index, file in enumerate(unpacked) if index not in done]
+        square = (self.generator.resolution,) * 2
+        photos = [None if faces_only else photo_in(file) for file in coded]
+        sizes = [
+            shown_size(photo[1].size if photo else file.original_size or square, size)
+            for file, photo in zip(coded, photos, strict=True)
+        ]  # which a file claims, before anything is decoded
+        parts = zip(coded, photos, sizes, self.images(coded) if coded else (), strict=True)
+        shown = (
+            from_tensor(image[None], shown if file.original_size or size else None, file.padded)
+            if photo is None
+            else self._photo(file, *photo, image, shown)
+            for file, photo, shown, image in parts
+        )
+        return [done[index] if index in done else next(shown) for index in range(len(files))]
+
+    def _photo(
+        self,
+        file: IvcFile,
+        more: FacesLayer,
+        photo: PhotoLayer,
+        first: Tensor,
+        size: tuple[int, int],
+    ) -> Image.Image:
+        """A whole photo at `size`, from the layers of a file and its decoded first face."""
+        background = photo.background()
+        frames = [place.frame(size) for place in photo.places]
+
+        def faces() -> Iterator[Image.Image]:
+            yield from_tensor(first[None])
+            for start in range(0, len(more.faces), self.batch_size):
+                batch = [
+                    replace(file, step_index=step, payloads=(payload,))
+                    for step, payload in more.faces[start : start + self.batch_size]
+                ]
+                yield from (from_tensor(image[None]) for image in self.images(batch))
+
+        return composed(background, faces(), frames, size)
 
     def unpack(self, data: bytes, first_bytes: int | None = None) -> IvcFile:
         """The fields of a file of this bundle. Raises the errors of `decompress`."""
-        file = IvcFile.unpack(data, first_bytes)
+        return self._own(IvcFile.unpack(data, first_bytes))
+
+    def _own(self, file: IvcFile) -> IvcFile:
+        """A file, which must be of this bundle."""
+        _require_bundle(file)
         if file.fingerprint != self.fingerprint:
             raise MissingBundleError(
                 f"the file was made with bundle {file.fingerprint.hex()}, this is "
@@ -120,3 +183,24 @@ class Decoder:
                 torch.tensor([found.class_index for found in decoded], device=self.device),
             )
             return self.generator(latents)  # type: ignore[no-any-return]
+
+
+def decode_conventional(data: bytes, size: int | None = None) -> Image.Image | None:
+    """The image of a file that a conventional codec coded; None if it is a bundle's file.
+
+    Args:
+        data: the file.
+        size: longer side of the image in pixels; None: that of the original.
+
+    Raises:
+        BitstreamError: not an .ivc file, truncated, or altered.
+        ImageError: the image's size is over Pillow's limit, or Pillow lacks the codec.
+        OptionError: `size` is not at least 1.
+    """
+    file = IvcFile.unpack(data)
+    return None if file.needs_bundle else conventional_image(file, size)
+
+
+def _require_bundle(file: IvcFile) -> None:
+    if not file.needs_bundle:
+        raise MissingBundleError("the file was made without a bundle, by a conventional codec")

@@ -247,7 +247,9 @@ class Encoder:
 
     def _control(self, plan: _Plan, original: Tensor, image: Fitted, limit: int | None) -> Control:
         """What decides the q_step of an image; `limit` is the largest size, if there is one."""
-        quantiser = Quantiser(self.bundle.entropy, self.decoder.fingerprint, image.size)
+        quantiser = Quantiser(
+            self.bundle.entropy, self.decoder.fingerprint, image.size, image.padded
+        )
         if limit is not None:
             return ByteControl(quantiser, limit)
         if plan.goal is not None and plan.goal.lpips is not None:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .errors import FrameError
 from .perception.faces import FoundFace, find_faces, obstacle
+from .photo import quantised
 from .preprocessing.alignment import Frame, align, is_aligned
-from .preprocessing.frame import CENTRE_CROP, FACE, fit, to_pil, to_tensor
+from .preprocessing.frame import CENTRE_CROP, FACE, PAD, fit, to_pil, to_tensor
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Fitted:
     Attributes:
         tensor: [1, 3, R, R] in [-1, 1].
         size: width and height in pixels of what was fitted; None: R.
+        padded: whether it does not fill the frame, because its edges were continued to a square.
         place: of the face that was cut out of the image; None: the image is fitted as a whole.
         notes: what the user should know, one line each.
     """
 
     tensor: Tensor
     size: tuple[int, int] | None = None
+    padded: bool = False
     place: Frame | None = None
     notes: tuple[str, ...] = ()
 
@@ -51,7 +54,8 @@ def fit_image(
     if isinstance(image, Fitted):
         return image
     if frame != FACE:
-        return Fitted(*fit(image, resolution, frame))
+        tensor, size = fit(image, resolution, frame)
+        return Fitted(tensor, size, frame == PAD and size is not None and size[0] != size[1])
     photo = to_pil(image)
     faces = find_faces(photo)
     chosen = chosen_face(faces, face)
@@ -92,4 +96,23 @@ def fit_face(
     """
     if is_aligned(frame, photo.size):
         return Fitted(*fit(photo, resolution), notes=notes)
-    return Fitted(to_tensor(align(photo, frame, resolution)), None, frame, notes)
+    frame = quantised(frame, photo.size)  # as a file of the whole photo stores it
+    tensor = to_tensor(align(photo, frame, resolution))
+    return Fitted(tensor, place=frame, notes=notes)
+
+
+def fit_faces(image: Any, resolution: int) -> list[Fitted]:
+    """All faces of a photo that can be compressed, the largest first.
+
+    Args:
+        image: of the kinds that `Codec.compress` takes.
+        resolution: of the generator in pixels.
+
+    Raises:
+        ImageError: an image of another kind, or one that cannot be read completely.
+        FrameError: there is no such face.
+    """
+    photo = to_pil(image)
+    faces = find_faces(photo)
+    found = [face for face in faces if obstacle(face) is None] or [chosen_face(faces)]
+    return [fit_face(photo, face.frame, resolution) for face in found]

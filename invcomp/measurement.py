@@ -87,6 +87,8 @@ class FileMeter:
 
     def _decoded(self, file: IvcFile) -> tuple[Image.Image, Tensor]:
         """The decoded image as it is handed out, and in the generator's frame."""
-        decoded = from_tensor(self.decoder.images([file]), file.original_size)
-        framed = decoded.resize((self.decoder.generator.resolution,) * 2)
+        image = self.decoder.images([file])
+        decoded = from_tensor(image, file.original_size, file.padded)
+        square = (self.decoder.generator.resolution,) * 2
+        framed = from_tensor(image) if file.padded else decoded.resize(square)
         return decoded, to_tensor(framed).to(self.decoder.device)

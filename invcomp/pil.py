@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from .bitstream import MAGIC, IvcFile
 from .errors import InvcompError
+from .photo import conventional_image, own_size
 
 if TYPE_CHECKING:
     from .codec import Codec
@@ -41,7 +42,7 @@ class IvcImageFile(ImageFile.ImageFile):
         self._data = self.fp.read()
         try:
             file = IvcFile.unpack(self._data)
-            self._size = file.original_size or (_resolution(file.fingerprint),) * 2
+            self._size = own_size(file) or (_resolution(file.fingerprint),) * 2
         except InvcompError as error:
             raise OSError(str(error)) from error
         self._mode = "RGB"
@@ -53,8 +54,12 @@ class IvcImageFile(ImageFile.ImageFile):
             from .lookup import find_bundle
 
             try:
-                model = find_bundle(IvcFile.unpack(self._data).fingerprint)
-                self.im = _decoder(model).decompress(self._data).im
+                file = IvcFile.unpack(self._data)
+                if file.needs_bundle:
+                    decoder = _decoder(find_bundle(file.fingerprint))
+                    self.im = decoder.decompress(self._data).im
+                else:
+                    self.im = conventional_image(file).im
             except InvcompError as error:
                 raise OSError(str(error)) from error
         return super().load()

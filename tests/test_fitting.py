@@ -14,8 +14,8 @@ from invcomp.errors import FrameError, ImageWarning, OptionError
 from invcomp.fitting import Fitted, fit_image
 from invcomp.inversion.options import SearchOptions
 from invcomp.model_zoo.catalogue import pretrained_path
-from invcomp.preprocessing.alignment import Frame
-from invcomp.preprocessing.frame import FACE, fit
+from invcomp.preprocessing.alignment import Frame, align
+from invcomp.preprocessing.frame import FACE, fit, to_tensor
 
 from .tiny import tiny_bundle
 
@@ -111,6 +111,51 @@ def test_a_stretched_image_comes_back_in_its_own_shape(portrait: Image.Image) ->
     assert codec.decompress(encoded.data).size == (40, 90)
     (cropped,) = codec.encode([image], search=SHORT)
     assert codec.decompress(cropped.data).size == (40, 40)
+
+
+@pytest.mark.parametrize("size", [(90, 40), (30, 70), (64, 64), (50, 50)])
+def test_a_padded_image_comes_back_whole(portrait: Image.Image, size: tuple[int, int]) -> None:
+    codec, image = Codec(tiny_bundle(), "cpu", compiled=False), portrait.resize(size)
+    fitted = codec.encoder.fit(image, "pad")
+    assert fitted.padded == (size[0] != size[1])
+    (encoded,) = codec.encode([image], frame="pad", search=SHORT)
+    assert codec.decompress(encoded.data).size == size
+    # measured in the frame, as it was searched for
+    again = codec.measure(fitted, encoded.data)
+    assert again.lpips == pytest.approx(encoded.lpips, abs=1e-4)
+
+
+def test_the_edges_of_a_padded_image_are_continued() -> None:
+    image = Image.new("RGB", (64, 32), "red")
+    image.paste("blue", (0, 16, 64, 32))
+    tensor, size = fit(image, 64, "pad")
+    assert size == (64, 32)
+    pixels = (tensor[0].permute(1, 2, 0) + 1) / 2
+    assert pixels[:30].mean((0, 1)).tolist() == pytest.approx([1, 0, 0], abs=0.01)
+    assert pixels[34:].mean((0, 1)).tolist() == pytest.approx([0, 0, 1], abs=0.01)
+
+
+def test_a_whole_photo_has_all_its_faces(portrait: Image.Image) -> None:
+    places = Frame(250, 300, 420), Frame(700, 300, 260)
+    image, codec = photo(portrait, *places), Codec(tiny_bundle(), "cpu", compiled=False)
+    data = codec.compress_photo(image, 400, search=SHORT)
+    assert len(data) < 400 + 2 * 200
+    decoded = codec.decompress(data)
+    assert decoded.size == image.size
+    assert codec.decompress(data, size=90).size == (90, 60)
+    assert codec.decompress(data, faces_only=True).size == (64, 64)
+    grey = np.asarray(decoded)[560:, :, :].mean((0, 1))
+    assert grey == pytest.approx([96, 104, 110], abs=6)
+    # what is in a face's frame is what its file decodes to, but for the blended edge
+    (one, other) = (fit_image(image, 64, FACE, number) for number in (1, 2))
+    for fitted in (one, other):
+        assert fitted.place is not None
+        shown = align(decoded, fitted.place, 64)
+        alone = codec.decompress(codec.compress(fitted, search=SHORT))
+        assert difference(to_tensor(shown), to_tensor(alone)) < 0.2
+    assert codec.compress_photo(portrait, search=SHORT) == codec.compress(portrait, search=SHORT)
+    with pytest.raises(FrameError, match="no face was found"):
+        codec.compress_photo(Image.new("RGB", (300, 200), "grey"))
 
 
 def test_notes_are_warnings_in_python_and_part_of_an_outcome(portrait: Image.Image) -> None:

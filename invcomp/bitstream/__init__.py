@@ -6,6 +6,17 @@ docs/format.md is the specification.
 """
 
 from ..entropy.model import Decoded
-from .ivc import MAGIC, VERSION, IvcFile, Layer, decode, encode
+from .ivc import CONVENTIONAL, FACES, MAGIC, PHOTO, VERSION, IvcFile, Layer, decode, encode
 
-__all__ = ["MAGIC", "VERSION", "Decoded", "IvcFile", "Layer", "decode", "encode"]
+__all__ = [
+    "CONVENTIONAL",
+    "FACES",
+    "MAGIC",
+    "PHOTO",
+    "VERSION",
+    "Decoded",
+    "IvcFile",
+    "Layer",
+    "decode",
+    "encode",
+]

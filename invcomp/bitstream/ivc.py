@@ -20,7 +20,9 @@ MAX_LAYERS = 7  # after the coordinates; the count has three bits
 _FIXED = 10  # bytes up to the end of the checksum, which has the last two
 _HAS_OPTIONS = 0x08
 _CRITICAL = 0x80  # options and layers from this tag on must be known, others may be skipped
-_ORIGINAL_SIZE = 1
+_ORIGINAL_SIZE, _PADDED = 1, 129  # options
+FACES, PHOTO, CONVENTIONAL = 1, 2, 129  # layers; photo.py reads the first two
+NO_BUNDLE = bytes(4)  # the fingerprint of a file that needs none
 
 
 class Layer(NamedTuple):
@@ -51,6 +53,8 @@ class IvcFile:
         version: of the format.
         missing: number of payloads that are missing from a partial file.
         beginning: the bytes that were read of the first missing payload.
+        padded: whether the original was scaled into the generator's square and padded on its
+            shorter axis; it then has an original size. Otherwise it was stretched to the square.
 
     Raises:
         ImageError: the original size does not fit the format.
@@ -65,6 +69,7 @@ class IvcFile:
     version: int = VERSION
     missing: int = 0
     beginning: bytes = b""
+    padded: bool = False
 
     def __post_init__(self) -> None:
         if len(self.fingerprint) != 4 or not 0 <= self.step_index < STEP_INDICES:
@@ -79,6 +84,17 @@ class IvcFile:
         if self.original_size and not all(1 <= side <= 0xFFFF for side in self.original_size):
             width, height = self.original_size
             raise ImageError(f"{width} x {height} pixels: an .ivc file can say 1 to 65535 a side")
+        if self.padded and not self.original_size:
+            raise ValueError("a padded image has an original size")
+
+    @property
+    def needs_bundle(self) -> bool:
+        """Whether a bundle decodes it; else its image is a conventional codec's stream."""
+        return self.layer(CONVENTIONAL) is None
+
+    def layer(self, tag: int) -> bytes | None:
+        """The payload of the layer with a tag; None if the file has none."""
+        return next((layer.payload for layer in self.layers if layer.tag == tag), None)
 
     def pack(self) -> bytes:
         """The file's bytes, in version 2.
@@ -91,12 +107,13 @@ class IvcFile:
         options = b""
         if self.original_size:
             value = b"".join(side.to_bytes(2, "big") for side in self.original_size)
-            options = bytes([_ORIGINAL_SIZE]) + _pack_length(len(value)) + value + b"\0"
+            options = bytes([_ORIGINAL_SIZE]) + pack_length(len(value)) + value
+            options += bytes([_PADDED, 0]) * self.padded + b"\0"
         layout = VERSION << 4 | (_HAS_OPTIONS if options else 0) | len(self.layers)
         fixed = MAGIC + bytes([layout]) + self.fingerprint + bytes([self.step_index])
         tags = bytes(layer.tag for layer in self.layers)
         chunks = [*self.payloads, *(layer.payload for layer in self.layers)]
-        lengths = b"".join(_pack_length(len(chunk)) for chunk in chunks[:-1])
+        lengths = b"".join(pack_length(len(chunk)) for chunk in chunks[:-1])
         rest = tags + lengths + options + b"".join(chunks)
         return fixed + _checksum(fixed + rest) + rest
 
@@ -134,7 +151,7 @@ class IvcFile:
         tags = _take(data, _FIXED, more) if version == VERSION else b""
         at, lengths = _FIXED + len(tags), []
         for _ in range(more):
-            length, at = _unpack_length(data, at)
+            length, at = unpack_length(data, at)
             lengths.append(length)
         options, at = _unpack_options(data, at) if layout & _HAS_OPTIONS else ({}, at)
         verified = _checksum(whole[: _FIXED - 2] + whole[_FIXED:]) == whole[_FIXED - 2 : _FIXED]
@@ -148,15 +165,19 @@ class IvcFile:
         chunks = _complete_chunks(data, at, lengths, len(whole) if verified else None)
         count = 1 if version == VERSION else more + 1
         payloads, missing = chunks[:count], max(0, count - len(chunks))
+        size, padded = _read_options(options)
+        if CONVENTIONAL in tags:
+            _check_conventional(data[:8], tags, lengths, len(chunks), padded)
         return cls(
             data[3:7],
             data[7],
             payloads,
-            _read_options(options),
+            size,
             tuple(map(Layer, tags, chunks[count:])),
             version,
             missing,
             data[at + sum(map(len, payloads)) :] if missing else b"",
+            padded,
         )
 
 
@@ -167,6 +188,7 @@ def encode(
     fingerprint: bytes,
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
+    padded: bool = False,
 ) -> bytes:
     """Codes quantised coordinates to an .ivc file.
 
@@ -177,6 +199,7 @@ def encode(
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels; None: the generator's own size.
         class_index: of a class-conditional generator. It takes no bits if there is one class.
+        padded: as in `IvcFile`.
 
     Returns:
         The bytes of the file.
@@ -187,7 +210,7 @@ def encode(
         ValueError: the integers have another shape or are out of range, or the class is.
     """
     payload = entropy.encode(integers, step_index, class_index)
-    return IvcFile(fingerprint, step_index, (payload,), original_size).pack()
+    return IvcFile(fingerprint, step_index, (payload,), original_size, padded=padded).pack()
 
 
 def decode(file: IvcFile, entropy: EntropyModel) -> Decoded:
@@ -227,8 +250,18 @@ def _check_tags(tags: bytes) -> None:
     if any(b <= a for a, b in pairwise(b"\0" + tags)):
         raise BitstreamError("altered: its layers are out of order")
     for tag in tags:
-        if tag >= _CRITICAL:
+        if tag >= _CRITICAL and tag != CONVENTIONAL:
             raise VersionError(f"it needs layer {tag}, which this program lacks: update invcomp")
+
+
+def _check_conventional(
+    header: bytes, tags: bytes, lengths: list[int], complete: int, padded: bool
+) -> None:
+    """Refuses files with a layer "conventional" that hold anything else."""
+    if header[3:] != NO_BUNDLE + b"\0" or len(tags) > 1 or lengths[0] or padded:
+        raise BitstreamError("altered: beside its conventional stream there is something else")
+    if complete < 2:
+        raise BitstreamError("truncated: a conventional stream decodes only as a whole")
 
 
 def _complete_chunks(
@@ -246,11 +279,12 @@ def _complete_chunks(
     return tuple(data[a:b] for a, b in pairwise(bounds) if b <= len(data))
 
 
-def _pack_length(length: int) -> bytes:
+def pack_length(length: int) -> bytes:
+    """A length in the format's code."""
     return b"\xff" * (length // 255) + bytes([length % 255])
 
 
-def _unpack_length(data: bytes, at: int) -> tuple[int, int]:
+def unpack_length(data: bytes, at: int) -> tuple[int, int]:
     """The length at the position `at`, and the position after it."""
     length = 0
     while (byte := _take(data, at, 1)[0]) == 255:
@@ -264,21 +298,24 @@ def _unpack_options(data: bytes, at: int) -> tuple[dict[int, bytes], int]:
     while tag := _take(data, at, 1)[0]:
         if options and tag <= max(options):
             raise BitstreamError("altered: its options are out of order")
-        length, at = _unpack_length(data, at + 1)
+        length, at = unpack_length(data, at + 1)
         options[tag] = _take(data, at, length)
         at += length
     return options, at + 1
 
 
-def _read_options(options: dict[int, bytes]) -> tuple[int, int] | None:
-    """The original size, if the options give one."""
+def _read_options(options: dict[int, bytes]) -> tuple[tuple[int, int] | None, bool]:
+    """The original size, if the options give one, and whether the image is padded."""
     for tag in options:
-        if tag >= _CRITICAL:
+        if tag >= _CRITICAL and tag != _PADDED:
             raise VersionError(f"it needs option {tag}, which this program lacks: update invcomp")
+    padded = _PADDED in options
+    if padded and (options[_PADDED] or _ORIGINAL_SIZE not in options):
+        raise BitstreamError("altered: its padding makes no sense")
     value = options.get(_ORIGINAL_SIZE)
     if value is None:
-        return None
+        return None, padded
     width, height = int.from_bytes(value[:2], "big"), int.from_bytes(value[2:], "big")
     if len(value) != 4 or not (width and height):
         raise BitstreamError("altered: its original size makes no sense")
-    return width, height
+    return (width, height), padded

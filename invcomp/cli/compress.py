@@ -69,9 +69,9 @@ def compress(
     frame: Annotated[
         str | None,
         typer.Option(
-            metavar="ffhq-face|center-crop|stretch",
+            metavar="ffhq-face|center-crop|pad|stretch",
             help="How images are fitted: a face found and aligned, the largest centred square, or "
-            "all of the image.",
+            "all of the image, padded to a square or stretched.",
             show_default="the model's",
         ),
     ] = None,

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class _Wanted:
+    """What is decoded of each file; see `Decoder.decompress`."""
+
+    first_bytes: int | None
+    size: int | None
+    faces_only: bool
+
+
+@dataclass(frozen=True)
 class _Task:
     """A job, the content of its file, and a note for its result line."""
 
@@ -40,6 +49,19 @@ def decompress(
             show_default="all",
         ),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            metavar="N",
+            help="Longer side of the image in pixels.",
+            show_default="the original's",
+        ),
+    ] = None,
+    face_only: Annotated[
+        bool,
+        typer.Option("--face-only", help="Of a photo, decode the first face alone."),
+    ] = False,
     model: FilesModel = None,
     proxy: Annotated[
         bool,
@@ -52,6 +74,8 @@ def decompress(
 
     Images are PNG, or the format of the suffix of -o.
 
+    A file of a photo with faces decodes to the whole photo.
+
     Without -o, each image is written next to its file.
     """
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
@@ -59,6 +83,9 @@ def decompress(
 
     if proxy and model:
         raise OptionError("--proxy and --model exclude each other")
+    if size is not None and size < 1:
+        raise OptionError(f"--size {size}: at least 1 is needed")
+    wanted = _Wanted(first_bytes, size, face_only)
     outcomes = show.Outcomes()
     sources = find_sources(files, {".ivc"}, outcomes)
     into_folder = len(files) > 1 or files[0].is_dir()
@@ -68,14 +95,14 @@ def decompress(
     with show.Meter() as meter:
         for name, tasks in _read(jobs, first_bytes, model, proxy, outcomes).items():
             try:
-                decoder = _open(name, device, meter)
+                decoder = _open(name, device, meter) if name else None
             except (BundleError, DownloadError, MissingBundleError) as error:
                 if model:
                     raise
                 for task in tasks:  # files of other models are still decoded
                     outcomes.failed(f"{task.job.source}: {error}")
                 continue
-            _decompress_all(decoder, tasks, first_bytes, force, outcomes, meter)
+            _decompress_all(decoder, tasks, wanted, force, outcomes, meter)
     outcomes.finish()
 
 
@@ -96,7 +123,10 @@ def _read(
     proxy: bool,
     outcomes: show.Outcomes,
 ) -> dict[str, list[_Task]]:
-    """Reads the files and groups them by the model that decodes them."""
+    """Reads the files and groups them by the model that decodes them.
+
+    Those that a conventional codec coded need none; their group has the name "".
+    """
     from ..bitstream import IvcFile
     from ..errors import InvcompError
     from ..lookup import find_bundle
@@ -106,7 +136,7 @@ def _read(
         try:
             data = job.source.read_bytes()
             file = IvcFile.unpack(data, first_bytes)
-            name = model or find_bundle(file.fingerprint, proxy)
+            name = (model or find_bundle(file.fingerprint, proxy)) if file.needs_bundle else ""
             if first_bytes is not None:
                 _warn_of_damage(job.source, data)
             note = (
@@ -134,9 +164,9 @@ def _warn_of_damage(path: Path, data: bytes) -> None:
 
 
 def _decompress_all(
-    decoder: Decoder,
+    decoder: Decoder | None,
     tasks: list[_Task],
-    first_bytes: int | None,
+    wanted: _Wanted,
     force: bool,
     outcomes: show.Outcomes,
     meter: show.Meter,
@@ -145,12 +175,12 @@ def _decompress_all(
     from ..errors import InvcompError
     from .images import write_image
 
-    name = f"decompressing with {decoder.bundle.settings.name}"
-    size = decoder.batch_size
+    name = f"decompressing with {decoder.bundle.settings.name}" if decoder else "decompressing"
+    size = decoder.batch_size if decoder else 1
     for first in range(0, len(tasks), size):
         batch = tasks[first : first + size]
         meter.show(name, first, len(tasks), f"{first} of {len(tasks)} files")
-        images = _decode(decoder, batch, first_bytes)
+        images = _decode(decoder, batch, wanted)
         for task, image in zip(batch, images, strict=True):
             source, target = task.job.source, task.job.target
             try:
@@ -164,14 +194,20 @@ def _decompress_all(
 
 
 def _decode(
-    decoder: Decoder, tasks: list[_Task], first_bytes: int | None
+    decoder: Decoder | None, tasks: list[_Task], wanted: _Wanted
 ) -> list[Image.Image | InvcompError]:
     """The image of each task, or its error."""
+    from ..bitstream import IvcFile
     from ..errors import InvcompError
+    from ..photo import conventional_image
 
     try:
-        return [*decoder.decompress_batch([task.data for task in tasks], first_bytes)]
+        if decoder is None:
+            files = (IvcFile.unpack(task.data, wanted.first_bytes) for task in tasks)
+            return [conventional_image(file, wanted.size) for file in files]
+        data = [task.data for task in tasks]
+        return [*decoder.decompress_batch(data, **vars(wanted))]
     except InvcompError as error:
         if len(tasks) == 1:
             return [error]
-        return [outcome for task in tasks for outcome in _decode(decoder, [task], first_bytes)]
+        return [outcome for task in tasks for outcome in _decode(decoder, [task], wanted)]

@@ -31,7 +31,7 @@ class Handling:
         all_faces: every face is compressed, not only one.
         keep_photo: the file holds the rest of the photo too.
         codec: of the rest.
-        bytes: for the rest, or for an image that falls back.
+        background: bytes for the rest, or for an image that falls back.
         strict: an image beyond the limits of the model's domain is an error.
         fallback: codec of images that have no face or are beyond these limits; None: there is none.
     """
@@ -39,7 +39,7 @@ class Handling:
     all_faces: bool = False
     keep_photo: bool = False
     codec: str = "avif"
-    bytes: int = 2000
+    background: int = 2000
     strict: bool = False
     fallback: str | None = None
 
@@ -126,7 +126,7 @@ class EncodingRun:
     outcomes: show.Outcomes
     meter: show.Meter
     matte: Colour
-    bytes: int = 0
+    total: int = 0  # bytes
     written: int = 0
     shown: str = ""  # the name of the bar of the present batch
 
@@ -145,7 +145,7 @@ class EncodingRun:
                 self._write(faces)
                 faces = []
         if self.written > 1:
-            mean = self.bytes / self.written
+            mean = self.total / self.written
             show.result(f"{self.written} images, {mean:.1f} bytes on average")
 
     def _is_kept(self, outcome: Outcome) -> bool:
@@ -205,7 +205,7 @@ class EncodingRun:
         files = [face.result().data for face in faces]
         places = [face.place for face in faces if face.place is not None]
         photo, handling = read_image(job.source, self.matte), self.handling
-        return with_photo(files[0], files[1:], photo, places, handling.codec, handling.bytes)
+        return with_photo(files[0], files[1:], photo, places, handling.codec, handling.background)
 
     def _fall_back(self, job: Job, reason: str) -> None:
         """Writes the image by the conventional codec alone."""
@@ -217,7 +217,7 @@ class EncodingRun:
         codec = str(self.handling.fallback)
         try:
             image = read_image(job.source, self.matte)
-            data = conventional_file(image, codec, self.handling.bytes)
+            data = conventional_file(image, codec, self.handling.background)
             self._keep(job, data)
         except InvcompError as error:
             self.outcomes.failed(f"{job.source}: {error}")
@@ -230,7 +230,7 @@ class EncodingRun:
 
         write_bytes(data, job.target, self.force)
         self.written += 1
-        self.bytes += len(data)
+        self.total += len(data)
 
 
 def _figures(encoded: Sequence[Encoded], rest: str) -> str:

@@ -16,7 +16,7 @@ from .options import FilesModel, Json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..bitstream import IvcFile
+    from ..bitstream import IvcFile, Layer
     from ..bundle import Bundle
 
 
@@ -91,14 +91,15 @@ def describe(
     """
     from ..bitstream import IvcFile
     from ..entropy.density import q_step_of
+    from ..photo import own_size
 
     data = path.read_bytes()
     file = IvcFile.unpack(data)
-    name, bundle = bundle_of(file.fingerprint)
+    name, bundle = bundle_of(file.fingerprint) if file.needs_bundle else (None, None)
     side = bundle.generator.resolution if bundle else None
-    width, height = file.original_size or (side, side)
+    width, height = own_size(file) or (side, side)
     payload = sum(map(len, file.payloads))
-    layers = [{"tag": layer.tag, "bytes": len(layer.payload)} for layer in file.layers]
+    layers = [_describe_layer(file, layer) for layer in file.layers]
     return {
         "file": str(path),
         "bytes": len(data),
@@ -107,15 +108,40 @@ def describe(
         "layers": layers,
         "version": file.version,
         "bundle": {"fingerprint": file.fingerprint.hex(), "name": name},
+        "needs_bundle": file.needs_bundle,
         "step_index": file.step_index,
         "q_step": q_step_of(file.step_index),
         "width": width,
         "height": height,
         "original_size_stored": file.original_size is not None,
+        "padded": file.padded,
         "bits_per_pixel": 8 * len(data) / (width * height) if width and height else None,
         "checksum": "ok",  # unpack raises if the checksum does not match
         **(_describe_payload(file, bundle) if bundle else {"class": None, "coordinates": None}),
     }
+
+
+def _describe_layer(file: IvcFile, layer: Layer) -> dict[str, Any]:
+    """Tag and bytes of a layer, and what it holds if it is known."""
+    from .. import conventional
+    from ..bitstream import CONVENTIONAL, FACES, PHOTO
+    from ..photo import photo_in
+
+    known: dict[str, Any] = {}
+    stream = layer.payload if layer.tag == CONVENTIONAL else b""
+    if layer.tag in (FACES, PHOTO) and (found := photo_in(file)):
+        more, photo = found
+        known = {"holds": "photo", "faces": len(photo.places)}
+        if layer.tag == FACES:
+            known = {"holds": "more faces", "faces": len(more.faces)}
+        else:
+            stream = photo.stream
+    elif layer.tag == CONVENTIONAL:
+        known = {"holds": "image"}
+    if stream:
+        codec, size = conventional.read_header(stream)
+        known |= {"codec": conventional.LABELS[codec], "stream_bytes": len(stream), "coded": size}
+    return {"tag": layer.tag, "bytes": len(layer.payload), **known}
 
 
 def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
@@ -146,18 +172,21 @@ def _print(entry: dict[str, Any]) -> None:
 
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    bundle = entry["bundle"]
-    parts = f"{entry['header_bytes']} header, {entry['payload_bytes']} payload"
-    parts += "".join(f", {layer['bytes']} layer {layer['tag']}" for layer in entry["layers"])
+    bundle, rate = entry["bundle"], entry["bits_per_pixel"]
     size = f"{entry['width']} x {entry['height']}" if entry["width"] else "the generator's"
-    rate = entry["bits_per_pixel"]
+    size += ", stored in the file" if entry["original_size_stored"] else ""
     rows = [
-        ("bytes", f"{entry['bytes']} ({parts})"),
+        ("bytes", f"{entry['bytes']} ({', '.join(_parts(entry))})"),
         ("bits per pixel", f"{rate:.5f}" if rate else "needs the bundle"),
         ("format version", str(entry["version"])),
+    ]
+    image = ("image", size + (", padded" if entry["padded"] else ""))
+    if not entry["needs_bundle"]:
+        return [*rows, ("bundle", "none is needed"), image, ("checksum", entry["checksum"])]
+    rows += [
         ("bundle", f"{bundle['fingerprint']}  {bundle['name'] or 'not on this machine'}"),
         ("q_step", f"{entry['q_step']:.5f} (index {entry['step_index']})"),
-        ("image", size + (", stored in the file" if entry["original_size_stored"] else "")),
+        image,
         ("checksum", entry["checksum"]),
     ]
     if entry["coordinates"] is None:
@@ -170,3 +199,17 @@ def _rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("ideal code length", f"{entry['ideal_bytes']:.1f} bytes"),
         ("integers not zero", f"{entry['nonzero']} of {entry['coordinates']}"),
     ]
+
+
+def _parts(entry: dict[str, Any]) -> list[str]:
+    """The parts of a file with their bytes."""
+    is_photo = any(layer.get("holds") == "photo" for layer in entry["layers"])
+    parts = [f"{entry['header_bytes']} header"]
+    if entry["needs_bundle"]:
+        parts.append(f"{entry['payload_bytes']} {'face' if is_photo else 'payload'}")
+    for layer in entry["layers"]:
+        holds = layer.get("holds", f"layer {layer['tag']}")
+        if "codec" in layer:
+            holds += ": {} of {} x {}".format(layer["codec"], *layer["coded"])
+        parts.append(f"{layer['bytes']} {holds}")
+    return parts

@@ -59,7 +59,7 @@ def prepare(
     frame: Annotated[
         str | None,
         typer.Option(
-            metavar="ffhq-face|center-crop|stretch",
+            metavar="ffhq-face|center-crop|pad|stretch",
             help="How images are fitted to the generator's frame.",
             show_default="ffhq-face with --faces, else center-crop",
         ),

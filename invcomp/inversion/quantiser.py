@@ -37,11 +37,13 @@ class Quantiser:
         entropy: the bundle's model.
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels; None: the generator's own size.
+        padded: whether the original was padded to the generator's square.
     """
 
     entropy: EntropyModel
     fingerprint: bytes
     original_size: tuple[int, int] | None = None
+    padded: bool = False
 
     @property
     def least(self) -> int:
@@ -60,7 +62,7 @@ class Quantiser:
     def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
         """The file of integers [K]."""
         fixed = self.entropy, self.fingerprint, self.original_size
-        return encode(integers, step_index, *fixed, class_index)
+        return encode(integers, step_index, *fixed, class_index, self.padded)
 
     def index_for(self, optimum: Optimum, size: float) -> int:
         """The largest step index, 0 to FINEST, at which the file has at most `size` bytes."""

@@ -14,8 +14,9 @@ from .reading import upright_srgb
 
 FACE = "ffhq-face"  # a face is found, cut out and aligned (`fitting.py`)
 CENTRE_CROP = "center-crop"  # the largest centred square
+PAD = "pad"  # all of the image, its edges continued to a square
 STRETCH = "stretch"  # all of the image, its sides scaled alone
-FRAMES = (FACE, CENTRE_CROP, STRETCH)  # ways to fit an image
+FRAMES = (FACE, CENTRE_CROP, PAD, STRETCH)  # ways to fit an image
 LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 
@@ -29,7 +30,8 @@ def fit(
             white), uint8 [H, W, 3], or a tensor [3, H, W] or [1, 3, H, W] of uint8 or of floats
             in [0, 1]. Arrays and tensors are sRGB.
         resolution: of the generator in pixels.
-        frame: "center-crop", the largest centred square; or "stretch", all of it.
+        frame: "center-crop", the largest centred square; "pad", all of it, centred, with its edges
+            continued to a square; or "stretch", all of it.
 
     Returns:
         [1, 3, R, R] in [-1, 1], and the size (width, height) of the part that was resized; None if
@@ -47,7 +49,17 @@ def fit(
     size, whole = part.size, (resolution, resolution)
     if size == whole:
         return to_tensor(part), None
+    if frame == PAD:
+        return to_tensor(_padded(part, resolution)), size
     return to_tensor(part.resize(whole, Image.Resampling.LANCZOS)), size
+
+
+def _padded(image: Image.Image, resolution: int) -> Image.Image:
+    """The image reduced to a square that it need not fill, its edges continued."""
+    left, top, right, bottom = padded_box(image.size, resolution)
+    inside = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+    beyond = ((top, resolution - bottom), (left, resolution - right), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(inside), beyond, "edge"))
 
 
 def to_pil(image: Any) -> Image.Image:
@@ -92,8 +104,15 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None] / 127.5 - 1
 
 
-def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Image:
-    """A tensor [1, 3, H, W] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+def from_tensor(
+    tensor: Tensor, size: tuple[int, int] | None = None, padded: bool = False
+) -> Image.Image:
+    """A tensor [1, 3, R, R] in [-1, 1], clamped, as a PIL image, resized to `size` if given.
+
+    Args:
+        tensor: the image.
+        size: (width, height) in pixels.
+        padded: the image was scaled into the square and padded; the padding is cut off first.
 
     Raises:
         ImageError: the size, which a file may claim, is over Pillow's `Image.MAX_IMAGE_PIXELS`.
@@ -102,6 +121,8 @@ def from_tensor(tensor: Tensor, size: tuple[int, int] | None = None) -> Image.Im
         check_size(size)
     values = ((tensor[0].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     image = Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+    if size and padded:
+        image = image.crop(padded_box(size, image.width))
     return image.resize(size, Image.Resampling.LANCZOS) if size else image
 
 
@@ -113,6 +134,20 @@ def check_frame(frame: str) -> None:
     """
     if frame not in FRAMES:
         raise OptionError(f"frame {frame!r} is not one of {', '.join(FRAMES)}")
+
+
+def padded_box(size: tuple[int, int], resolution: int) -> tuple[int, int, int, int]:
+    """Where an image of `size` lies in the generator's square if it is padded.
+
+    It is scaled so that its longer side fills the square, and centred.
+
+    Returns:
+        (left, top, right, bottom) in pixels.
+    """
+    longer = max(size)
+    width, height = (max(1, (2 * side * resolution + longer) // (2 * longer)) for side in size)
+    left, top = (resolution - width) // 2, (resolution - height) // 2
+    return left, top, left + width, top + height
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -124,9 +124,9 @@ def _open(file: IO[bytes]) -> Image.Image:
     if not start:
         raise ImageError("the file is empty")
     if start[4:8] == b"ftyp" and any(brand in start for brand in HEIC_BRANDS):
-        _plug_in("HEIC")
+        plug_in("HEIC")
     if start.startswith(JXL_STARTS):
-        _plug_in("JPEG XL")
+        plug_in("JPEG XL")
         if size := jxl_size(file.read()):  # the plug-in decodes as soon as it opens
             _refuse_large(*size)
         file.seek(0)
@@ -139,7 +139,7 @@ def _open(file: IO[bytes]) -> Image.Image:
         raise ImageError(_too_large("the image has")) from error
 
 
-def _plug_in(name: str) -> None:
+def plug_in(name: str) -> None:
     """Registers the plug-in of a format with Pillow."""
     _, module, package = PLUGINS[name]
     try:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from invcomp.bitstream import IvcFile, Layer, encode
+from invcomp.bitstream import CONVENTIONAL, FACES, PHOTO, IvcFile, Layer, encode
+from invcomp.bitstream.ivc import NO_BUNDLE
 from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.entropy.tables import PriorTables, frequencies_from_probabilities
+from invcomp.photo import FacesLayer, PhotoLayer, Place
 
 PATH = Path(__file__).resolve().parents[2] / "tests" / "bitstream" / "vectors.json"
 FINGERPRINT = bytes.fromhex("0badcafe")
@@ -95,8 +97,27 @@ FILES: list[tuple[str, str, list[int], int, tuple[int, int] | None]] = [
 # name, layers: for the file "original size"
 LAYERS: list[tuple[str, tuple[Layer, ...]]] = [
     ("an unknown layer", (Layer(5, b"detail"),)),
-    ("empty layers", (Layer(1, b""), Layer(2, b""))),
-    ("as many layers as there can be", tuple(Layer(tag, b"x" * 40 * tag) for tag in range(1, 8))),
+    ("empty layers", (Layer(3, b""), Layer(4, b""))),
+    ("as many layers as there can be", tuple(Layer(tag, b"x" * 40 * tag) for tag in range(3, 10))),
+]
+
+# streams of an image of 16 x 12 pixels whose colours run from dark green to orange
+STREAMS = {
+    "avif": "1a00f00b1d8787859ddc71c702c540007579f15bcbc57422bfc1e6607b7fd310",
+    "webp": "4000f00bf001000fc07c25b0027400cf83dbf1f98000fee349dcc4a44e31d8bc8c2813e9482d0f1000",
+    "jxl": "8058b0010015880600e00019501a00800a9551c60d5ecef57cf9a1c362dac67586b6dab6"
+    "b08431f18c83858432639b507df3f003fd381fbe6153668c4d012a6148720b",
+}
+# name, places, step indices and integers of further faces, stream: for the file "worked example"
+PHOTOS: list[tuple[str, list[Place], list[tuple[int, list[int]]], str]] = [
+    ("a photo of one face", [Place(30000, 20000, 5000, 300)], [], STREAMS["avif"]),
+    (
+        "a photo of three faces",
+        [Place(0, 65535, 1, 65535), Place(9, 8, 65535, 0), Place(65535, 0, 256, 32768)],
+        [(30, [0, 1, 0, -1, 0, 0]), (255, [9] * 6)],
+        STREAMS["webp"],
+    ),
+    ("a photo of which only the face is known", [Place(30000, 20000, 5000, 300)], [], ""),
 ]
 
 # name, class, integers: for the model "classes" at step index 20
@@ -124,6 +145,43 @@ def good_files() -> list[dict[str, Any]]:
     for name, layers in LAYERS:
         layered = replace(IvcFile.unpack(data), layers=layers).pack()
         files.append({**sized, "name": name, "file": layered.hex()})
+    padded = replace(IvcFile.unpack(data), padded=True).pack()
+    files.append({**sized, "name": "padded", "padded": True, "file": padded.hex()})
+    return files + [_of_photo(files[0], *case) for case in PHOTOS]
+
+
+def _of_photo(
+    first: dict[str, Any],
+    name: str,
+    places: list[Place],
+    faces: list[tuple[int, list[int]]],
+    stream: str,
+) -> dict[str, Any]:
+    entropy = LaplaceMixture(MODELS["example"])
+    payloads = tuple((step, entropy.encode(np.array(values), step, 0)) for step, values in faces)
+    photo = PhotoLayer((4000, 3000), tuple(places), bytes.fromhex(stream))
+    layers = [Layer(FACES, FacesLayer(payloads).pack())] if faces else []
+    layers.append(Layer(PHOTO, photo.pack()))
+    file = replace(IvcFile.unpack(bytes.fromhex(first["file"])), layers=tuple(layers))
+    about = {
+        "size": photo.size,
+        "places": [list(vars(place).values()) for place in places],
+        "more": [{"step_index": step, "integers": values} for step, values in faces],
+        "stream": stream,
+    }
+    return {**first, "name": name, "photo": about, "file": file.pack().hex()}
+
+
+def conventional_files() -> list[dict[str, Any]]:
+    """Files that need no bundle."""
+    files = []
+    for codec, stream in STREAMS.items():
+        for size in (None, (640, 480)):
+            layers = (Layer(CONVENTIONAL, bytes.fromhex(stream)),)
+            file = IvcFile(NO_BUNDLE, 0, (b"",), size, layers).pack()
+            name = codec + (" with an original size" if size else "")
+            about = {"codec": codec, "size": [16, 12], "original_size": size, "stream": stream}
+            files.append({"name": name, **about, "file": file.hex()})
     return files
 
 
@@ -175,6 +233,21 @@ def bad_files() -> list[dict[str, str]]:
     def optional(options: str) -> bytes:
         return headed(0x28, options)
 
+    def layered(*layers: tuple[int, str]) -> bytes:
+        parts = tuple(Layer(tag, bytes.fromhex(payload)) for tag, payload in layers)
+        return replace(IvcFile.unpack(good), layers=parts).pack()
+
+    def conventional(header: str, payload: str = "", **fields: Any) -> bytes:
+        parts = tuple(Layer(*each) for each in fields.pop("more", ()))
+        stream = Layer(CONVENTIONAL, bytes.fromhex(STREAMS["webp"]))
+        fingerprint, step = bytes.fromhex(header[:8]), int(header[8:], 16)
+        layers = (*parts, stream)
+        return IvcFile(fingerprint, step, (bytes.fromhex(payload),), layers=layers, **fields).pack()
+
+    photo, side = ("BitstreamError", "photo"), ("BitstreamError", "side of 0")
+    beside = "BitstreamError", "something else"
+    place, one = "7530 4e20 1388 012c", "0fa0 0bb8"
+
     cases = [
         ("nothing", b"", "BitstreamError", "truncated"),
         ("another magic", b"\x89P" + good[2:], "BitstreamError", "not an .ivc file"),
@@ -199,6 +272,19 @@ def bad_files() -> list[dict[str, str]]:
         ("an option twice", optional("2a00 2a00 00"), "BitstreamError", "out of order"),
         ("a size of 3 bytes", optional("0103 000909 00"), "BitstreamError", "no sense"),
         ("a side of 0", optional("0104 00000009 00"), "BitstreamError", "no sense"),
+        ("padding without a size", optional("8100 00"), "BitstreamError", "padding"),
+        ("padding of a byte", optional("0104 00090009 810100 00"), "BitstreamError", "padding"),
+        ("no faces", layered((1, ""), (2, one + place)), "BitstreamError", "truncated"),
+        ("half a face", layered((1, "1e 02 74"), (2, one + 2 * place)), "BitstreamError", "faces"),
+        ("half a place", layered((2, one + place[:-2])), *photo),
+        ("no place of a second face", layered((1, "1e 00"), (2, one + place)), *photo),
+        ("a photo without a height", layered((2, "0fa0 0000" + place)), *side),
+        ("a face without a side", layered((2, one + "7530 4e20 0000 012c")), *side),
+        ("a stream with a bundle", conventional("0badcafe00"), *beside),
+        ("a stream with a step", conventional("0000000001"), *beside),
+        ("a stream with a payload", conventional("0000000000", "74"), *beside),
+        ("a stream with a layer", conventional("0000000000", more=[(3, b"")]), *beside),
+        ("a padded stream", conventional("0000000000", original_size=(9, 9), padded=True), *beside),
         ("a zero too many", made_of("7400"), "BitstreamError", "shortest form"),
         ("bytes nobody reads", made_of("00" * 99 + "01"), "BitstreamError", "shortest"),
         ("a point past the end", made_of("ff" * 8), "BitstreamError", "means nothing"),
@@ -227,18 +313,23 @@ def vectors() -> dict[str, Any]:
         for name, tables in MODELS.items()
     }
     about = "Test vectors of the .ivc format, version 2, for docs/format.md"
-    return {"about": about, "models": models, "files": good_files(), "bad_files": bad_files()}
+    return {
+        "about": about,
+        "models": models,
+        "files": good_files(),
+        "conventional_files": conventional_files(),
+        "bad_files": bad_files(),
+    }
 
 
 def text() -> str:
     """The text of vectors.json, one line per model and file."""
     parts = vectors()
-    about, models = json.dumps(parts["about"]), parts["models"].items()
+    about, models = json.dumps(parts.pop("about")), parts.pop("models").items()
     model_lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(model)}" for name, model in models)
-    good, bad = (",\n".join(map(json.dumps, parts[key])) for key in ("files", "bad_files"))
+    lists = [f'"{key}": [\n' + ",\n".join(map(json.dumps, parts[key])) + "\n]" for key in parts]
     return (
-        f'{{\n"about": {about},\n"models": {{\n{model_lines}\n}},\n'
-        f'"files": [\n{good}\n],\n"bad_files": [\n{bad}\n]\n}}\n'
+        f'{{\n"about": {about},\n"models": {{\n{model_lines}\n}},\n' + ",\n".join(lists) + "\n}\n"
     )
 
 

@@ -44,14 +44,19 @@ def decode_file(data: bytes, model: Model) -> dict[str, Any]:
     check(version in (1, 2))
     check(int.from_bytes(data[8:10], "big") == crc16(data[:8] + data[10:]))
     tags = [] if version == 1 else list(take(rest, more))
-    check(tags == sorted({*tags} - {0}) and all(tag < 128 for tag in tags))
+    check(tags == sorted({*tags} - {0}) and all(tag < 128 or tag == 129 for tag in tags))
     lengths = [read_length(rest) for _ in range(more)]
     options = read_options(rest) if data[2] & 8 else {}
-    check(all(tag < 128 for tag in options))
+    check(all(tag < 128 or tag == 129 for tag in options))
+    check(129 not in options or (options[129] == b"" and 1 in options))
     chunks = [*(take(rest, length) for length in lengths), bytes(rest)]
     payloads = chunks if version == 1 else chunks[:1]
     ends = model["segment_ends"] if len(payloads) > 1 else [len(model["scales"])]
     check(len(payloads) == len(ends))
+    layers = dict(zip(tags, chunks[1:] if version == 2 else [], strict=True))
+    if 129 in layers:
+        check(data[3:8] == bytes(5) and payloads == [b""] and len(tags) == 1)
+        check(129 not in options)
     integers: list[int] = []
     class_index, last = 0, version == 1
     for payload, end in zip(payloads, ends, strict=True):
@@ -66,10 +71,65 @@ def decode_file(data: bytes, model: Model) -> dict[str, Any]:
         "step_index": data[7],
         "original_size": read_size(options[1]) if 1 in options else None,
         "payloads": payloads,
-        "layers": list(zip(tags, chunks[1:] if version == 2 else [], strict=True)),
+        "layers": list(layers.items()),
         "class": class_index,
         "integers": integers,
+        "padded": 129 in options,
+        "photo": read_photo(layers, model) if 2 in layers else None,
     }
+
+
+def read_photo(layers: dict[int, bytes], model: Model) -> dict[str, Any]:
+    """What layers 1 and 2 say."""
+    rest, more = list(layers.get(1, b"")), []
+    check(1 not in layers or len(rest) > 0)
+    while rest:
+        step_index, values = rest[0], iter(rest[1:])
+        payload = take(values, read_length(values))
+        rest = list(values)
+        rows = rows_of(model, step_index)
+        _, integers = decode_class_and_payload(payload, rows, model)
+        more.append({"step_index": step_index, "integers": integers})
+    photo = iter(layers[2])
+    numbers = [list(take(photo, 2)) for _ in range(2 + 4 * (1 + len(more)))]
+    width, height, *values = (high << 8 | low for high, low in numbers)
+    places = [values[at : at + 4] for at in range(0, len(values), 4)]
+    check(width > 0 and height > 0 and all(side > 0 for _, _, side, _ in places))
+    stream = bytes(photo)
+    if stream:
+        read_stream(stream)
+    return {"size": (width, height), "places": places, "more": more, "stream": stream.hex()}
+
+
+def read_stream(stream: bytes) -> tuple[str, tuple[int, int] | None, bytes]:
+    """Codec, size where it is not left to the codec, and the essential part of the codec's file.
+
+    That is for AVIF the OBUs, for WebP the VP8 frame, for JPEG XL the codestream.
+    """
+    check(len(stream) > 0)
+    codec, flags = stream[0] // 64, stream[0] % 64
+    check(codec < 3 and (flags == 0 or codec == 0))
+    if codec == 2:
+        return "jxl", None, b"\xff\x0a" + stream[1:]
+    check(len(stream) >= 4)
+    sides = stream[1] << 16 | stream[2] << 8 | stream[3]
+    width, height = sides // 4096 + 1, sides % 4096 + 1
+    if codec == 1:
+        size = bytes([width % 256, width // 256, height % 256, height // 256])
+        return "webp", (width, height), stream[4:7] + b"\x9d\x01\x2a" + size + stream[7:]
+    # (bits, value) of the sequence header
+    fields = [(3, 0), (1, 1), (1, 1), (5, 31), (4, 11), (4, 11), (12, width - 1), (12, height - 1)]
+    fields += [(6, flags), (2, 0), (1, 1), (8, 1), (8, 13), (8, 6), (1, 1), (2, 0), (1, 0), (1, 0)]
+    value = bits = 0
+    for length, number in [*fields, (1, 1)]:
+        value, bits = value << length | number, bits + length
+    value, bits = value << -bits % 8, bits + -bits % 8
+    header = value.to_bytes(bits // 8, "big")
+    frame, left = b"", len(stream) - 4
+    while left > 127:
+        frame, left = frame + bytes([left % 128 + 128]), left // 128
+    frame = b"\x32" + frame + bytes([left]) + stream[4:]
+    return "avif", (width, height), b"\x12\0\x0a" + bytes([len(header)]) + header + frame
 
 
 def rows_of(model: Model, step_index: int) -> list[int]:

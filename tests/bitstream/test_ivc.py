@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from invcomp import bitstream, errors
 from invcomp.bitstream import Decoded, IvcFile, Layer
+from invcomp.conventional import read_header, streams
 from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.entropy.tables import PriorTables
 from invcomp.errors import BitstreamError, ImageError, OptionError, VersionError
+from invcomp.photo import photo_in
 
 from . import reference
 from .strategies import as_model, integers, realistic_integers, realistic_tables, tables
@@ -46,6 +48,13 @@ def encode(
     values: NDArray[np.integer[Any]], step_index: int, prior: PriorTables, *rest: Any, **more: Any
 ) -> bytes:
     return bitstream.encode(values, step_index, LaplaceMixture(prior), *rest, **more)
+
+
+def read(data: bytes, prior: PriorTables) -> Decoded:
+    """Reads all parts of a file."""
+    file = IvcFile.unpack(data)
+    photo_in(file)
+    return decode(file, prior)
 
 
 def decode(file: IvcFile, prior: PriorTables) -> Decoded:
@@ -85,20 +94,61 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
         "layers": [tuple(layer) for layer in file.layers],
         "class": class_index,
         "integers": vector["integers"],
+        "padded": file.padded,
+        "photo": photo_of(vector),
     }
+    assert file.padded == vector.get("padded", False)
+    if "photo" in vector:
+        more, photo = photo_in(file)
+        assert [list(vars(place).values()) for place in photo.places] == vector["photo"]["places"]
+        assert photo.stream.hex() == vector["photo"]["stream"]
+        assert list(photo.size) == vector["photo"]["size"]
+        for (step, payload), expected in zip(more.faces, vector["photo"]["more"], strict=True):
+            face = dataclasses.replace(file, step_index=step, payloads=(payload,))
+            assert step == expected["step_index"]
+            assert decode(face, tables_of(model)).integers.tolist() == expected["integers"]
+    else:
+        assert photo_in(file) is None
     if vector["name"] != "unknown option":
         assert file.pack() == data
     if vector["name"] != "unknown option" and not file.layers:
         values, step = np.array(vector["integers"]), vector["step_index"]
-        again = encode(values, step, tables_of(model), FINGERPRINT, size, class_index)
-        assert again == data
+        options = {"class_index": class_index, "padded": file.padded}
+        assert encode(values, step, tables_of(model), FINGERPRINT, size, **options) == data
+
+
+def photo_of(vector: dict[str, Any]) -> dict[str, Any] | None:
+    if "photo" not in vector:
+        return None
+    return {**vector["photo"], "size": tuple(vector["photo"]["size"])}
+
+
+@pytest.mark.parametrize("vector", VECTORS["conventional_files"], ids=lambda vector: vector["name"])
+def test_files_without_a_bundle(vector: dict[str, Any]) -> None:
+    data, stream = bytes.fromhex(vector["file"]), bytes.fromhex(vector["stream"])
+    file = IvcFile.unpack(data)
+    assert file.pack() == data
+    assert not file.needs_bundle
+    assert file.original_size == (vector["original_size"] and tuple(vector["original_size"]))
+    assert file.layers == (Layer(129, stream),)
+    assert read_header(stream) == (vector["codec"], tuple(vector["size"]))
+    codec, size, essence = reference.read_stream(stream)
+    assert codec == vector["codec"]
+    assert size in (None, tuple(vector["size"]))
+    whole = streams.file_of(stream)
+    assert essence in whole
+    reference.decode_file(data, VECTORS["models"]["example"])
+    for first in range(len(data)):
+        with pytest.raises(BitstreamError, match="truncated"):
+            IvcFile.unpack(data, first)
+    assert IvcFile.unpack(data, len(data)) == file
 
 
 @pytest.mark.parametrize("vector", VECTORS["bad_files"], ids=lambda vector: vector["name"])
 def test_bad_vectors(vector: dict[str, Any]) -> None:
     model, data = VECTORS["models"][vector["model"]], bytes.fromhex(vector["file"])
     with pytest.raises(getattr(errors, vector["error"]), match=vector["says"]) as caught:
-        decode(IvcFile.unpack(data), tables_of(model))
+        read(data, tables_of(model))
     assert type(caught.value) is getattr(errors, vector["error"])
     if "shortest" not in vector["says"]:  # which a reader may, but need not refuse
         with pytest.raises(reference.Refused):
@@ -108,7 +158,7 @@ def test_bad_vectors(vector: dict[str, Any]) -> None:
 def test_vectors_have_layers_of_long_lengths() -> None:
     files = {vector["name"]: bytes.fromhex(vector["file"]) for vector in VECTORS["files"]}
     file = IvcFile.unpack(files["as many layers as there can be"])
-    assert [layer.tag for layer in file.layers] == [*range(1, 8)]
+    assert [layer.tag for layer in file.layers] == [*range(3, 10)]
     assert max(len(layer.payload) for layer in file.layers) > 254
     assert len(files["payload past 254 bytes"]) > 264
 
@@ -118,9 +168,11 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
     prior, step_index, size = data.draw(tables()), data.draw(st.integers(0, 255)), data.draw(sizes)
     values = data.draw(integers(len(prior.scales)))
     class_index = data.draw(st.integers(0, prior.classes - 1))
-    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index)
+    padded = size is not None and data.draw(st.booleans())
+    packed = encode(np.array(values), step_index, prior, b"abcd", size, class_index, padded)
     file = IvcFile.unpack(packed)
     assert file.pack() == packed
+    assert file.padded == padded
     decoded = decode(file, prior)
     assert (decoded.integers.tolist(), decoded.class_index) == (values, class_index)
     assert reference.decode_file(packed, as_model(prior)) == {
@@ -131,6 +183,8 @@ def test_round_trip_and_the_reference_agrees(data: st.DataObject) -> None:
         "layers": [],
         "class": class_index,
         "integers": values,
+        "padded": padded,
+        "photo": None,
     }
 
 

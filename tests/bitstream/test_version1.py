@@ -34,6 +34,8 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
         "layers": [],
         "class": class_index,
         "integers": vector["integers"],
+        "padded": False,
+        "photo": None,
     }
 
 

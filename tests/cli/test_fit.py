@@ -1,15 +1,18 @@
 """invcomp fit, and `compress` of photos in which a face must be found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from invcomp.domain import DomainLimits
 from invcomp.model_zoo.catalogue import pretrained_path
 from invcomp.preprocessing.alignment import Frame, is_aligned
 
-from .conftest import Invcomp
+from ..tiny import tiny_bundle
+from .conftest import FAST, Invcomp
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +128,83 @@ def test_frames_of_faces_are_those_of_compress(
     frame = Frame(*record["centre"], record["side"], record["roll"])
     assert not is_aligned(frame, (900, 500))
     assert frame.side == pytest.approx(420, rel=0.06)
+
+
+def test_a_whole_photo_comes_back_with_its_faces(
+    invcomp: Invcomp, compress: Invcomp, photos: Path
+) -> None:
+    options = ("--frame", "ffhq-face", "--keep-photo", "--background", "600")
+    outcome = compress(photos / "pair.png", *options, "--all-faces")
+    assert outcome.code == 0, outcome.err
+    assert "2 faces in the photo" in outcome.out
+    file = photos / "pair.ivc"
+    assert file.stat().st_size < 600 + 2 * 200
+    assert invcomp("decompress", file, "-o", photos / "back.png").code == 0
+    assert invcomp("decompress", file, "-o", photos / "face.png", "--face-only").code == 0
+    assert invcomp("decompress", file, "-o", photos / "small.png", "--size", "90").code == 0
+    sizes = {}
+    for name in ("back", "face", "small"):
+        with Image.open(photos / f"{name}.png") as image:
+            sizes[name] = image.size
+    assert sizes == {"back": (900, 500), "face": (64, 64), "small": (90, 50)}
+    one = compress(photos / "pair.png", *options, "-o", photos / "one.ivc")
+    assert "the face in the photo" in one.out
+    assert (photos / "one.ivc").stat().st_size < file.stat().st_size
+
+
+def test_an_image_without_a_face_falls_back(
+    invcomp: Invcomp, compress: Invcomp, photos: Path
+) -> None:
+    options = ("--frame", "ffhq-face", "--fallback", "webp", "--background", "300")
+    for more in ((), ("--all-faces", "--force")):
+        outcome = compress(photos / "wall.png", *options, *more)
+        assert outcome.code == 0, outcome.err
+        assert "wall.png: no face was found: stored by WebP" in outcome.err
+    assert (photos / "wall.ivc").stat().st_size <= 300
+    assert invcomp("decompress", photos / "wall.ivc", "-o", photos / "back.png").code == 0
+    with Image.open(photos / "back.png") as image:
+        assert image.size == (300, 200)
+        assert image.convert("RGB").getpixel((150, 100)) == pytest.approx((128, 128, 128), abs=3)
+
+
+def test_an_image_beyond_the_limits_of_the_domain(
+    invcomp: Invcomp, photos: Path, tmp_path: Path
+) -> None:
+    bundle = tiny_bundle()
+    limits = DomainLimits((40,), (0.01,))
+    model = tmp_path / "narrow.ivm"
+    replace(bundle, settings=replace(bundle.settings, limits=limits)).save(model)
+    command = ("compress", "--model", model, *FAST, photos / "pair.png")
+    outcome = invcomp(*command)
+    assert outcome.code == 0
+    assert "warning: " in outcome.err
+    assert "is above 0.010" in outcome.err
+    strict = invcomp(*command, "-o", photos / "strict.ivc", "--strict")
+    assert strict.code == 1
+    assert "is above 0.010" in strict.errors[0]
+    assert not (photos / "strict.ivc").exists()
+    other = invcomp(*command, "-o", photos / "other.ivc", "--fallback", "avif")
+    assert other.code == 0
+    assert "stored by AVIF" in other.err
+    assert invcomp("info", photos / "other.ivc").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--all-faces", "--face", "1"), "exclude"),
+        (("--strict", "--fallback", "avif"), "exclude"),
+        (("--keep-photo", "--frame", "center-crop"), "ffhq-face"),
+        (("--fallback", "tiff"), "tiff"),
+        (("--frame", "fish-eye"), "fish-eye"),
+        (("--face", "0"), "face 0"),
+        (("--frame", "ffhq-face", "--keep-photo", "--background", "5"), "5"),
+    ],
+)
+def test_what_compress_does_not_do_with_photos(
+    compress: Invcomp, photos: Path, options: tuple[str, ...], word: str
+) -> None:
+    outcome = compress(photos / "pair.png", *options)
+    assert outcome.code == 1
+    assert word in outcome.errors[0]
+    assert not (photos / "pair.ivc").exists()

@@ -15,6 +15,10 @@ import invcomp.pil
 from invcomp import Goal, InvcompError, SearchOptions
 from invcomp.bundle import read_bundle, read_metadata
 from invcomp.codec import Codec
+from invcomp.photo import conventional_file, with_photo
+from invcomp.preprocessing.alignment import Frame
+
+from .conventional.images import drawn
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH = SearchOptions(iterations=4, starts=1)
@@ -90,6 +94,21 @@ def test_the_image_has_its_original_size_and_works_as_any_other(
         assert image.size == (90, 90)
         assert image.resize((10, 10)).size == (10, 10)
         image.convert("L").save(tmp_path / "grey.png")
+
+
+def test_photos_and_conventional_files(file: Path, tiny_model: Path) -> None:
+    data = with_photo(file.read_bytes(), [], drawn(300, 200), [Frame(90, 80, 70)], "webp", 200)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (300, 200)
+        expected = Codec(read_bundle(tiny_model), "cpu").decompress(data)
+        assert np.array_equal(np.asarray(image), np.asarray(expected))
+    for size in ((300, 200), (30, 20)):
+        invcomp.pil._decoder.cache_clear()
+        with Image.open(io.BytesIO(conventional_file(drawn(*size), "webp", 900))) as image:
+            assert image.size == size
+            assert image.info["bundle"] == "00000000"
+            assert np.abs(np.asarray(image, int) - np.asarray(drawn(*size))).mean() < 15
+        assert invcomp.pil._decoder.cache_info().misses == 0
 
 
 def test_options_reach_the_codec(tiny_model: Path, images: list[Path]) -> None:

@@ -14,7 +14,7 @@ from ..preprocessing.alignment import Frame, sample
 
 # of a face's mask, in half sides of its frame
 EXPONENT = 4  # of its outline, |x|^4 + |y|^4 = 1
-EDGE = 0.2  # from the outline inwards, over which it is blended
+EDGE = 0.14  # from the outline inwards, over which it is blended
 MARGIN = 0.04  # from there on to the part that is not coded, because faces hide it
 
 # the colours of a face are matched to what surrounds it, from its edge to where it is this near

@@ -9,7 +9,10 @@ from PIL import Image
 
 from invcomp.bitstream import IvcFile
 from invcomp.bundle import read_bundle
+from invcomp.photo import conventional_file, with_photo
+from invcomp.preprocessing.alignment import Frame
 
+from ..conventional.images import drawn
 from ..tiny import tiny_conditional_bundle
 from .conftest import Invcomp
 
@@ -172,3 +175,43 @@ def test_existing_output_is_refused(invcomp: Invcomp, file: Path) -> None:
     assert file.with_suffix(".png").read_bytes() == b"precious"
     assert invcomp("decompress", file, "--force").code == 0
     assert pixels(file.with_suffix(".png")).shape == (64, 64, 3)
+
+
+def test_a_photo_its_face_and_other_sizes(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
+    file.write_bytes(with_photo(ivc, [], drawn(300, 200), [Frame(90, 80, 70)], "webp", 200))
+    target = file.with_name("x.png")
+    for arguments, shape in (
+        ((), (200, 300)),
+        (("--size", "150"), (100, 150)),
+        (("--face-only",), (64, 64)),
+        (("--face-only", "--size", "30"), (30, 30)),
+    ):
+        outcome = invcomp("decompress", file, "-o", target, "--force", *arguments)
+        assert outcome.code == 0, outcome.err
+        assert pixels(target).shape == (*shape, 3)
+        assert f"{shape[1]} x {shape[0]}" in outcome.out
+    outcome = invcomp("decompress", file, "--size", "0")
+    assert outcome.errors == ["error: --size 0: at least 1 is needed"]
+
+
+def test_conventional_files_need_no_model(
+    invcomp: Invcomp, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "empty"))
+    data = conventional_file(drawn(90, 60), "webp", 300)
+    for name in ("1.ivc", "2.ivc"):
+        file.with_name(name).write_bytes(data)
+    cut = file.with_name("cut.ivc")
+    cut.write_bytes(data[:-1])
+    files = (file.with_name("1.ivc"), file.with_name("2.ivc"), cut)
+    outcome = invcomp("decompress", *files, file, "-o", tmp_path / "o", "--size", "45")
+    assert outcome.code == 1
+    assert len(outcome.errors) == 2  # the one that is cut short, and the one that needs a model
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["1.png", "2.png"]
+    assert pixels(tmp_path / "o" / "1.png").shape == (30, 45, 3)
+    outcome = invcomp("decompress", cut, "--bytes", str(len(data) - 1))
+    (line,) = outcome.errors
+    assert "decodes only as a whole" in line
+    whole = file.with_name("whole.png")
+    assert invcomp("decompress", files[0], "--bytes", "999", "-o", whole).code == 0
+    assert pixels(whole).shape == (60, 90, 3)

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from invcomp.bitstream import IvcFile, Layer
+from invcomp.photo import conventional_file, with_photo
+from invcomp.preprocessing.alignment import Frame
 
+from ..conventional.images import drawn
 from .conftest import Invcomp
 
 
@@ -54,6 +57,38 @@ def test_layers_that_nobody_knows_are_counted(invcomp: Invcomp, file: Path, ivc:
     assert entry["header_bytes"] + entry["payload_bytes"] + 6 == entry["bytes"]
     assert "6 layer 5" in invcomp("info", file).out
     assert invcomp("decompress", file).code == 0
+
+
+def test_the_layers_of_a_photo(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
+    frames = [Frame(90, 80, 70), Frame(200, 80, 70)]
+    file.write_bytes(with_photo(ivc, [ivc], drawn(300, 200), frames, "webp", 200))
+    entry = described(invcomp, file)
+    assert (entry["width"], entry["height"], entry["padded"]) == (300, 200, False)
+    more, photo = entry["layers"]
+    assert more["bytes"] == 2 + entry["payload_bytes"]
+    assert (more["tag"], more["holds"], more["faces"]) == (1, "more faces", 1)
+    assert (photo["tag"], photo["holds"], photo["faces"]) == (2, "photo", 2)
+    assert photo["codec"] == "WebP"
+    assert photo["bytes"] == photo["stream_bytes"] + 20
+    sizes = entry["header_bytes"], entry["payload_bytes"], more["bytes"], photo["bytes"]
+    assert sum(sizes) == entry["bytes"]
+    out = invcomp("info", file).out.replace("\u2502", "")  # the table's lines
+    for size, name in zip(sizes, ("header", "face", "more faces", "photo: WebP of"), strict=True):
+        assert f"{size} {name}" in " ".join(out.split())
+
+
+def test_a_file_without_a_bundle(invcomp: Invcomp, file: Path) -> None:
+    data = conventional_file(drawn(300, 200), "webp", 300)
+    file.write_bytes(data)
+    entry = described(invcomp, file)
+    assert not entry["needs_bundle"]
+    (layer,) = entry["layers"]
+    assert (layer["tag"], layer["holds"], layer["codec"]) == (129, "image", "WebP")
+    assert (entry["width"], entry["height"]) == (300, 200)
+    assert entry["header_bytes"] + layer["bytes"] == len(data)
+    out = " ".join(invcomp("info", file).out.replace("\u2502", "").split())
+    assert f"{layer['bytes']} image: WebP of" in out
+    assert "none is needed" in out
 
 
 def test_the_table_shows_the_fields(invcomp: Invcomp, file: Path, ivc: bytes) -> None:

@@ -19,7 +19,7 @@ from .codec import Codec
 from .domain import Reached, fit_limits
 from .encoder import EncodeOptions
 from .entropy.density import q_step_of
-from .errors import BitstreamError, BundleError, MissingBundleError
+from .errors import BitstreamError, BundleError, FrameError, MissingBundleError
 from .files import atomic_write
 from .inversion.options import SearchOptions
 from .measurement import Encoded
@@ -110,6 +110,8 @@ def code_images(
         new = ((path, partial(read_image, sources[path])) for path in sources if path not in there)
         options = EncodeOptions(q_step=q_step_of(step_index), search=search)
         for outcome in codec.stream(new, options, missing):
+            if isinstance(outcome.error, FrameError):
+                raise FrameError(f"{sources[outcome.key]}: {outcome.error}")
             encoded = outcome.result()
             with atomic_write(outcome.key) as temporary:
                 temporary.write_bytes(encoded.data)

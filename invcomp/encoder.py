@@ -134,7 +134,7 @@ class Encoder:
         """Compresses images and yields each file with its metrics when it is done.
 
         Options are those of `EncodeOptions`. They are checked when this is called. Notes of fitting
-        are given as an `ImageWarning`.
+        and `Encoded.doubt` are given as an `ImageWarning`.
 
         Args:
             images: of the kinds that `Codec.compress` takes.
@@ -332,7 +332,9 @@ class Encoder:
 
 
 def _result(outcome: Outcome) -> Encoded:
-    """The file; notes become warnings. Raises the errors of `Outcome.result`."""
-    for note in outcome.notes:
+    """The file; notes and doubts become warnings. Raises the errors of `Outcome.result`."""
+    encoded = None if outcome.error else outcome.result()
+    doubts = [encoded.doubt] if encoded is not None and encoded.doubt else []
+    for note in (*outcome.notes, *doubts):
         warnings.warn(ImageWarning(note), stacklevel=2)
     return outcome.result()

@@ -210,3 +210,15 @@ def test_aligned_portraits_are_recognised(folder: str) -> None:
     for each in portraits:
         with Image.open(each) as image:
             assert fit_image(image, 256, FACE).place is None, each.name
+
+
+def test_unaligned_photos_of_persons_are_found() -> None:
+    path = Path(__file__).resolve().parents[2] / "shared" / "faces_pairs"
+    photos = sorted(path.glob("*.jpg"))[::4]
+    if not photos:
+        pytest.skip(f"needs the test photos in {path.parent.name}/{path.name}")
+    for each in photos:
+        with Image.open(each) as image:
+            fitted = fit_image(image, 256, FACE)
+        assert fitted.place is not None, each.name
+        assert fitted.notes == (), each.name

@@ -114,9 +114,11 @@ def compare(
                 plan = with_fitting_metrics(plan, codec)
             note_on_identity(plan, codec)
             fetch_networks(plan, meter)
-            found = run(codec, subjects, plan, output, shown, meter)
-        print_bd_rates(found)
-        show.result(f"{len(found.files)} files measured: {output / 'index.html'}")
+            subjects = with_faces(subjects, codec, outcomes, meter)
+            found = run(codec, subjects, plan, output, shown, meter) if subjects else None
+        if found is not None:
+            print_bd_rates(found)
+            show.result(f"{len(found.files)} files measured: {output / 'index.html'}")
     outcomes.finish()
 
 
@@ -215,6 +217,27 @@ def find_subjects(images: list[Path], outcomes: show.Outcomes) -> list[Subject]:
         if (other := found.setdefault(path.name, path)) != path:
             outcomes.failed(f"{path}: has the same name as {other}: names must be unique")
     return [Subject(name, partial(read_image, path)) for name, path in found.items()]
+
+
+def with_faces(
+    subjects: list[Subject], codec: Codec, outcomes: show.Outcomes, meter: show.Meter
+) -> list[Subject]:
+    """The images that can be fitted to the model's frame; the others are reported."""
+    from ..errors import FrameError
+    from ..preprocessing.frame import FACE
+
+    if codec.bundle.settings.frame != FACE:
+        return subjects
+    found = []
+    for done, subject in enumerate(subjects):
+        meter.show("finding faces", done, len(subjects), f"{done} of {len(subjects)}")
+        try:
+            codec.encoder.fit(subject.load())
+            found.append(subject)
+        except FrameError as error:
+            outcomes.failed(f"{subject.name}: {error}")
+    meter.drop("finding faces")
+    return found
 
 
 def with_fitting_metrics(plan: Plan, codec: Codec) -> Plan:

@@ -208,3 +208,22 @@ def test_what_compress_does_not_do_with_photos(
     assert outcome.code == 1
     assert word in outcome.errors[0]
     assert not (photos / "pair.ivc").exists()
+
+
+def test_compare_and_prepare_name_a_photo_without_a_face(
+    invcomp: Invcomp, photos: Path, tmp_path: Path
+) -> None:
+    bundle = tiny_bundle()
+    model = tmp_path / "faces.ivm"
+    replace(bundle, settings=replace(bundle.settings, frame="ffhq-face")).save(model)
+    (tmp_path / "photos").mkdir()
+    (photos / "wall.png").rename(tmp_path / "photos" / "wall.png")
+    folder = tmp_path / "photos"
+    for command in (
+        ("compare", folder, "-o", tmp_path / "report", "--model", model, "--codecs", "webp", *FAST),
+        ("prepare", model, "-o", tmp_path / "new.ivm", "--keep", "--photos", folder),
+    ):
+        outcome = invcomp(*command)
+        assert outcome.code == 1
+        (line,) = outcome.errors
+        assert "wall.png: no face was found" in line

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..inversion.options import SearchOptions
     from .encoding import Handling
 
+PHOTOS = "Photos"
+
 
 def compress(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or folders.")],
@@ -69,38 +71,53 @@ def compress(
     frame: Annotated[
         str | None,
         typer.Option(
-            metavar="ffhq-face|center-crop|pad|stretch",
-            help="How images are fitted: a face found and aligned, the largest centred square, or "
-            "all of the image, padded to a square or stretched.",
+            metavar="NAME",
+            help="How images are fitted: ffhq-face (a face found and aligned), center-crop (the "
+            "largest centred square), pad or stretch (all of the image).",
             show_default="the model's",
+            rich_help_panel=PHOTOS,
         ),
     ] = None,
     face: Face = None,
     all_faces: Annotated[
         bool,
-        typer.Option("--all-faces", help="Compress every face: NAME-1.ivc, NAME-2.ivc and so on."),
+        typer.Option(
+            "--all-faces",
+            help="Compress every face: NAME-1.ivc, NAME-2.ivc and so on.",
+            rich_help_panel=PHOTOS,
+        ),
     ] = False,
     keep_photo: Annotated[
         bool,
         typer.Option(
             "--keep-photo",
-            help="Keep the whole photo: the rest of it, by another codec, goes into the file.",
+            help="Keep the whole photo: the rest of it, by another codec, goes into the file. "
+            "--bytes limits each face.",
+            rich_help_panel=PHOTOS,
         ),
     ] = False,
     background: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Bytes for the rest of a photo, or for an image by --fallback."
+            metavar="N",
+            help="Bytes for the rest of a photo, or for an image by --fallback.",
+            rich_help_panel=PHOTOS,
         ),
     ] = 2000,
     background_codec: Annotated[
-        str, typer.Option(metavar="avif|webp|jxl", help="Codec for the rest of a photo.")
+        str,
+        typer.Option(
+            metavar="avif|webp|jxl",
+            help="Codec for the rest of a photo.",
+            rich_help_panel=PHOTOS,
+        ),
     ] = "avif",
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
             help="Refuse an image whose decoded image is beyond the limits of the model's domain.",
+            rich_help_panel=PHOTOS,
         ),
     ] = False,
     fallback: Annotated[
@@ -109,6 +126,7 @@ def compress(
             metavar="avif|webp|jxl",
             help="Store an image without a face, or beyond these limits, by another codec.",
             show_default=False,
+            rich_help_panel=PHOTOS,
         ),
     ] = None,
     matte: Annotated[

@@ -59,8 +59,8 @@ def prepare(
     frame: Annotated[
         str | None,
         typer.Option(
-            metavar="ffhq-face|center-crop|pad|stretch",
-            help="How images are fitted to the generator's frame.",
+            metavar="NAME",
+            help="How images are fitted: ffhq-face, center-crop, pad or stretch.",
             show_default="ffhq-face with --faces, else center-crop",
         ),
     ] = None,

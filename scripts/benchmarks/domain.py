@@ -13,7 +13,7 @@ be.
 --code N codes up to N images of each kind that are not refused, by a quick search; they are fitted
 by the face that was found, or with --centre, for which no face is looked for, by their centre.
 A killed run continues where it stopped. Writes images.jsonl, coded.jsonl, the decoded images and
-table.md.
+strangers.csv (in the form of docs/results).
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from typing import Any
 
 import numpy as np
 from strangers import Stranger, read, strangers
+from tables import write
 
 from invcomp.bitstream import IvcFile
 from invcomp.codec import Codec
+from invcomp.domain import DomainLimits
 from invcomp.inversion.options import SearchOptions
 from invcomp.lookup import load_bundle
 from invcomp.perception.faces import FoundFace, find_faces, obstacle
@@ -99,8 +101,10 @@ def code(
     return {"step_index": step, "lpips": encoded.lpips, "identity": encoded.identity}
 
 
-def table(rows: list[dict[str, Any]], coded: dict[str, dict[str, Any]], limits: Any) -> str:
-    """One line for each kind of image."""
+def table(
+    rows: list[dict[str, Any]], coded: dict[str, dict[str, Any]], limits: DomainLimits | None
+) -> list[dict[str, str]]:
+    """The rows of docs/results/strangers.csv: one for each kind of image."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         of_kind, reached = counts[row["kind"]], coded.get(row["name"])
@@ -110,18 +114,15 @@ def table(rows: list[dict[str, Any]], coded: dict[str, dict[str, Any]], limits: 
             result = "missed" if limits.doubt(*values) is None else "doubted"
         of_kind["images"] += 1
         of_kind[result] += 1
-    columns = ("images", REFUSED, RIGHT, "doubted", "missed", OPEN)
-    names = ("", "images", "refused before coding", *columns[2:4], "missed", "not coded")
-    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-    total = sum((found for kind, found in counts.items() if kind != PORTRAIT), Counter())
     portraits = counts.pop(PORTRAIT, Counter())
-    for kind, found in [
-        *counts.items(),
-        ("all that must be caught", total),
-        ("portraits", portraits),
-    ]:
-        lines.append(f"| {kind} | " + " | ".join(str(found[name]) for name in columns) + " |")
-    return "\n".join(lines)
+    total = sum(counts.values(), Counter[str]())
+    names = {REFUSED: "refused", RIGHT: "fitted", "doubted": "doubted", "missed": "not_doubted"}
+    names = {"images": "images", **names, OPEN: "not_coded"}
+    kinds = [*counts.items(), ("all that must be caught", total), ("portraits", portraits)]
+    return [
+        {"kind": kind, **{name: str(found[key]) for key, name in names.items()}}
+        for kind, found in kinds
+    ]
 
 
 def main() -> None:
@@ -161,9 +162,7 @@ def main() -> None:
                 coded[stranger.name] = {**row, **reached}
                 keep(output / "coded.jsonl", coded[stranger.name])
                 print(coded[stranger.name], flush=True)
-    text = table(list(known.values()), coded, bundle.settings.limits)
-    (output / "table.md").write_text(text + "\n")
-    print(text)
+    write(output / "strangers.csv", table(list(known.values()), coded, bundle.settings.limits))
 
 
 if __name__ == "__main__":

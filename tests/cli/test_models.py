@@ -42,6 +42,7 @@ def test_a_vgg_trunk_of_torchvision_is_seen(
     invcomp: Invcomp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
 
     def entry() -> dict[str, object]:
         found: dict[str, object] = json.loads(invcomp("models", "info", "lpips-vgg", "--json").out)

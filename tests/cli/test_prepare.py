@@ -52,7 +52,10 @@ def test_a_bundle_of_faces_knows_where_they_are(
     assert plain.settings.face is None
     assert faces.settings.face == Face()
     assert not torch.equal(plain.coordinates.deviations, faces.coordinates.deviations)
-    coded = invcomp("compress", images[0], "--model", output, "-o", tmp_path / "a", *FAST)
+    assert [bundle.settings.frame for bundle in bundles.values()] == ["center-crop", "ffhq-face"]
+    command = ("compress", images[0], "--model", output, "-o", tmp_path / "a", *FAST)
+    assert "no face was found" in invcomp(*command).err
+    coded = invcomp(*command, "--frame", "center-crop")
     assert coded.code == 0, coded.err
     assert "identity" in coded.out
 

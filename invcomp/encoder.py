@@ -333,8 +333,9 @@ class Encoder:
 
 def _result(outcome: Outcome) -> Encoded:
     """The file; notes and doubts become warnings. Raises the errors of `Outcome.result`."""
-    encoded = None if outcome.error else outcome.result()
-    doubts = [encoded.doubt] if encoded is not None and encoded.doubt else []
-    for note in (*outcome.notes, *doubts):
+    for note in outcome.notes:
         warnings.warn(ImageWarning(note), stacklevel=2)
-    return outcome.result()
+    encoded = outcome.result()
+    if encoded.doubt:
+        warnings.warn(ImageWarning(encoded.doubt), stacklevel=2)
+    return encoded

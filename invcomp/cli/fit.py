@@ -116,23 +116,16 @@ class _Run:
     def _write(
         self, photo: Image.Image, face: FoundFace, source: Path, target: Path
     ) -> dict[str, Any]:
-        from PIL import Image
-
-        from ..preprocessing.alignment import align, is_aligned
+        from ..fitting import fit_face
+        from ..preprocessing.frame import from_tensor
         from .images import write_image
 
-        aligned = is_aligned(face.frame, photo.size)
-        whole = (self.size, self.size)
-        image = (
-            photo.resize(whole, Image.Resampling.LANCZOS)
-            if aligned
-            else align(photo, face.frame, self.size)
-        )
-        write_image(image, target, self.force)
+        fitted = fit_face(photo, face.frame, self.size)
+        write_image(from_tensor(fitted.tensor), target, self.force)
         return {
             "source": str(source),
             "target": str(target),
-            "aligned_already": aligned,
+            "aligned_already": fitted.place is None,
             "box": [round(side, 1) for side in face.box],
             "centre": [round(face.frame.x, 1), round(face.frame.y, 1)],
             "side": round(face.frame.side, 1),

@@ -97,10 +97,10 @@ class Codec:
         """
         photo = to_pil(image)
         faces = fit_faces(photo, self.bundle.resolution)
+        if faces[0].place is None:
+            return self.compress(faces[0], **options)
         first, *more = self.compress_batch(faces, **options)
         places = [face.place for face in faces if face.place is not None]
-        if not places:
-            return first
         return with_photo(first, more, photo, places, codec, background)
 
     def compress_batch(self, images: Sequence[ImageLike], **options: Any) -> list[bytes]:

@@ -14,6 +14,7 @@ from invcomp.errors import FrameError, ImageWarning, OptionError
 from invcomp.fitting import Fitted, fit_image
 from invcomp.inversion.options import SearchOptions
 from invcomp.model_zoo.catalogue import pretrained_path
+from invcomp.perception.faces import find_faces
 from invcomp.preprocessing.alignment import Frame, align
 from invcomp.preprocessing.frame import FACE, fit, to_tensor
 
@@ -154,6 +155,11 @@ def test_a_whole_photo_has_all_its_faces(portrait: Image.Image) -> None:
         alone = codec.decompress(codec.compress(fitted, search=SHORT))
         assert difference(to_tensor(shown), to_tensor(alone)) < 0.2
     assert codec.compress_photo(portrait, search=SHORT) == codec.compress(portrait, search=SHORT)
+    beside = portrait.copy()  # another face in an aligned image is not coded
+    beside.paste(portrait.resize((260, 260)), (760, 0))
+    assert len(find_faces(beside)) == 2
+    data = codec.compress_photo(beside, search=SHORT)
+    assert data == codec.compress(beside, face=1, search=SHORT)
     with pytest.raises(FrameError, match="no face was found"):
         codec.compress_photo(Image.new("RGB", (300, 200), "grey"))
 

@@ -12,10 +12,9 @@ from ..bitstream import CONVENTIONAL, FACES, PHOTO, IvcFile, Layer
 from ..bitstream.ivc import NO_BUNDLE
 from ..errors import ImageError, OptionError
 from ..preprocessing.alignment import Frame
+from ..preprocessing.reading import LARGEST_SIDE, check_size
 from .composition import without_faces
 from .layers import FacesLayer, PhotoLayer, Place, photo_in
-
-LARGEST_SIDE = 0xFFFF  # px: sizes have two bytes for each side
 
 
 def with_photo(
@@ -132,7 +131,5 @@ def shown_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
             raise OptionError(f"a longer side of {longer} pixels: at least 1 is needed")
         scale = longer / max(size)
         size = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    limit = Image.MAX_IMAGE_PIXELS
-    if max(size) > LARGEST_SIDE or (limit is not None and size[0] * size[1] > limit):
-        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")
+    check_size(size)
     return size

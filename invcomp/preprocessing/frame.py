@@ -10,14 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError, OptionError
-from .reading import upright_srgb
+from .reading import check_size, upright_srgb
 
 FACE = "ffhq-face"  # a face is found, cut out and aligned (`fitting.py`)
 CENTRE_CROP = "center-crop"  # the largest centred square
 PAD = "pad"  # all of the image, its edges continued to a square
 STRETCH = "stretch"  # all of the image, its sides scaled alone
 FRAMES = (FACE, CENTRE_CROP, PAD, STRETCH)  # ways to fit an image
-LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 
 
 def fit(
@@ -148,10 +147,3 @@ def padded_box(size: tuple[int, int], resolution: int) -> tuple[int, int, int, i
     width, height = (max(1, (2 * side * resolution + longer) // (2 * longer)) for side in size)
     left, top = (resolution - width) // 2, (resolution - height) // 2
     return left, top, left + width, top + height
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Refuses sizes that the file format or Pillow does not allow."""
-    limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
-    if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:
-        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")

@@ -19,6 +19,7 @@ from .colour import WHITE, Colour, to_srgb
 from .jxl import jxl_size
 
 LEAST_SIDE = 16  # px, of the shorter side
+LARGEST_SIDE = 65535  # px: a file's original size has two bytes for each side
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 PLUGINS = {  # of formats that Pillow does not read alone: suffixes, module, package
@@ -164,6 +165,17 @@ def _limited(image: Image.Image) -> list[str]:
     if image.size == (width, height):
         return []
     return [f"{width} x {height} pixels: reduced to {image.width} x {image.height}"]
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuses sizes that the file format or Pillow does not allow.
+
+    Raises:
+        ImageError: a side has over 65535 pixels, or all are over `Image.MAX_IMAGE_PIXELS`.
+    """
+    limit = Image.MAX_IMAGE_PIXELS or LARGEST_SIDE**2
+    if max(size) > LARGEST_SIDE or size[0] * size[1] > limit:
+        raise ImageError(f"{size[0]} x {size[1]} pixels are more than Pillow's limit allows")
 
 
 def _most_pixels() -> int:

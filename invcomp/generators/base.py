@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
+
+Offsets = Mapping[int, Tensor]  # what is added to inner maps: [N, C, size, size] by their size
+NO_OFFSETS: Offsets = MappingProxyType({})
+
+
+class InnerMap(NamedTuple):
+    """Feature maps between two layers of a generator, to which offsets can be added.
+
+    Attributes:
+        size: height and width in places. No two inner maps of a generator have the same.
+        channels: C.
+    """
+
+    size: int
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class Generator(nn.Module, ABC):
             of that vector; else None.
         classes: number of classes; 0 if not class-conditional. A class only affects the latents:
             `forward` does not take one.
+        inner_maps: from the input to the image; none if offsets cannot be added.
     """
 
     resolution: int
@@ -52,6 +70,7 @@ class Generator(nn.Module, ABC):
     layers: tuple[LatentLayer, ...]
     shared_size: int | None = None
     classes: int = 0
+    inner_maps: tuple[InnerMap, ...] = ()
 
     @property
     def latent_size(self) -> int:
@@ -72,22 +91,31 @@ class Generator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, latents: Tensor) -> Tensor:
-        """Images of flat latents: [N, D] to [N, 3, R, R] in about [-1, 1], not clamped."""
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
+        """Images of flat latents: [N, D] to [N, 3, R, R] in about [-1, 1], not clamped.
 
-    def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
+        Args:
+            latents: flat, [N, D].
+            offsets: added to inner maps, by their size.
+        """
+
+    def forward_reduced(
+        self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS
+    ) -> Tensor:
         """The image of `forward`, averaged over blocks down to `resolution` px.
 
         A generator that can make the small image at lower cost overrides this.
         """
-        return reduce_images(self.forward(latents), resolution)
+        return reduce_images(self.forward(latents, offsets), resolution)
 
     def trunk_layers(self, resolution: int) -> int:
         """How many latent layers `trunk` uses at a resolution; 0 if it has no such layer."""
         return 0
 
-    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+    def trunk(self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """Feature maps of an inner layer: [N, D] to [N, C, resolution, resolution].
+
+        Only offsets up to this resolution count.
 
         A large generator has it, so that a `Surrogate` can replace the layers above.
 
@@ -103,6 +131,12 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """The constructor's arguments as JSON values, which a bundle stores with the weights."""
+
+
+def with_offset(x: Tensor, offsets: Offsets) -> Tensor:
+    """An inner map [N, C, size, size], with what is added to maps of its size."""
+    offset = offsets.get(x.shape[-1])
+    return x if offset is None else x + offset.to(x.dtype)
 
 
 def reduce_images(image: Tensor, resolution: int) -> Tensor:

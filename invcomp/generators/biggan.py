@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
 
 SQUEEZE = 4  # a block's inner convolutions have this many times fewer channels than its input
 LARGEST = 4096  # px
@@ -168,6 +168,12 @@ class BigGAN(Generator):
             self.resolution *= 2 if up else 1
             names.append(f"{self.resolution}px.block{index}")
         self.layers = tuple(LatentLayer(name, (size,)) for name in names)
+        sizes = [int(name.split("px")[0]) for name in names[1:-1]]
+        last = {size: index for index, size in enumerate(sizes)}  # of several blocks, the last
+        self.last_of_size = tuple(last.values())
+        self.inner_maps = tuple(
+            InnerMap(size, self.shape[index][2] * width) for size, index in last.items()
+        )
 
     def _check(self) -> None:
         widths = [before for _, before, _ in self.shape] + [1]
@@ -200,7 +206,7 @@ class BigGAN(Generator):
             raise ValueError("a class-conditional generator needs classes")
         return torch.cat([z, self.embeddings.weight[:, classes].T.to(z.dtype)], 1)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
         first, *others = latents.unflatten(1, (len(self.layers), -1)).unbind(1)
         x: Tensor = self.gen_z(first).view(len(first), 4, 4, -1).permute(0, 3, 1, 2)
@@ -208,5 +214,7 @@ class BigGAN(Generator):
             if index == self.attention_before:
                 x = self.attention(x)
             x = block(x, vector)
+            if index in self.last_of_size:
+                x = with_offset(x, offsets)
         image: Tensor = self.conv_to_rgb(F.relu(self.bn(x)))
         return image.tanh()

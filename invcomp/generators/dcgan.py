@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
 
 LARGEST = 8192  # px: larger images are a mistake, or an attack on memory
 
@@ -49,6 +49,9 @@ class DCGAN(Generator):
             if index < len(channels) - 1:
                 stack += [nn.BatchNorm2d(outputs), nn.ReLU()]
         self.main = nn.Sequential(*stack, nn.Tanh())
+        self.inner_maps = tuple(
+            InnerMap(kernel * 2**index, count) for index, count in enumerate(channels[1:])
+        )
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""
@@ -63,6 +66,11 @@ class DCGAN(Generator):
             raise ValueError("a class-conditional generator needs classes")
         return torch.cat([z, F.one_hot(classes, self.classes).to(z.dtype)], 1)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
-        return self.main(latents[:, :, None, None])  # type: ignore[no-any-return]
+        x = latents[:, :, None, None]
+        for layer in self.main:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                x = with_offset(x, offsets)
+        return x

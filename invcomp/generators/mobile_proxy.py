@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import NO_OFFSETS, Generator, LatentLayer, Offsets
 from .mobile_stylegan import Block, MobileStyleGAN
 
 RANK = 96  # 2.9 M parameters at 128 px with 650 coordinates
@@ -132,8 +132,8 @@ class MobileProxy(Generator):
             x = block(x, (style, style, style))
         return x * self.to_image_modulation(style)[:, :, None, None]  # type: ignore[no-any-return]
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """See `Generator.forward`."""
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
+        """See `Generator.forward`; there are no inner maps."""
         return self.to_image(self.features(latents))  # type: ignore[no-any-return]
 
 

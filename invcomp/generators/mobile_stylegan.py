@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Generator, LatentLayer, check_depth, reduce_images
+from .base import (
+    NO_OFFSETS,
+    Generator,
+    InnerMap,
+    LatentLayer,
+    Offsets,
+    check_depth,
+    reduce_images,
+    with_offset,
+)
 
 
 class Mapping(nn.Module):
@@ -94,6 +103,9 @@ class MobileStyleGAN(Generator):
         for index in range(len(self.blocks)):
             names += [f"{8 * 2**index}px.{part}" for part in ("up", "conv1", "conv2")]
         self.layers = tuple(LatentLayer(name, (style,)) for name in [*names, "image"])
+        self.inner_maps = tuple(
+            InnerMap(4 * 2**index, count) for index, count in enumerate(self.channels)
+        )
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""
@@ -107,25 +119,27 @@ class MobileStyleGAN(Generator):
         """See `Generator.sample`: w of z."""
         return self.mapping(z)  # type: ignore[no-any-return]
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
-        return inverse_haar(self.to_image(self._features(latents)))
+        return inverse_haar(self.to_image(self._features(latents, offsets)))
 
-    def forward_reduced(self, latents: Tensor, resolution: int) -> Tensor:
+    def forward_reduced(
+        self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS
+    ) -> Tensor:
         """See `Generator.forward_reduced`.
 
         The Haar low band is twice the 2x2 block average of the image, so three of the twelve
         image channels are enough, without a transform.
         """
         if resolution > self.resolution // 2:
-            return super().forward_reduced(latents, resolution)
-        features = self._features(latents)
+            return super().forward_reduced(latents, resolution, offsets)
+        features = self._features(latents, offsets)
         low = F.conv2d(features, self.to_image.weight[:3], self.to_image.bias[:3])  # type: ignore[index]
         return reduce_images(low / 2, resolution)
 
-    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+    def trunk(self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.trunk`."""
-        return self._blocks(latents, self._depth(resolution))
+        return self._blocks(latents, self._depth(resolution), offsets)
 
     def trunk_layers(self, resolution: int) -> int:
         """See `Generator.trunk_layers`."""
@@ -137,19 +151,19 @@ class MobileStyleGAN(Generator):
         """Number of blocks up to a resolution."""
         return resolution.bit_length() - 3
 
-    def _blocks(self, latents: Tensor, depth: int) -> Tensor:
+    def _blocks(self, latents: Tensor, depth: int, offsets: Offsets) -> Tensor:
         """[N, D] to the output of the first `depth` blocks, [N, C, r, r]."""
         styles = latents.unflatten(1, (len(self.layers), self.style)).unbind(1)
         x = self.constant.expand(len(latents), -1, -1, -1)
-        x = self.first(x, styles[0])
+        x = with_offset(self.first(x, styles[0]), offsets)
         for index, block in enumerate(self.blocks[:depth]):
-            x = block(x, styles[1 + 3 * index : 4 + 3 * index])
-        return x  # type: ignore[no-any-return]
+            x = with_offset(block(x, styles[1 + 3 * index : 4 + 3 * index]), offsets)
+        return x
 
-    def _features(self, latents: Tensor) -> Tensor:
+    def _features(self, latents: Tensor, offsets: Offsets) -> Tensor:
         """[N, D] to the input of the image convolution, [N, channels[-1], R/2, R/2]."""
         last = latents[:, -self.style :]
-        x = self._blocks(latents, len(self.blocks))
+        x = self._blocks(latents, len(self.blocks), offsets)
         modulated: Tensor = x * self.to_image_modulation(last)[:, :, None, None]
         return modulated
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import NO_OFFSETS, Generator, LatentLayer, Offsets
 from .mobile_stylegan import inverse_haar
 
 SEED = 48  # channels of the 4-px map made from coordinates
@@ -92,8 +92,8 @@ class Proxy(Generator):
             raise ValueError("a class-conditional generator needs classes")
         return torch.cat([coordinates, F.one_hot(classes, self.classes).to(z.dtype)], 1)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """See `Generator.forward`."""
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
+        """See `Generator.forward`; there are no inner maps."""
         inputs = latents / self.units
         x = self.seed(inputs).unflatten(1, (SEED, 4, 4))
         scales = (1 + self.modulation(inputs)).split(list(self.channels), 1)

@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer, check_depth
+from .base import (
+    NO_OFFSETS,
+    Generator,
+    InnerMap,
+    LatentLayer,
+    Offsets,
+    check_depth,
+    with_offset,
+)
 
 Noise = Literal["random", "const", "none"]
 GAIN = math.sqrt(2)  # preserves the variance through a leaky ReLU
@@ -209,16 +217,19 @@ class SynthesisNetwork(nn.Module):
             block = SynthesisBlock(w_size, inputs, channels[index], resolution, clamp)
             setattr(self, f"b{resolution}", block)
 
-    def forward(self, ws: Tensor, noise: Noise, resolution: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ws: Tensor, noise: Noise, resolution: int, offsets: Offsets = NO_OFFSETS
+    ) -> tuple[Tensor, Tensor]:
         """[N, layers, w_size] to features and image of all blocks up to `resolution`.
 
-        [N, C, R, R] and [N, 3, R, R].
+        [N, C, R, R] and [N, 3, R, R]. An offset changes the features that the next block takes.
         """
         x = image = None
         each = ws.unbind(1)
         for index, size in enumerate(self.blocks):
             first = max(2 * index - 1, 0)  # to-RGB shares its w with the next block's conv0
             x, image = getattr(self, f"b{size}")(x, image, each[first : first + 3], noise)
+            x = with_offset(x, offsets)
             if size == resolution:
                 break
         assert isinstance(x, Tensor)
@@ -263,6 +274,8 @@ class StyleGAN2(Generator):
         for size in self.synthesis.blocks[1:]:
             names += [f"{size}px.conv0", f"{size}px.conv1"]
         self.layers = tuple(LatentLayer(name, (w_size,)) for name in [*names, "image"])
+        sizes = self.synthesis.blocks[:-1]
+        self.inner_maps = tuple(map(InnerMap, sizes, self.channels))
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""
@@ -280,18 +293,18 @@ class StyleGAN2(Generator):
         """See `Generator.sample`: w of z, [N, w_size]."""
         return self.mapping(z, classes)  # type: ignore[no-any-return]
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`; with constant noise."""
-        return self.images(latents.unflatten(1, (len(self.layers), self.w_size)))
+        return self.images(latents.unflatten(1, (len(self.layers), self.w_size)), "const", offsets)
 
-    def images(self, ws: Tensor, noise: Noise = "const") -> Tensor:
+    def images(self, ws: Tensor, noise: Noise = "const", offsets: Offsets = NO_OFFSETS) -> Tensor:
         """Images [N, 3, R, R] from w of every layer, [N, layers, w_size]."""
-        return self.synthesis(ws, noise, self.resolution)[1]  # type: ignore[no-any-return]
+        return self.synthesis(ws, noise, self.resolution, offsets)[1]  # type: ignore[no-any-return]
 
-    def trunk(self, latents: Tensor, resolution: int) -> Tensor:
+    def trunk(self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.trunk`: concatenates features and image of the block."""
         ws = latents.unflatten(1, (len(self.layers), self.w_size))
-        return torch.cat(self.synthesis(ws, "const", resolution), 1)
+        return torch.cat(self.synthesis(ws, "const", resolution, offsets), 1)
 
     def trunk_layers(self, resolution: int) -> int:
         """See `Generator.trunk_layers`."""

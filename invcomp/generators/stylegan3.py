@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import Generator, LatentLayer
+from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
 from .stylegan2 import FullyConnected, MappingNetwork, check_clamp
 
 LARGEST = {  # of a design: otherwise a few bytes in a file could demand any amount of memory
@@ -240,13 +240,21 @@ class SynthesisNetwork(nn.Module):
             layer = SynthesisLayer(w_size, before, after, design, last, critical)
             self.names.append(f"L{index}_{after.size}_{after.channels}")
             setattr(self, self.names[-1], layer)
+        inner = list(enumerate(all_bands))[:-1]
+        sizes = {band.size: index for index, band in inner}  # of several layers, the last
+        self.last_of_size = tuple(sizes.values())
+        self.inner_maps = tuple(
+            InnerMap(size, all_bands[index].channels) for size, index in sizes.items()
+        )
 
-    def forward(self, ws: Tensor) -> Tensor:
+    def forward(self, ws: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """[N, layers + 2, w_size] to [N, 3, R, R]."""
         first, *others = ws.unbind(1)
         x = self.input(first)
-        for name, w in zip(self.names, others, strict=True):
+        for index, (name, w) in enumerate(zip(self.names, others, strict=True)):
             x = getattr(self, name)(x, w)
+            if index in self.last_of_size:
+                x = with_offset(x, offsets)
         image: Tensor = x.float() * self.output_scale
         return image
 
@@ -282,6 +290,7 @@ class StyleGAN3(Generator):
         self.synthesis = SynthesisNetwork(w_size, resolution, self.design)
         names = ["input", *self.synthesis.names]
         self.layers = tuple(LatentLayer(name, (w_size,)) for name in names)
+        self.inner_maps = self.synthesis.inner_maps
 
     def options(self) -> dict[str, Any]:
         """See `Generator.options`."""
@@ -300,10 +309,10 @@ class StyleGAN3(Generator):
         """See `Generator.sample`: w of z, [N, w_size]."""
         return self.mapping(z, classes)  # type: ignore[no-any-return]
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
         ws = latents.unflatten(1, (len(self.layers), self.w_size))
-        return self.synthesis(ws)  # type: ignore[no-any-return]
+        return self.synthesis(ws, offsets)  # type: ignore[no-any-return]
 
 
 def low_pass(

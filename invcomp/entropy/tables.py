@@ -125,8 +125,11 @@ class PriorTables:
         Raises:
             OptionError: the step index is not in 0..255.
         """
-        ratio = self.scales_at(step_index) + step_index - self.first_ratio
-        nearest = (ratio + self.ratio_stride // 2) // self.ratio_stride
+        return self.rows_of(self.scales_at(step_index) + step_index)
+
+    def rows_of(self, ratios: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Table rows of ratio indices."""
+        nearest = (ratios - self.first_ratio + self.ratio_stride // 2) // self.ratio_stride
         return np.clip(nearest, 0, len(self.frequencies) - 1)
 
     def code_length(
@@ -138,11 +141,17 @@ class PriorTables:
             integers: `[K]`, the quantised coordinates.
             step_index: in 0..255.
         """
+        return self.bits_at(integers, self.rows(step_index))
+
+    def bits_at(
+        self, integers: NDArray[np.integer[Any]], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Ideal code length of every integer in bits, by its table row."""
         values = integers.astype(np.int64)
         magnitude = np.abs(values)
         escaped = magnitude > self.largest
         columns = np.where(escaped, -1, values + self.largest)
-        bits = PRECISION - np.log2(self.frequencies[self.rows(step_index), columns])
+        bits = PRECISION - np.log2(self.frequencies[rows, columns])
         suffix = np.frexp(np.maximum(magnitude - self.largest, 1))[1] - 1
         return np.asarray(bits + escaped * (2 * suffix + 2), dtype=np.float64)
 

@@ -30,6 +30,7 @@ from .generators.base import Generator
 from .generators.weights import FORMAT as GENERATOR_FORMAT
 from .generators.weights import build, compact, describe, tensors_of
 from .latents.coordinates import Coordinates
+from .latents.detail import Detail
 from .perception.identity import Face
 from .preprocessing.frame import CENTRE_CROP, FRAMES
 from .quality import LINEAR_STEPS, checked_steps, linear_steps, step_index_of_quality
@@ -129,6 +130,7 @@ class Bundle:
         settings: the rest.
         candidate_classes: class of each candidate, int64 [M]; None if there is only one class.
         aids: optional networks that make the search faster.
+        detail: offsets of inner maps that files may have too; None: they have a vector alone.
     """
 
     generator: Generator
@@ -138,6 +140,7 @@ class Bundle:
     settings: Settings
     candidate_classes: Tensor | None = None
     aids: SearchAids = field(default_factory=SearchAids)
+    detail: Detail | None = None
 
     @property
     def resolution(self) -> int:
@@ -153,7 +156,10 @@ class Bundle:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of all that determines a decoded image: generator, coordinates, entropy model."""
+        """SHA-256 of all that determines a decoded image: generator, coordinates, entropy model.
+
+        The detail has a digest of its own, so that a bundle can be given one afterwards.
+        """
         digest = hashlib.sha256(json.dumps(describe(self.generator), sort_keys=True).encode())
         tensors = {**tensors_of(self.generator), **self._own_tensors()}
         for name in ("candidates", "candidate_classes"):
@@ -193,6 +199,8 @@ class Bundle:
             OutputError: the file cannot be written.
         """
         tensors = self._own_tensors()
+        if self.detail is not None:
+            tensors |= self.detail.tensors()
         if generator:
             weights = tensors_of(self.generator)
             tensors |= {name: compact(value.detach()) for name, value in weights.items()}
@@ -204,6 +212,7 @@ class Bundle:
             "resolution": str(self.generator.resolution),
             "fingerprint": self.fingerprint.hex(),
             "digest": self.digest.hex(),
+            **({} if self.detail is None else {"detail": self.detail.digest.hex()}),
             **(self.aids.metadata() if generator else {}),
         }
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -281,9 +290,12 @@ def read_bundle(path: Path, generator: Generator | None = None) -> Bundle:
             settings,
             tensors.get("candidate_classes"),
             SearchAids.of(metadata, tensors),
+            Detail.of(tensors, generator),
         )
         # files older than proxies store the digest as fingerprint only
         matches = bundle.digest.hex() == metadata.get("digest", metadata["fingerprint"])
+        if bundle.detail is not None:
+            matches &= bundle.detail.digest.hex() == metadata["detail"]
     except InvcompError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

@@ -19,6 +19,8 @@ from .codec import Codec
 from .domain import Reached, fit_limits
 from .encoder import EncodeOptions
 from .entropy.density import q_step_of
+from .entropy.detail import Integers
+from .entropy.detail_calibration import fit_detail
 from .errors import BitstreamError, BundleError, FrameError, MissingBundleError
 from .files import atomic_write
 from .inversion.options import SearchOptions
@@ -43,6 +45,7 @@ class CodedImage:
         lpips: LPIPS-Alex of the decoded image.
         identity: its distance of identity; None: the domain is not faces.
         name: of the image.
+        detail: the integers of its detail, int [M]; None: the bundle has none.
     """
 
     step_index: int
@@ -50,6 +53,7 @@ class CodedImage:
     lpips: float
     identity: float | None = None
     name: str = ""
+    detail: Integers | None = None
 
 
 def coded_beside(output: Path) -> Path:
@@ -93,9 +97,12 @@ def code_images(
         return folder / f"{name}.{step_index}.ivc"
 
     def add(path: Path, encoded: Encoded, step_index: int) -> None:
-        found = decode(IvcFile.unpack(encoded.data), codec.bundle.entropy)
-        integers, name = torch.from_numpy(found.integers), path.name.split(f".{step_index}.")[0]
-        coded[path] = CodedImage(step_index, integers, encoded.lpips, encoded.identity, name)
+        file = IvcFile.unpack(encoded.data)
+        integers = torch.from_numpy(decode(file, codec.bundle.entropy).integers)
+        name, detail = path.name.split(f".{step_index}.")[0], codec.decoder.detail_of(file)
+        coded[path] = CodedImage(
+            step_index, integers, encoded.lpips, encoded.identity, name, detail
+        )
         progress("calibration", len(coded), total)
 
     progress("calibration", 0, total)
@@ -133,6 +140,19 @@ def with_priors(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
     pairs = [(image.step_index, image.integers) for image in coded]
     deviations = bundle.coordinates.deviations.cpu()
     return replace(bundle, entropy=bundle.entropy.fitted(pairs, deviations))
+
+
+def with_detail_priors(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
+    """The bundle with the entropy model of the detail that codes these images in the fewest bits.
+
+    A bundle without a detail stays as it is. Decoding of files without a detail does not change, so
+    the fingerprint does not either.
+    """
+    pairs = [(image.step_index, image.detail) for image in coded if image.detail is not None]
+    if bundle.detail is None or not any(integers.any() for _, integers in pairs):
+        return bundle
+    model = fit_detail(pairs, bundle.detail.model)
+    return replace(bundle, detail=replace(bundle.detail, model=model))
 
 
 def with_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:

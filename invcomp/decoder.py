@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .bitstream import IvcFile, decode
+from .bitstream import DETAIL, IvcFile, Layer, decode
 from .bundle import Bundle
 from .device import choose_device, default_modes
 from .entropy.density import q_step_of
-from .errors import MissingBundleError
+from .entropy.detail import Integers
+from .errors import ImageWarning, MissingBundleError
+from .generators.base import NO_OFFSETS, Offsets
 from .latents.space import LatentSpace
 from .lookup import find_bundle, load_bundle
 from .photo import FacesLayer, PhotoLayer, composed, conventional_image, photo_in, shown_size
@@ -38,6 +41,7 @@ class Decoder:
         with default_modes(self.device):
             self.generator = bundle.generator.to(self.device)
             self.coordinates: LatentSpace = bundle.coordinates.to(self.device)
+            self.detail = None if bundle.detail is None else bundle.detail.to(self.device)
         self.fingerprint = bundle.fingerprint[:4]
 
     @classmethod
@@ -149,8 +153,13 @@ class Decoder:
             yield from_tensor(first[None])
             for start in range(0, len(more.faces), self.batch_size):
                 batch = [
-                    replace(file, step_index=step, payloads=(payload,))
-                    for step, payload in more.faces[start : start + self.batch_size]
+                    replace(
+                        file,
+                        step_index=face.step_index,
+                        payloads=(face.payload,),
+                        layers=(Layer(DETAIL, face.detail),) if face.detail else (),
+                    )
+                    for face in more.faces[start : start + self.batch_size]
                 ]
                 yield from (from_tensor(image[None]) for image in self.images(batch))
 
@@ -182,7 +191,39 @@ class Decoder:
                 torch.from_numpy(coordinates).float().to(self.device),
                 torch.tensor([found.class_index for found in decoded], device=self.device),
             )
-            return self.generator(latents)  # type: ignore[no-any-return]
+            return self.generator(latents, self._offsets(files))  # type: ignore[no-any-return]
+
+    def _offsets(self, files: Sequence[IvcFile]) -> Offsets:
+        """Offsets of the inner maps by the details of files; none if no file has one."""
+        if self.detail is None or not any(file.has(DETAIL) for file in files):
+            return NO_OFFSETS
+        coefficients = np.zeros((len(files), self.detail.count), dtype=np.float32)
+        for row, file in enumerate(files):
+            found = self.detail_of(file)
+            if found is not None:
+                coefficients[row] = found * np.float32(q_step_of(file.step_index))
+        return self.detail.offsets(torch.from_numpy(coefficients).to(self.device))
+
+    def detail_of(self, file: IvcFile) -> Integers | None:
+        """The integers of a file's detail, `[M]`; None if the bundle has no detail.
+
+        They are zero if the file has no detail, or one of another bundle, of which is warned.
+
+        Raises:
+            BitstreamError: the layer is altered.
+        """
+        if self.detail is None:
+            return None
+        layer, whole = file.layer(DETAIL), True
+        if layer is None and file.cut is not None and file.cut.tag == DETAIL:
+            layer, whole = file.cut.payload, False
+        payload = None if layer is None else self.detail.unpack(layer)
+        if payload is None:
+            if layer is not None and whole:
+                told = ImageWarning("decoded without its detail: the bundle has another one")
+                warnings.warn(told, stacklevel=4)
+            return np.zeros(self.detail.count, dtype=np.int32)
+        return self.detail.model.decode(payload, file.step_index, whole)
 
 
 def decode_conventional(data: bytes, size: int | None = None) -> Image.Image | None:

@@ -25,6 +25,7 @@ from .inversion.progress import ProgressCallback
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import ByteControl, LpipsControl
 from .inversion.search import Search
+from .latents.detail import DetailedGenerator
 from .measurement import Encoded, FileMeter
 from .perception.faces import face_networks
 from .perception.features import RESOLUTION, PerceptualFeatures
@@ -248,7 +249,11 @@ class Encoder:
     def _control(self, plan: _Plan, original: Tensor, image: Fitted, limit: int | None) -> Control:
         """What decides the q_step of an image; `limit` is the largest size, if there is one."""
         quantiser = Quantiser(
-            self.bundle.entropy, self.decoder.fingerprint, image.size, image.padded
+            self.bundle.entropy,
+            self.decoder.fingerprint,
+            image.size,
+            image.padded,
+            self.bundle.detail,
         )
         if limit is not None:
             return ByteControl(quantiser, limit)
@@ -317,7 +322,10 @@ class Encoder:
                 resolution = self.generator.resolution
                 self.compiled = repays_compiling(resolution, images, options.hurried)
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
-            settings = (self.generator, self.features, fast, self.compiled)
+            detail, generator = self.decoder.detail, self.generator
+            if detail is not None:
+                generator = DetailedGenerator(generator, detail)
+            settings = (generator, self.features, fast, self.compiled)
             quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
             self._search = Search(
                 Distortion(*settings),
@@ -327,6 +335,7 @@ class Encoder:
                 self.bundle.candidate_classes,
                 aids.encoder,
                 quick,
+                0 if detail is None else detail.count,
             )
         return self._search
 

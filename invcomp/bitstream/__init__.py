@@ -6,12 +6,26 @@ docs/format.md is the specification.
 """
 
 from ..entropy.model import Decoded
-from .ivc import CONVENTIONAL, FACES, MAGIC, PHOTO, VERSION, IvcFile, Layer, decode, encode
+from .ivc import (
+    CONVENTIONAL,
+    DETAIL,
+    FACES,
+    MAGIC,
+    MORE_DETAILS,
+    PHOTO,
+    VERSION,
+    IvcFile,
+    Layer,
+    decode,
+    encode,
+)
 
 __all__ = [
     "CONVENTIONAL",
+    "DETAIL",
     "FACES",
     "MAGIC",
+    "MORE_DETAILS",
     "PHOTO",
     "VERSION",
     "Decoded",

@@ -4,6 +4,7 @@ Version 2 is written. Version 1 is read too.
 """
 
 from binascii import crc_hqx
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ _FIXED = 10  # bytes up to the end of the checksum, which has the last two
 _HAS_OPTIONS = 0x08
 _CRITICAL = 0x80  # options and layers from this tag on must be known, others may be skipped
 _ORIGINAL_SIZE, _PADDED = 1, 129  # options
-FACES, PHOTO, CONVENTIONAL = 1, 2, 129  # layers; photo.py reads the first two
+# layers: photo/ reads the first two, latents/detail.py the next, photo/ the details of more faces
+FACES, PHOTO, DETAIL, MORE_DETAILS, CONVENTIONAL = 1, 2, 3, 4, 129
 NO_BUNDLE = bytes(4)  # the fingerprint of a file that needs none
 
 
@@ -55,6 +57,7 @@ class IvcFile:
         beginning: the bytes that were read of the first missing payload.
         padded: whether the original was scaled into the generator's square and padded on its
             shorter axis; it then has an original size. Otherwise it was stretched to the square.
+        cut: of a partial file, the layer that ends too early, with the bytes that were read.
 
     Raises:
         ImageError: the original size does not fit the format.
@@ -70,6 +73,7 @@ class IvcFile:
     missing: int = 0
     beginning: bytes = b""
     padded: bool = False
+    cut: Layer | None = None
 
     def __post_init__(self) -> None:
         if len(self.fingerprint) != 4 or not 0 <= self.step_index < STEP_INDICES:
@@ -91,6 +95,10 @@ class IvcFile:
     def needs_bundle(self) -> bool:
         """Whether a bundle decodes it; else its image is a conventional codec's stream."""
         return self.layer(CONVENTIONAL) is None
+
+    def has(self, tag: int) -> bool:
+        """Whether the file has a layer with a tag, or the beginning of one."""
+        return self.layer(tag) is not None or (self.cut is not None and self.cut.tag == tag)
 
     def layer(self, tag: int) -> bytes | None:
         """The payload of the layer with a tag; None if the file has none."""
@@ -166,6 +174,9 @@ class IvcFile:
         count = 1 if version == VERSION else more + 1
         payloads, missing = chunks[:count], max(0, count - len(chunks))
         size, padded = _read_options(options)
+        cut, ended = None, at + sum(map(len, chunks))
+        if not missing and len(chunks) - count < len(tags):
+            cut = Layer(tags[len(chunks) - count], data[ended:])
         if CONVENTIONAL in tags:
             _check_conventional(data[:8], tags, lengths, len(chunks), padded)
         return cls(
@@ -176,8 +187,9 @@ class IvcFile:
             tuple(map(Layer, tags, chunks[count:])),
             version,
             missing,
-            data[at + sum(map(len, payloads)) :] if missing else b"",
+            data[ended:] if missing else b"",
             padded,
+            cut,
         )
 
 
@@ -189,6 +201,7 @@ def encode(
     original_size: tuple[int, int] | None = None,
     class_index: int = 0,
     padded: bool = False,
+    layers: Sequence[Layer] = (),
 ) -> bytes:
     """Codes quantised coordinates to an .ivc file.
 
@@ -200,6 +213,7 @@ def encode(
         original_size: (width, height) in pixels; None: the generator's own size.
         class_index: of a class-conditional generator. It takes no bits if there is one class.
         padded: as in `IvcFile`.
+        layers: after the coordinates.
 
     Returns:
         The bytes of the file.
@@ -210,7 +224,8 @@ def encode(
         ValueError: the integers have another shape or are out of range, or the class is.
     """
     payload = entropy.encode(integers, step_index, class_index)
-    return IvcFile(fingerprint, step_index, (payload,), original_size, padded=padded).pack()
+    fixed = fingerprint, step_index, (payload,), original_size, tuple(layers)
+    return IvcFile(*fixed, padded=padded).pack()
 
 
 def decode(file: IvcFile, entropy: EntropyModel) -> Decoded:

@@ -148,21 +148,22 @@ class DetailModel:
         """
         if integers.shape != (self.count,):
             raise ValueError(f"integers {integers.shape} do not fit a detail of {self.count}")
-        writer, around = Writer(self.tables), _Surroundings()
+        writer, around = Writer(self.tables), Surroundings()
         nonzero = [bool(integers[channel.part].any()) for channel in self.channels()]
         used = len(nonzero) - nonzero[::-1].index(True) if any(nonzero) else 0
         writer.number(used, len(nonzero) + 1)
         for channel, ratio in zip(self.channels(), self._ratios(step_index), strict=True):
             if channel.index == used:
                 break
-            values = integers[channel.part].reshape(channel.size, channel.size).astype(np.int64)
+            values = _square(integers, channel)
             around.begin(channel)
-            choice = self._choice(values, ratio, around)
+            boosts = self._boosts(values, around)
+            choice = self._choice(values, ratio, boosts)
             writer.number(choice, CHOICES)
             if choice != EMPTY:
+                rows = self._rows(ratio, choice, boosts)
                 for half in (0, 1):
                     cells = _cells(channel.size, half)
-                    rows = self._rows(ratio, choice, around.contexts(half, np.abs(values)))
                     writer.integers(values[cells], rows[cells])
             around.end(np.abs(values))
         return writer.finish()
@@ -193,19 +194,42 @@ class DetailModel:
     ) -> NDArray[np.float64]:
         """Ideal code length of every integer in bits, `[count]`, with the contexts of `integers`.
 
-        The choices of the channels are not counted.
+        Those of empty channels take none. The choices of the channels are not counted.
         """
-        bits, around = np.zeros(self.count), _Surroundings()
+        bits, around = np.zeros(self.count), Surroundings()
         for channel, ratio in zip(self.channels(), self._ratios(step_index), strict=True):
-            values = integers[channel.part].reshape(channel.size, channel.size).astype(np.int64)
+            values = _square(integers, channel)
             around.begin(channel)
-            choice = self._choice(values, ratio, around) or 1 + ADJUSTMENTS.index(0)
-            bits[channel.part] = self._bits(values, ratio, choice, around).ravel()
+            if values.any():
+                boosts = self._boosts(values, around)
+                rows = self._rows(ratio, self._choice(values, ratio, boosts), boosts)
+                bits[channel.part] = self.tables.bits_at(values, rows).ravel()
             around.end(np.abs(values))
         return bits
 
+    def saved(
+        self,
+        integers: NDArray[np.integer[Any]],
+        smaller: NDArray[np.integer[Any]],
+        step_index: int,
+    ) -> NDArray[np.float64]:
+        """Bits saved by each of `smaller` in place of `integers`, `[count]`, in equal contexts."""
+        saved, around = np.zeros(self.count), Surroundings()
+        for channel, ratio in zip(self.channels(), self._ratios(step_index), strict=True):
+            around.begin(channel)
+            values = _square(integers, channel)
+            if values.any():
+                boosts = self._boosts(values, around)
+                rows = self._rows(ratio, self._choice(values, ratio, boosts), boosts)
+                bits = (
+                    self.tables.bits_at(each, rows) for each in (values, _square(smaller, channel))
+                )
+                saved[channel.part] = np.subtract(*bits).ravel()
+            around.end(np.abs(values))
+        return saved
+
     def _read(self, reader: Reader, step_index: int, found: Integers) -> None:
-        around, total = _Surroundings(), len(self.tables.scales)
+        around, total = Surroundings(), len(self.tables.scales)
         used = reader.number(total + 1)
         for channel, ratio in zip(self.channels(), self._ratios(step_index), strict=True):
             if channel.index == used:
@@ -215,7 +239,8 @@ class DetailModel:
             choice = reader.number(CHOICES)
             for half in (0, 1) if choice != EMPTY else ():
                 cells = _cells(channel.size, half)
-                rows = self._rows(ratio, choice, around.contexts(half, np.abs(values)))
+                boosts = self.boosts[around.contexts(half, np.abs(values))]
+                rows = self._rows(ratio, choice, boosts)
                 read = np.zeros(int(cells.sum()), dtype=np.int32)
                 try:
                     reader.integers(rows[cells], read)
@@ -228,32 +253,27 @@ class DetailModel:
         found: list[int] = (self.tables.scales_at(step_index) + step_index).tolist()
         return found
 
-    def _rows(
-        self, ratio: int, choice: int, contexts: tuple[int, Any, Any, Any]
-    ) -> NDArray[np.int64]:
+    def _rows(self, ratio: int, choice: int, boosts: NDArray[np.int16]) -> NDArray[np.int64]:
         """Table rows of a channel, [size, size]."""
-        indices = self.boosts[contexts].astype(np.int64) + ratio + ADJUSTMENTS[choice - 1]
-        return self.tables.rows_of(indices)
+        return self.tables.rows_of(boosts.astype(np.int64) + ratio + ADJUSTMENTS[choice - 1])
 
-    def _bits(
-        self, values: NDArray[np.int64], ratio: int, choice: int, around: _Surroundings
-    ) -> NDArray[np.float64]:
-        bits = np.zeros(values.shape)
-        for half in (0, 1):
-            cells = _cells(len(values), half)
-            rows = self._rows(ratio, choice, around.contexts(half, np.abs(values)))
-            bits[cells] = self.tables.bits_at(values[cells], rows[cells])
-        return bits
+    def _boosts(self, values: NDArray[np.int64], around: Surroundings) -> NDArray[np.int16]:
+        """The boost of every place of a channel whose integers are all known, [size, size]."""
+        boosts: NDArray[np.int16] = self.boosts[around.known_contexts(np.abs(values))]
+        return boosts
 
-    def _choice(self, values: NDArray[np.int64], ratio: int, around: _Surroundings) -> int:
+    def _choice(self, values: NDArray[np.int64], ratio: int, boosts: NDArray[np.int16]) -> int:
         """The choice that codes a channel in the fewest bits."""
         if not values.any():
             return EMPTY
-        choices = range(1, CHOICES)
-        return min(choices, key=lambda each: self._bits(values, ratio, each, around).sum())
+        lengths = [
+            self.tables.bits_at(values, self._rows(ratio, choice, boosts)).sum()
+            for choice in range(1, CHOICES)
+        ]
+        return 1 + int(np.argmin(lengths))
 
 
-class _Surroundings:
+class Surroundings:
     """What is coded around the places of a channel, as sums of magnitudes."""
 
     def __init__(self) -> None:
@@ -273,6 +293,12 @@ class _Surroundings:
         """A channel is coded."""
         self._sum = self._sum + magnitudes
 
+    def known_contexts(self, magnitudes: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        """Indices into the boosts of both halves of a channel whose magnitudes are all known."""
+        first = _cells(len(magnitudes), 0)
+        halves = (self.contexts(half, magnitudes) for half in (0, 1))
+        return tuple(np.where(first, *pair) for pair in zip(*halves, strict=True))
+
     def contexts(
         self, half: int, magnitudes: NDArray[Any]
     ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -290,6 +316,11 @@ class _Surroundings:
             np.searchsorted(STRONGER, stronger, "right"),
             np.searchsorted(COARSER, self._coarser, "right"),
         )
+
+
+def _square(integers: NDArray[np.integer[Any]], channel: Channel) -> NDArray[np.int64]:
+    """The integers of a channel, [size, size]."""
+    return integers[channel.part].reshape(channel.size, channel.size).astype(np.int64)
 
 
 def _around(values: NDArray[np.int64]) -> NDArray[np.int64]:

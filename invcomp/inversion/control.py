@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 
 from ..entropy.density import q_step_of
@@ -58,7 +59,8 @@ class FixedStep(Control):
         """The file of the rounded coordinates."""
         # in float32, as the descent has rounded
         scaled = np.float32(optimum.coordinates) / np.float32(q_step_of(step_index))
-        return self.quantiser.encode(np.rint(scaled).astype(int), step_index, optimum.class_index)
+        integers = self.quantiser.rounded(scaled)
+        return self.quantiser.encode(integers, step_index, optimum.class_index)
 
 
 def files_of(
@@ -112,6 +114,8 @@ def _rows(
     """Of each image: its row, its control, what the descent has found, and its step index."""
     found = descent.coordinates().detach()
     found = F.pad(found, (0, descent.space.count - found.shape[1]))
+    if descent.coefficients is not None:
+        found = torch.cat([found, descent.coefficients.values], 1)
     coordinates, classes = found.cpu().double().numpy(), descent.classes.tolist()
     for row, control in enumerate(controls):
         yield row, control, Optimum(coordinates[row], classes[row]), descent.step_indices[row]

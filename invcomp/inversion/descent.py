@@ -13,6 +13,7 @@ from torch import Tensor
 from ..entropy.density import q_step_of
 from ..entropy.model import Density
 from ..latents.space import LatentSpace
+from .detail import Coefficients
 from .distortion import Target
 from .options import QUICKER, SearchOptions
 
@@ -113,6 +114,8 @@ class Descent:
         step_index: of q_step; `aim` changes it.
         options: of the search.
         spread: expected deviation of each coordinate from its start, [K].
+        details: number of coefficients of the detail, which the target's latents end with.
+        detailed: whether they are searched for; else they are zero.
     """
 
     def __init__(
@@ -125,8 +128,14 @@ class Descent:
         step_index: int,
         options: SearchOptions,
         spread: Tensor,
+        details: int = 0,
+        detailed: bool = True,
     ) -> None:
         self.space, self.density, self.target = space, density, target
+        self.details = details
+        self.coefficients = (
+            Coefficients(len(start), details, start.device) if details and detailed else None
+        )
         self.classes, self.options = classes, options
         self.units = spread**options.whitening * PIVOT ** (1 - options.whitening)
         start = F.pad(start, (0, len(self.units) - start.shape[1]))
@@ -168,6 +177,11 @@ class Descent:
             scaled = scaled + (scaled.round() - scaled).detach()
         bits = self.density.bits(scaled, self.step_indices).sum(1)
         latents = self.space.latents(scaled * self.q_step, self.classes)
+        if self.coefficients is not None:
+            seen = self.coefficients.seen(self.q_step, mode, self.random)
+            latents = torch.cat([latents, seen], 1)
+        else:
+            latents = F.pad(latents, (0, self.details))
         loss = self.target.distance(latents, quickly) + self.rate_weight * bits
         self.optimiser.param_groups[0]["lr"] = learning_rate
         self.optimiser.zero_grad()
@@ -175,3 +189,6 @@ class Descent:
         self.optimiser.step()
         self.taken += 1
         self.loss, self.bits = float(loss.detach().mean()), float(bits.detach().mean())
+        if self.coefficients is not None:
+            self.coefficients.step(self.q_step, self.rate_weight)
+            self.bits += self.coefficients.bits(self.q_step)

@@ -47,6 +47,8 @@ class SearchOptions:
         structure: weight of 1 - MS-SSIM in the distortion. It preserves outlines, light and colour,
             which LPIPS alone does not (docs/experiments.md). It applies to images of 256 px and
             more. 0: none.
+        detail: search for the detail too, if the bundle has one: offsets of inner feature maps,
+            in files from some 200 bytes on.
         seed: of the noise that replaces rounding.
         class_index: class, for a class-conditional generator. None: the search follows the means
             of the eight likeliest classes instead of other starts, and the best decides the class.
@@ -64,6 +66,7 @@ class SearchOptions:
     whitening: float = 0.6
     rate_weight: float = 0.5
     structure: float = 0.3
+    detail: bool = True
     seed: int = 0
     class_index: int | None = None
 

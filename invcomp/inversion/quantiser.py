@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bitstream import encode
+from ..bitstream import DETAIL, Layer, encode
 from ..entropy.density import q_step_of
 from ..entropy.model import EntropyModel
+from ..latents.detail import Detail
 from ..quality import FINEST
+from .detail import integers_of
 
 FILL = 0.93  # least fraction of the allowed bytes that a file should use
 
@@ -21,7 +23,8 @@ class Optimum(NamedTuple):
     """What a search has found for one image.
 
     Attributes:
-        coordinates: before rounding, [K].
+        coordinates: before rounding, [K]; the coefficients of the detail follow, if it was searched
+            for, [K + M].
         class_index: of a class-conditional generator, else 0.
     """
 
@@ -38,12 +41,14 @@ class Quantiser:
         fingerprint: the first 4 bytes of the bundle's.
         original_size: (width, height) in pixels; None: the generator's own size.
         padded: whether the original was padded to the generator's square.
+        detail: of the bundle; None: it has none.
     """
 
     entropy: EntropyModel
     fingerprint: bytes
     original_size: tuple[int, int] | None = None
     padded: bool = False
+    detail: Detail | None = None
 
     @property
     def least(self) -> int:
@@ -55,14 +60,27 @@ class Quantiser:
         return len(self.encode(zeros, 0, 0)) + math.ceil(bits / 8)
 
     def file(self, optimum: Optimum, step_index: int) -> bytes:
-        """The file with every coordinate rounded to the nearest multiple of q_step."""
-        integers = np.rint(optimum.coordinates / q_step_of(step_index)).astype(np.int64)
-        return self.encode(integers, step_index, optimum.class_index)
+        """The file with every coordinate rounded to the nearest multiple of q_step.
+
+        Coefficients of the detail have a dead zone.
+        """
+        scaled = optimum.coordinates / q_step_of(step_index)
+        return self.encode(self.rounded(scaled), step_index, optimum.class_index)
+
+    def rounded(self, scaled: NDArray[Any]) -> NDArray[np.int64]:
+        """The integers of coordinates in units of q_step, and of the coefficients after them."""
+        coordinates, coefficients = np.split(scaled, [self.entropy.count])
+        return np.concatenate([np.rint(coordinates).astype(np.int64), integers_of(coefficients)])
 
     def encode(self, integers: NDArray[Any], step_index: int, class_index: int = 0) -> bytes:
-        """The file of integers [K]."""
+        """The file of integers [K], or [K + M] with those of the detail."""
+        coordinates, coefficients = np.split(integers, [self.entropy.count])
+        layers = []
+        if self.detail is not None and coefficients.any():
+            payload = self.detail.model.encode(coefficients, step_index)
+            layers.append(Layer(DETAIL, self.detail.pack(payload)))
         fixed = self.entropy, self.fingerprint, self.original_size
-        return encode(integers, step_index, *fixed, class_index, self.padded)
+        return encode(coordinates, step_index, *fixed, class_index, self.padded, layers)
 
     def index_for(self, optimum: Optimum, size: float) -> int:
         """The largest step index, 0 to FINEST, at which the file has at most `size` bytes."""
@@ -113,14 +131,16 @@ class Quantiser:
         """The trimmed file, and the squared distance between its coordinates and the optimum."""
         q_step = q_step_of(step_index)
         scaled = optimum.coordinates / q_step
-        integers = np.rint(scaled).astype(np.int64)
+        integers, coordinates = self.rounded(scaled), self.entropy.count
         while len(data := self.encode(integers, step_index, optimum.class_index)) > limit:
             if not integers.any():
                 data = self.encode(integers, 0, optimum.class_index)
                 break
             # a few at a time, because each move changes the value of the others; and only the bits
             # that are certainly too many: the last byte may hold a single bit
-            self._trim(scaled, integers, step_index, min(8 * (len(data) - limit) - 7, 9))
+            excess = 8 * (len(data) - limit) - 7
+            most = 9 if len(integers) == coordinates else max(9, excess // 2)
+            self._trim(scaled, integers, step_index, min(excess, most))
         return data, q_step**2 * float(np.square(scaled - integers).sum())
 
     def _trim(
@@ -132,8 +152,15 @@ class Quantiser:
     ) -> None:
         """Moves integers one step towards zero: as many as save this many bits, at most all."""
         smaller = integers - np.sign(integers)
-        lengths = (self.entropy.code_length(values, step_index) for values in (integers, smaller))
-        saved = np.maximum(np.subtract(*lengths), 1e-6)
+        (first, more), (first_smaller, more_smaller) = (
+            np.split(values, [self.entropy.count]) for values in (integers, smaller)
+        )
+        length = self.entropy.code_length
+        saved = length(first, step_index) - length(first_smaller, step_index)
+        if self.detail is not None and len(more):
+            bits_saved = self.detail.model.saved(more, more_smaller, step_index)
+            saved = np.concatenate([saved, bits_saved])
+        saved = np.maximum(saved, 1e-6)
         cost = np.square(scaled - smaller) - np.square(scaled - integers)
         nonzero = np.flatnonzero(integers)
         order = nonzero[np.argsort((cost / saved)[nonzero])]

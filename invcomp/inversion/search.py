@@ -64,6 +64,7 @@ class Search:
         candidate_classes: class of each candidate, int64 [M]; None: all are of class 0.
         encoder: network that predicts a start, if there is one.
         quick: distortion through the surrogate, if there is one.
+        details: number of coefficients of the detail, which latents may end with.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Search:
         candidate_classes: Tensor | None = None,
         encoder: InversionEncoder | None = None,
         quick: Distortion | None = None,
+        details: int = 0,
     ) -> None:
         self.distortion, self.quick, self.encoder = distortion, quick, encoder
+        self.details = details
         self.space, self.density, self.candidates = space.expanded(), density, candidates
         if candidate_classes is None:
             candidate_classes = torch.zeros(len(candidates), dtype=torch.long)
@@ -147,6 +150,7 @@ class Search:
             step_index,
             options,
             self.spread(options),
+            self.details_for(options),
         )
         quick = self.quick_for(options) is not None
         schedule = Schedule(options, work.seconds_left(), quick)
@@ -194,7 +198,7 @@ class Search:
         """Compiles the graphs of a search of this batch size, before its time is measured."""
         trials = options.followed(self.classes, self.uses_encoder(options)) > 1
         for count in {1, batch_size} if trials else {batch_size}:
-            latents = self.space.means().repeat(count, 1)
+            latents = F.pad(self.space.means(), (0, self.details_for(options))).repeat(count, 1)
             for distortion in (self.distortion, self.quick_for(options)):
                 if distortion is not None:
                     distortion.rehearse(latents)
@@ -247,6 +251,10 @@ class Search:
         """The distortion through the surrogate, if the search uses it."""
         return self.quick if options.hurried else None
 
+    def details_for(self, options: SearchOptions) -> int:
+        """Number of coefficients of the detail that latents end with."""
+        return self.details if options.detail else 0
+
     def spread(self, options: SearchOptions) -> Tensor:
         """Expected deviation of each coordinate from the start: [K].
 
@@ -277,11 +285,11 @@ class Search:
         features = self.distortion.target(image)
         target = self._target(features, image, options, region)
         if len(first) > 1:  # means only: candidates find the right class less often
-            order = self._screen(first, target, work).argsort()
+            order = self._screen(first, target, work, options).argsort()
             starts = first[order[:followed]]
         else:
             others = self._others(options)
-            order = self._screen(others, target, work).argsort()
+            order = self._screen(others, target, work, options).argsort()
             starts = ClassedCoordinates.join([first, others[order[: followed - 1]]])
         descents = [
             Descent(
@@ -293,6 +301,8 @@ class Search:
                 step_index,
                 options,
                 self.spread(options),
+                self.details_for(options),
+                detailed=False,
             )
             for index in range(len(starts))
         ]
@@ -332,11 +342,18 @@ class Search:
             found.coordinates, torch.full_like(found.classes, options.class_index)
         )
 
-    def _screen(self, starts: ClassedCoordinates, target: Target, work: ProgressTracker) -> Tensor:
+    def _screen(
+        self,
+        starts: ClassedCoordinates,
+        target: Target,
+        work: ProgressTracker,
+        options: SearchOptions,
+    ) -> Tensor:
         """The distortion of each start, [N]."""
         found = [target.features.new_zeros(0)]
         for index in range(len(starts)):
             one = starts[index : index + 1]
-            found.append(target.screen(self.space.latents(one.coordinates, one.classes)))
+            latents = self.space.latents(one.coordinates, one.classes)
+            found.append(target.screen(F.pad(latents, (0, self.details_for(options)))))
             work.screened(float(found[-1]), index + 1, len(starts))
         return torch.cat(found)

@@ -2,9 +2,10 @@
 
 from .composition import composed
 from .files import conventional_file, conventional_image, own_size, shown_size, with_photo
-from .layers import FacesLayer, PhotoLayer, Place, photo_in, quantised
+from .layers import CodedFace, FacesLayer, PhotoLayer, Place, photo_in, quantised
 
 __all__ = [
+    "CodedFace",
     "FacesLayer",
     "PhotoLayer",
     "Place",

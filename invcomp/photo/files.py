@@ -8,13 +8,13 @@ from dataclasses import replace
 from PIL import Image
 
 from .. import conventional
-from ..bitstream import CONVENTIONAL, FACES, PHOTO, IvcFile, Layer
+from ..bitstream import CONVENTIONAL, DETAIL, FACES, MORE_DETAILS, PHOTO, IvcFile, Layer
 from ..bitstream.ivc import NO_BUNDLE
 from ..errors import ImageError, OptionError
 from ..preprocessing.alignment import Frame
 from ..preprocessing.reading import LARGEST_SIDE, check_size
 from .composition import without_faces
-from .layers import FacesLayer, PhotoLayer, Place, photo_in
+from .layers import CodedFace, FacesLayer, PhotoLayer, Place, photo_in
 
 
 def with_photo(
@@ -45,7 +45,10 @@ def with_photo(
     files = [IvcFile.unpack(data) for data in (first, *more)]
     if len(frames) != len(files) or len({file.fingerprint for file in files}) > 1:
         raise ValueError("a photo has faces of one bundle, each with its frame")
-    if any(file.layers or file.original_size or file.version == 1 for file in files):
+    if any(
+        {layer.tag for layer in file.layers} - {DETAIL} or file.original_size or file.version == 1
+        for file in files
+    ):
         raise ValueError("a photo is made of files of version 2 that hold nothing but a face")
     if max(photo.size) > LARGEST_SIDE:
         raise ImageError(f"{photo.width} x {photo.height} pixels: a photo has up to 65535 a side")
@@ -55,9 +58,17 @@ def with_photo(
     if limit:
         rest = without_faces(photo, frames, conventional.SIZES[-1])
         stream = conventional.compress(rest, codec, limit)
-    others = tuple((file.step_index, file.payloads[0]) for file in files[1:])
-    layers = [Layer(FACES, FacesLayer(others).pack())] if others else []
+    others = FacesLayer(
+        tuple(
+            CodedFace(file.step_index, file.payloads[0], file.layer(DETAIL) or b"")
+            for file in files[1:]
+        )
+    )
+    layers = [Layer(FACES, others.pack())] if others.faces else []
     layers.append(Layer(PHOTO, PhotoLayer(photo.size, places, stream).pack()))
+    layers += files[0].layers  # its detail
+    if details := others.pack_details():
+        layers.append(Layer(MORE_DETAILS, details))
     return replace(files[0], layers=tuple(layers)).pack()
 
 

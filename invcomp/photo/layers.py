@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
 from .. import conventional
-from ..bitstream import FACES, PHOTO, IvcFile
+from ..bitstream import FACES, MORE_DETAILS, PHOTO, IvcFile
 from ..bitstream.ivc import pack_length, unpack_length
 from ..errors import BitstreamError, ImageError
 from ..preprocessing.alignment import Frame
@@ -68,37 +69,65 @@ def quantised(frame: Frame, size: tuple[int, int]) -> Frame:
     return Place.of(frame, size).frame(size)
 
 
+class CodedFace(NamedTuple):
+    """A further face of a photo.
+
+    Attributes:
+        step_index: of its q_step.
+        payload: of its coordinates.
+        detail: the layer of its detail; empty if it has none.
+    """
+
+    step_index: int
+    payload: bytes
+    detail: bytes = b""
+
+
 @dataclass(frozen=True)
 class FacesLayer:
     """The further faces of a photo.
 
     Attributes:
-        faces: step index and payload of each, at least one.
+        faces: at least one.
     """
 
-    faces: tuple[tuple[int, bytes], ...]
+    faces: tuple[CodedFace, ...]
 
     def pack(self) -> bytes:
-        """The layer's bytes."""
+        """The layer's bytes, without the details."""
         return b"".join(
-            bytes([step]) + pack_length(len(payload)) + payload for step, payload in self.faces
+            bytes([face.step_index]) + pack_length(len(face.payload)) + face.payload
+            for face in self.faces
         )
 
+    def pack_details(self) -> bytes:
+        """The bytes of the layer of their details; empty if no face has one."""
+        if not any(face.detail for face in self.faces):
+            return b""
+        return b"".join(pack_length(len(face.detail)) + face.detail for face in self.faces)
+
     @classmethod
-    def unpack(cls, data: bytes) -> FacesLayer:
-        """Reads the layer's bytes.
+    def unpack(cls, data: bytes, details: bytes = b"") -> FacesLayer:
+        """Reads the layer's bytes, and those of the layer of details.
 
         Raises:
             BitstreamError: they make no sense.
         """
-        faces: list[tuple[int, bytes]] = []
+        faces: list[CodedFace] = []
         at = 0
         while at < len(data) or not faces:
             length, start = unpack_length(data, at + 1)
             if start + length > len(data):
                 raise BitstreamError("altered: the layer of its faces ends within one")
-            faces.append((data[at], data[start : start + length]))
+            faces.append(CodedFace(data[at], data[start : start + length]))
             at = start + length
+        at = 0
+        for index, face in enumerate(faces if details else ()):
+            length, start = unpack_length(details, at)
+            at = start + length
+            faces[index] = face._replace(detail=details[start:at])
+        if at != len(details):
+            raise BitstreamError("altered: the layer of its details does not fit its faces")
         return cls(tuple(faces))
 
 
@@ -158,5 +187,6 @@ def photo_in(file: IvcFile) -> tuple[FacesLayer, PhotoLayer] | None:
     more, photo = file.layer(FACES), file.layer(PHOTO)
     if photo is None:
         return None
-    faces = FacesLayer(()) if more is None else FacesLayer.unpack(more)
+    details = file.layer(MORE_DETAILS) or b""
+    faces = FacesLayer(()) if more is None else FacesLayer.unpack(more, details)
     return faces, PhotoLayer.unpack(photo, 1 + len(faces.faces))

@@ -17,7 +17,7 @@ from invcomp.bitstream import CONVENTIONAL, FACES, PHOTO, IvcFile, Layer, encode
 from invcomp.bitstream.ivc import NO_BUNDLE
 from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.entropy.tables import PriorTables, frequencies_from_probabilities
-from invcomp.photo import FacesLayer, PhotoLayer, Place
+from invcomp.photo import CodedFace, FacesLayer, PhotoLayer, Place
 
 PATH = Path(__file__).resolve().parents[2] / "tests" / "bitstream" / "vectors.json"
 FINGERPRINT = bytes.fromhex("0badcafe")
@@ -158,9 +158,11 @@ def _of_photo(
     stream: str,
 ) -> dict[str, Any]:
     entropy = LaplaceMixture(MODELS["example"])
-    payloads = tuple((step, entropy.encode(np.array(values), step, 0)) for step, values in faces)
+    coded = tuple(
+        CodedFace(step, entropy.encode(np.array(values), step, 0)) for step, values in faces
+    )
     photo = PhotoLayer((4000, 3000), tuple(places), bytes.fromhex(stream))
-    layers = [Layer(FACES, FacesLayer(payloads).pack())] if faces else []
+    layers = [Layer(FACES, FacesLayer(coded).pack())] if faces else []
     layers.append(Layer(PHOTO, photo.pack()))
     file = replace(IvcFile.unpack(bytes.fromhex(first["file"])), layers=tuple(layers))
     about = {

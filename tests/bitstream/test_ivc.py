@@ -103,8 +103,9 @@ def test_good_vectors(vector: dict[str, Any]) -> None:
         assert [list(vars(place).values()) for place in photo.places] == vector["photo"]["places"]
         assert photo.stream.hex() == vector["photo"]["stream"]
         assert list(photo.size) == vector["photo"]["size"]
-        for (step, payload), expected in zip(more.faces, vector["photo"]["more"], strict=True):
-            face = dataclasses.replace(file, step_index=step, payloads=(payload,))
+        for coded, expected in zip(more.faces, vector["photo"]["more"], strict=True):
+            step = coded.step_index
+            face = dataclasses.replace(file, step_index=step, payloads=(coded.payload,))
             assert step == expected["step_index"]
             assert decode(face, tables_of(model)).integers.tolist() == expected["integers"]
     else:

@@ -8,6 +8,7 @@ from invcomp import conventional
 from invcomp.bitstream import PHOTO, IvcFile, Layer
 from invcomp.errors import BitstreamError, GoalError, ImageError, InvcompError, OptionError
 from invcomp.photo import (
+    CodedFace,
     conventional_file,
     conventional_image,
     own_size,
@@ -36,7 +37,7 @@ def test_with_photo(photo: Image.Image, count: int) -> None:
     file = IvcFile.unpack(data)
     assert (file.fingerprint, file.step_index, file.payloads) == (b"abcd", 9, (b"one",))
     more, layer = photo_in(file)
-    assert more.faces == ((8, b"two"),) * (count - 1)
+    assert more.faces == (CodedFace(8, b"two"),) * (count - 1)
     assert layer.size == own_size(file) == (300, 200)
     frames = [place.frame(photo.size) for place in layer.places]
     assert frames == [quantised(frame, photo.size) for frame in FRAMES[:count]]

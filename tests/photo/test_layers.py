@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from invcomp.bitstream import FACES, PHOTO, IvcFile, Layer
 from invcomp.errors import BitstreamError, ImageError
-from invcomp.photo import FacesLayer, PhotoLayer, Place, photo_in, quantised
+from invcomp.photo import CodedFace, FacesLayer, PhotoLayer, Place, photo_in, quantised
 from invcomp.preprocessing.alignment import Frame
 
 numbers = st.integers(0, 65535)
@@ -84,7 +84,10 @@ def test_bytes_that_make_no_sense() -> None:
 
 def test_which_files_are_photos() -> None:
     file = IvcFile(b"abcd", 9, (b"x",))
-    more, photo = FacesLayer(((1, b"y"),)), PhotoLayer((9, 8), (Place(1, 2, 3, 4),) * 2, b"z")
+    more, photo = (
+        FacesLayer((CodedFace(1, b"y"),)),
+        PhotoLayer((9, 8), (Place(1, 2, 3, 4),) * 2, b"z"),
+    )
     layers = Layer(FACES, more.pack()), Layer(PHOTO, photo.pack())
     assert photo_in(file) is None
     assert photo_in(replace(file, layers=layers[:1])) is None

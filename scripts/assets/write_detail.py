@@ -1,0 +1,106 @@
+"""Gives faces-1024 its detail: channels of inner maps, and the entropy model of their integers.
+
+    python scripts/assets/write_detail.py PORTRAITS/ WILD/ -o runs/detail
+    python scripts/assets/write_detail.py PORTRAITS/ WILD/ -o runs/detail --part 0 2
+    python scripts/assets/write_detail.py PORTRAITS/ WILD/ -o runs/detail --fast --iterations 60
+
+Measures the channels (5 minutes), encodes the calibration portraits of prepare_faces.py with a
+provisional model at each of --indices, fits the model to their integers and writes
+pretrained/faces-1024.safetensors. The bundle's fingerprint stays. --part 0 2 and --part 1 2 in
+parallel encode half of the portraits each and write nothing; then run without --part. Images that
+are encoded already are only read. A killed run continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from prepare_faces import PRETRAINED, calibration_portraits
+
+from invcomp.bitstream import DETAIL, IvcFile
+from invcomp.bundle import Bundle
+from invcomp.calibration import code_images, with_detail_priors
+from invcomp.detail_preparation import MapMeasurement
+from invcomp.inversion.options import SearchOptions
+from invcomp.latents.detail import Detail
+from invcomp.latents.prior import prior_of
+from invcomp.lookup import load_bundle
+from invcomp.perception.features import PerceptualFeatures
+from invcomp.preparation import PrepareOptions
+
+MODEL = "faces-1024"
+
+
+def measured(bundle: Bundle, folder: Path) -> Detail:
+    """The detail of a bundle with a provisional entropy model."""
+    options, device = PrepareOptions(), torch.device("cpu")
+    prior, _ = prior_of(bundle.generator, options.prior_samples, options.tau, options.seed, device)
+    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face)
+    measurement = MapMeasurement(
+        bundle.generator, features, prior, options.draw_tau, options.seed, device
+    )
+    found = measurement.run(
+        folder / "maps.draws", lambda done, total: print("maps", done, total, flush=True)
+    )
+    assert found is not None
+    return found
+
+
+def report(folder: Path, before: Detail, after: Detail) -> None:
+    """Prints the bytes of the detail of every encoded portrait, before and after the fit."""
+    for path in sorted(folder.glob("*.ivc")):
+        file = IvcFile.unpack(path.read_bytes())
+        layer = file.layer(DETAIL)
+        payload = None if layer is None else before.unpack(layer)
+        if payload is None:
+            print(f"{path.name}: no detail")
+            continue
+        integers = before.model.decode(payload, file.step_index)
+        fitted = after.model.encode(integers, file.step_index)
+        ideal = after.model.code_length(integers, file.step_index).sum() / 8
+        print(
+            f"{path.name}: vector {len(file.payloads[0])} B, detail {len(payload)} B before, "
+            f"{len(fitted)} B (ideal {ideal:.0f}), {int((integers != 0).sum())} integers"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path, nargs="+", help="folders")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/detail"))
+    parser.add_argument("--indices", type=int, nargs="+", default=[92, 116, 140])
+    parser.add_argument("--first", type=int, help="use only the first N portraits")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("PART", "OF"))
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--iterations", type=int)
+    parser.add_argument("--dry", action="store_true", help="write nothing to pretrained/")
+    arguments = parser.parse_args()
+    first, parts = arguments.part
+    paths = calibration_portraits(arguments.portraits)[: arguments.first][first::parts]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    bundle = load_bundle(MODEL)
+    provisional = replace(bundle, detail=measured(bundle, arguments.output))
+    coded = code_images(
+        provisional,
+        paths,
+        arguments.output,
+        arguments.indices,
+        progress=lambda stage, done, total: print(stage, done, total, flush=True),
+        compiled=True,
+        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations),
+    )
+    if parts > 1:
+        return
+    fitted = with_detail_priors(provisional, coded)
+    assert provisional.detail is not None
+    assert fitted.detail is not None
+    report(arguments.output, provisional.detail, fitted.detail)
+    if not arguments.dry:
+        fitted.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,10 +20,12 @@ from .calibration import (
     code_images,
     coded_beside,
     drop_coded,
+    with_detail_priors,
     with_limits,
     with_priors,
     with_qualities,
 )
+from .detail_preparation import MapMeasurement
 from .device import choose_device, has_fast_bfloat16
 from .entropy.calibration import provisional_mixture
 from .errors import BundleError, OptionError
@@ -52,6 +55,7 @@ class PrepareOptions:
         face: position of the face in the frame; identity is then a part of the distortion. None:
             the domain is not faces.
         frame: how images are fitted, one of `FRAMES`.
+        detail: measure the channels of inner maps too, so that files can have a detail.
         batch: draws in one graph.
         candidates: number of prior samples that are stored as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
@@ -66,6 +70,7 @@ class PrepareOptions:
     beta: float = 0.5
     face: Face | None = None
     frame: str = CENTRE_CROP
+    detail: bool = True
     batch: int = 1
     candidates: int = 64
     prior_samples: int = 50_000
@@ -157,21 +162,33 @@ def make_bundle(
         settings,
         start_classes,
     )
+    if options.detail:
+        measurement = MapMeasurement(
+            generator, drawing.features, prior, options.draw_tau, options.seed, where
+        )
+        told = partial(progress, "detail")
+        bundle = replace(bundle, detail=measurement.run(_maps_beside(output), told))
     if images:
         folder, steps = coded_beside(output), options.calibration_steps
         coded = code_images(bundle, images, folder, steps, progress, device, compiled)
-        bundle = with_limits(with_qualities(with_priors(bundle, coded), coded), coded)
+        bundle = with_detail_priors(with_priors(bundle, coded), coded)
+        bundle = with_limits(with_qualities(bundle, coded), coded)
     return bundle
 
 
 def drop_work(output: Path) -> None:
     """Deletes the intermediate files beside a bundle's file."""
     _draws_beside(output).unlink(missing_ok=True)
+    _maps_beside(output).unlink(missing_ok=True)
     drop_coded(coded_beside(output))
 
 
 def _draws_beside(output: Path) -> Path:
     return output.with_name(output.name + ".draws")
+
+
+def _maps_beside(output: Path) -> Path:
+    return output.with_name(output.name + ".maps.draws")
 
 
 def _starts(samples: Tensor, prior: Prior, options: PrepareOptions) -> tuple[Tensor, Tensor | None]:

@@ -6,10 +6,12 @@ import torch
 
 from invcomp.bundle import Bundle, Settings
 from invcomp.entropy.density import make_mixture
+from invcomp.entropy.detail_calibration import provisional_detail
 from invcomp.entropy.mixture import PriorShape
 from invcomp.generators import MobileStyleGAN, StyleGAN2
 from invcomp.generators.base import normal
 from invcomp.latents.coordinates import Coordinates, quantise_rows
+from invcomp.latents.detail import Detail, MapChannels
 from invcomp.latents.prior import Prior
 
 COORDINATES = 64
@@ -77,3 +79,19 @@ def tiny_conditional_bundle() -> Bundle:
         settings=Settings(name="tiny-classes"),
         candidate_classes=torch.arange(6) % CLASSES,
     )
+
+
+def tiny_detailed_bundle() -> Bundle:
+    """The tiny bundle with a detail: 3 channels of the map of 8 px, 2 of that of 16 px."""
+    maps = []
+    for size, count in ((8, 3), (16, 2)):
+        source = torch.Generator().manual_seed(size)
+        gradients = torch.randn(64, 32, generator=source) / size
+        values = torch.randn(64, 32, generator=source) / 2
+        places = 0.5 + torch.rand(size, size, generator=source)
+        covariance, metric = values.T @ values / 64, gradients.T @ gradients / 64
+        maps.append(MapChannels.measured(metric, covariance, places, count))
+    shapes = [each.shape for each in maps]
+    deviations = torch.cat([each.deviations for each in maps])
+    detail = Detail(tuple(maps), provisional_detail(shapes, deviations))
+    return replace(tiny_bundle(), detail=detail)

@@ -182,6 +182,13 @@ def compress(
             help="Do not start at the prediction of the bundle's encoder network.",
         ),
     ] = False,
+    no_detail: Annotated[
+        bool,
+        typer.Option(
+            "--no-detail",
+            help="Store the vector alone, without offsets of feature maps.",
+        ),
+    ] = False,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -221,6 +228,7 @@ def compress(
             starts=starts,
             seed=seed,
             use_encoder=not no_encoder,
+            detail=not no_detail,
             class_index=class_index,
         ),
         frame=frame,

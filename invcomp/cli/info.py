@@ -124,9 +124,10 @@ def describe(
 def _describe_layer(file: IvcFile, layer: Layer) -> dict[str, Any]:
     """Tag and bytes of a layer, and what it holds if it is known."""
     from .. import conventional
-    from ..bitstream import CONVENTIONAL, FACES, PHOTO
+    from ..bitstream import CONVENTIONAL, DETAIL, FACES, MORE_DETAILS, PHOTO
     from ..photo import photo_in
 
+    held = {CONVENTIONAL: "image", DETAIL: "detail", MORE_DETAILS: "details of more faces"}
     known: dict[str, Any] = {}
     stream = layer.payload if layer.tag == CONVENTIONAL else b""
     if layer.tag in (FACES, PHOTO) and (found := photo_in(file)):
@@ -136,8 +137,8 @@ def _describe_layer(file: IvcFile, layer: Layer) -> dict[str, Any]:
             known = {"holds": "more faces", "faces": len(more.faces)}
         else:
             stream = photo.stream
-    elif layer.tag == CONVENTIONAL:
-        known = {"holds": "image"}
+    elif layer.tag in held:
+        known = {"holds": held[layer.tag]}
     if stream:
         codec, size = conventional.read_header(stream)
         known |= {"codec": conventional.LABELS[codec], "stream_bytes": len(stream), "coded": size}

@@ -98,7 +98,7 @@ def _laplace_interval(x: Tensor, scale: Tensor) -> Tensor:
     return torch.where(distance > 0.5, outer, inner)
 
 
-def q_step_of(step_index: int) -> float:
+def q_step_of(step_index: float) -> float:
     """The q_step of a step index: 2^(-step_index/16)."""
     return float(2.0 ** (-step_index / 16))
 

@@ -17,11 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..entropy.density import q_step_of
+
 STEP = 0.08  # of the gradient; above 0.12 descents oscillate
 MOMENTUM = 0.9
 FIRST_BITS, MORE_BITS = 14.0, 2.5  # slope of the rate up to the first integer, and after it
 FIRST_END = 0.8  # q_steps at which the slope changes
 DEAD_ZONE = 0.6  # q_steps under which a coefficient is rounded to zero
+COARSEST = 72  # step index from which on a file has a detail; before, the vector needs all bytes
 
 
 class Coefficients:
@@ -66,6 +69,7 @@ class Coefficients:
         slope = torch.where(moved.abs() < FIRST_END * q_step, FIRST_BITS, MORE_BITS)
         threshold = STEP * slope * rate_weight[:, None] / q_step
         moved = moved.sign() * (moved.abs() - threshold).clamp_min(0)
+        moved = moved * (q_step < q_step_of(COARSEST - 0.5))
         self._point.copy_(moved + MOMENTUM * (moved - self.values))
         self.values = moved
         self._point.grad = None

@@ -182,6 +182,58 @@ def decode_payload(
     return decode_integers(decoder(data, trace), rows, model, escapes_last)
 
 
+def decode_detail(data: bytes, step_index: int, model: Model) -> list[list[list[list[int]]]]:
+    """Integers of every map, [map][channel][row][column]; `model` has maps and boosts too."""
+    read, maps, k = decoder(data, lambda _: None), [], 0
+    total = sum(channels for channels, _ in model["maps"])
+    used = read(classes_of({"classes": total + 1}))
+    for channels, size in model["maps"]:
+        coarser = [
+            [
+                sum(
+                    abs(channel[y * len(channel) // size][x * len(channel) // size])
+                    for earlier in maps
+                    for channel in earlier
+                )
+                for x in range(size)
+            ]
+            for y in range(size)
+        ]
+        maps.append([])
+        for _ in range(channels):
+            choice = read(classes_of({"classes": 4})) if k < used else 0
+            values = [[0] * size for _ in range(size)]
+            for half in (0, 1) if choice else ():
+                for y, x in ((y, x) for y in range(size) for x in range(size)):
+                    if (y + x) % 2 != half:
+                        continue
+                    near = sum_around(values, y, x) if half else 0
+                    stronger = sum(
+                        2 * abs(channel[y][x]) + sum_around(channel, y, x) for channel in maps[-1]
+                    )
+                    i, j = (near >= 1) + (near >= 2), sum(stronger >= n for n in (1, 3, 6))
+                    boost = model["boosts"][half][i][j][(coarser[y][x] >= 1) + (coarser[y][x] >= 3)]
+                    a = model["scales"][k] + model["slopes"][k] * step_index // 256
+                    ratio = a + step_index + boost + 8 * (choice - 2) - model["first_ratio"]
+                    stride = model["ratio_stride"]
+                    row = min(
+                        max((ratio + stride // 2) // stride, 0), len(model["frequencies"]) - 1
+                    )
+                    values[y][x] = decode_integers(read, [row], model, False)[0]
+            maps[-1].append(values)
+            k += 1
+    return maps
+
+
+def sum_around(values: list[list[int]], y: int, x: int) -> int:
+    size = len(values)
+    return sum(
+        abs(values[b][a])
+        for b, a in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1))
+        if 0 <= b < size and 0 <= a < size
+    )
+
+
 def decode_integers(
     read: Callable[..., Any], rows: list[int], model: Model, escapes_last: bool
 ) -> list[int]:

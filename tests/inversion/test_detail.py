@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from invcomp.bitstream import DETAIL, IvcFile
+from invcomp.codec import Codec
+from invcomp.entropy.density import q_step_of
+from invcomp.inversion.detail import COARSEST, DEAD_ZONE, Coefficients, integers_of, rounded
+from invcomp.inversion.options import Goal, SearchOptions
+
+from ..tiny import tiny_bundle, tiny_detailed_bundle
+
+SEARCH = SearchOptions(iterations=40)
+
+
+def picture(seed: int = 3) -> np.ndarray:
+    """An image that the tiny generator makes with a detail alone."""
+    bundle = tiny_detailed_bundle()
+    assert bundle.detail is not None
+    source = torch.Generator().manual_seed(seed)
+    rare = torch.rand(1, bundle.detail.count, generator=source) < 0.05
+    coefficients = torch.randn(1, bundle.detail.count, generator=source) * rare
+    image = bundle.generator(bundle.coordinates.means(), bundle.detail.offsets(coefficients))
+    return (127.5 * (image[0].clamp(-1, 1) + 1).permute(1, 2, 0)).byte().numpy()
+
+
+def test_coefficients_that_do_not_pay_become_exactly_zero() -> None:
+    q_step = torch.tensor([[q_step_of(100)]])
+    wanted = torch.zeros(1, 20)
+    wanted[0, :3] = q_step * torch.tensor([8.0, -3.0, 0.2])
+    found = Coefficients(1, 20, torch.device("cpu"))
+    weight = 0.5 * np.log(2) / 6 * q_step[:, 0] ** 2
+    for _ in range(200):
+        seen = found.seen(q_step, "free", torch.Generator())
+        (seen - wanted).square().sum().backward()
+        found.step(q_step, weight)
+    integers = rounded(found.values / q_step)
+    assert integers[0, :4].tolist() == [8, -2, 0, 0] or integers[0, :4].tolist() == [8, -3, 0, 0]
+    assert (found.values[0, 2:] == 0).all()
+
+
+def test_a_large_q_step_has_no_detail() -> None:
+    q_steps = torch.tensor([[q_step_of(COARSEST - 1)], [q_step_of(COARSEST)]])
+    found = Coefficients(2, 5, torch.device("cpu"))
+    for _ in range(20):
+        (found.seen(q_steps, "free", torch.Generator()) - 9).square().sum().backward()
+        found.step(q_steps, torch.zeros(2))
+    assert (found.values[0] == 0).all()
+    assert (found.values[1] > 1).all()
+
+
+def test_rounding_has_a_dead_zone() -> None:
+    values = np.array([-1.7, -DEAD_ZONE - 0.01, -0.5, 0.0, DEAD_ZONE - 0.01, 0.61, 2.55, 2.61])
+    wanted = [-2, -1, 0, 0, 0, 1, 2, 3]
+    assert integers_of(values).tolist() == wanted
+    assert rounded(torch.from_numpy(values)).int().tolist() == wanted
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_detail_lowers_the_distortion_of_a_file(fast: bool) -> None:
+    search = SearchOptions(iterations=40, fast=fast)
+    found, plain = (
+        next(Codec(bundle, compiled=False).encode([picture()], quality=70, search=search))
+        for bundle in (tiny_detailed_bundle(), tiny_bundle())
+    )
+    assert IvcFile.unpack(found.data).layer(DETAIL)
+    assert found.lpips < 0.7 * plain.lpips
+    assert found.psnr > plain.psnr
+
+
+def test_no_detail_is_the_file_of_a_bundle_without() -> None:
+    detailed, plain = tiny_detailed_bundle(), tiny_bundle()
+    options = SearchOptions(iterations=20, detail=False)
+    files = [
+        Codec(bundle, compiled=False).compress(picture(), quality=60, search=options)
+        for bundle in (detailed, plain)
+    ]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("limit", [120, 300, 700])
+def test_a_limit_is_kept_and_filled_with_the_detail(limit: int) -> None:
+    codec = Codec(tiny_detailed_bundle(), compiled=False)
+    data = codec.compress(picture(), goal=Goal(bytes=limit), search=SEARCH)
+    assert 0.9 * limit <= len(data) <= limit
+    assert IvcFile.unpack(data).layer(DETAIL) or limit == 120
+
+
+def test_a_goal_of_lpips_uses_the_detail() -> None:
+    codec = Codec(tiny_detailed_bundle(), compiled=False)
+    best = next(codec.encode([picture()], quality=90, search=SEARCH)).lpips
+    found = next(codec.encode([picture()], goal=Goal(lpips=1.3 * best), search=SEARCH))
+    assert found.lpips <= 1.3 * best
+
+
+def test_a_batch_has_a_detail_for_each_image() -> None:
+    codec = Codec(tiny_detailed_bundle(), compiled=False)
+    images = [picture(), picture(4)]
+    together = codec.compress_batch(images, quality=70, batch=2, search=SEARCH)
+    layers = [IvcFile.unpack(data).layer(DETAIL) for data in together]
+    assert all(layers)
+    assert layers[0] != layers[1]

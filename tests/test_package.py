@@ -53,7 +53,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["runner"],
     ["encoder"],
     ["codec"],
-    ["calibration"],
+    ["calibration", "detail_preparation"],
     ["preparation", "evaluation", "pil"],
     ["training"],
     ["cli"],

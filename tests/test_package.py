@@ -7,8 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import invcomp
+from invcomp.conventional import compress
 
 
 def test_importing_loads_no_torch() -> None:
@@ -37,16 +39,28 @@ def test_coding_loads_no_torch() -> None:
     assert output.stdout == "1 0 -9 False\n", output.stderr
 
 
+def test_decoding_a_conventional_stream_loads_no_torch() -> None:
+    script = (
+        "import sys, invcomp.photo; from invcomp.conventional import decompress;"
+        "before = 'torch' in sys.modules;"
+        "decompress(bytes.fromhex(%r)); print(before, 'torch' in sys.modules)"
+    )
+    stream = compress(Image.new("RGB", (24, 16)), "webp", 300)
+    command = [sys.executable, "-c", script % stream.hex()]
+    output = subprocess.run(command, capture_output=True, text=True)
+    assert output.stdout == "False False\n", output.stderr
+
+
 ROOMS = [  # each imports from those above it, and none from those below
     ["errors"],
     ["files"],
     ["device", "entropy", "preprocessing"],
-    ["generators", "bitstream", "conventional", "quality", "domain"],
-    ["importers", "latents", "photo"],
+    ["generators", "bitstream", "quality", "domain"],
+    ["importers", "latents"],
     ["model_zoo"],
     ["perception"],
-    ["distilled"],
-    ["bundle", "inversion"],
+    ["distilled", "conventional"],
+    ["bundle", "inversion", "photo"],
     ["lookup"],
     ["decoder"],
     ["measurement", "fitting"],

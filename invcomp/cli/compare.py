@@ -152,7 +152,8 @@ def make_plan(
 
 def available_here() -> tuple[str, ...]:
     """The codecs that Pillow can write; prints a note about the others."""
-    from ..evaluation.codecs import LABELS, available_codecs
+    from ..conventional.codecs import LABELS
+    from ..evaluation.codecs import available_codecs
     from ..evaluation.curves import COMPARED
 
     names = available_codecs(COMPARED)

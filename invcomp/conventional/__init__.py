@@ -4,8 +4,9 @@ At some hundred bytes, what is the same in every file of a codec is a large part
 leaves that out (docs/format.md).
 """
 
+from .codecs import LABELS
 from .search import SIZES, compress
-from .streams import CODECS, LABELS, StreamHeader, decompress, read_header, require
+from .streams import CODECS, StreamHeader, decompress, read_header, require
 
 __all__ = [
     "CODECS",

@@ -11,9 +11,9 @@ from ..errors import BitstreamError, ImageError, OptionError
 from ..preprocessing.jxl import jxl_size
 from ..preprocessing.reading import plug_in
 from .av1 import flags_and_frame, still_image
+from .codecs import LABELS
 
 CODECS = ("avif", "webp", "jxl")  # by the number in a stream's first byte
-LABELS = {"avif": "AVIF", "webp": "WebP", "jxl": "JPEG XL"}
 LARGEST = 4096  # px a side
 
 _FLAGS = 0x3F  # of the first byte; its other two bits are the codec

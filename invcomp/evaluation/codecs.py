@@ -1,4 +1,4 @@
-"""Conventional codecs through Pillow and its plug-ins, at the best size and quality.
+"""Conventional codecs at the best size and quality, by a metric.
 
 At a few hundred bytes, a codec works best on a small version of the image. Every codec is therefore
 tried at several sizes (Lanczos down and up), at the quality that just reaches a target.
@@ -6,47 +6,29 @@ tried at several sizes (Lanczos down and up), at the quality that just reaches a
 
 from __future__ import annotations
 
-import importlib
-import io
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, features
+from PIL import Image
 from torch import Tensor
+
+from ..conventional.codecs import (
+    LEAST_QUALITY,
+    MAX_QUALITY,
+    Reduced,
+    finest_within,
+    is_available,
+)
 
 SIZES = (96, 128, 192, 256, 384, 512, 768, 1024)
 SMALL_SIZES = (16, 24, 32, 48, 64)  # also tried for small images
 SMALL = 256
-MAX_QUALITY = 100
-LEAST_QUALITY = {
-    "avif": 0,
-    "webp": 0,
-    "jpeg": 1,
-    "jxl": 1,
-    "heic": 0,
-    "jp2": 1,
-    "webp-lossless": MAX_QUALITY,
-}
 NEIGHBOURS = 3  # qualities below the bisection's result to try: not quite monotone
 CODECS = ("avif", "webp", "jpeg")  # included in Pillow's wheels
 ALL_CODECS = (*CODECS, "jxl", "heic", "jp2", "webp-lossless")
-LABELS = {
-    "avif": "AVIF",
-    "webp": "WebP",
-    "jpeg": "JPEG",
-    "jxl": "JPEG XL",
-    "heic": "HEIC",
-    "jp2": "JPEG 2000",
-    "webp-lossless": "WebP, lossless",
-}
-KINDS = {"heic": "HEIF", "jp2": "JPEG2000", "webp-lossless": "WEBP"}  # if Pillow's name differs
-# modules that register with Pillow
-PLUGINS = {"jxl": "pillow_jxl", "heic": "pillow_heif.HeifImagePlugin"}
 
 Metric = Callable[[Tensor], float]
 
@@ -87,20 +69,7 @@ def available_codecs(names: Sequence[str] = CODECS) -> tuple[str, ...]:
 
     JPEG XL needs pillow-jxl-plugin, HEIC pillow-heif.
     """
-    return tuple(name for name in names if _is_available(name))
-
-
-def _is_available(codec: str) -> bool:
-    if codec in PLUGINS:
-        with suppress(ImportError):
-            importlib.import_module(PLUGINS[codec])
-        return _kind(codec) in Image.SAVE
-    names = {"jpeg": "jpg", "jp2": "jpg_2000", "webp-lossless": "webp"}
-    return bool(features.check(names.get(codec, codec)))
-
-
-def _kind(codec: str) -> str:
-    return KINDS.get(codec, codec.upper())
+    return tuple(name for name in names if is_available(name))
 
 
 def smallest_reaching(
@@ -148,30 +117,14 @@ def best_within(
     """
     found = []
     for name in available_codecs() if codecs is None else codecs:
-        fitting = []
-        for size in sorted({min(size, max(image.size)) for size in sizes}):
-            trial = _Trial(name, image, size, metric)
-            quality = _finest_within(trial, limit)
-            if quality is None:
-                break  # larger sizes only give larger files
-            fitting.append(trial.result(quality))
+        trials = (
+            _Trial(name, image, size, metric)
+            for size in sorted({min(size, max(image.size)) for size in sizes})
+        )
+        fitting = [trial.result(quality) for trial, quality in finest_within(trials, limit)]
         if fitting:
             found.append(min(fitting, key=lambda result: result.value))
     return found
-
-
-def _finest_within(trial: _Trial, limit: int) -> int | None:
-    """The highest quality whose file has at most `limit` bytes; None if there is none."""
-    low, high = LEAST_QUALITY[trial.codec], MAX_QUALITY
-    if trial.length(low) > limit:
-        return None
-    while low < high:
-        middle = (low + high + 1) // 2
-        if trial.length(middle) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def smallest_possible(
@@ -217,46 +170,6 @@ def _search(
     return best
 
 
-class Reduced:
-    """One image for one codec at one size; each quality is encoded at most once.
-
-    Args:
-        codec: an available one of ALL_CODECS.
-        image: the original.
-        size: longer side in pixels to encode at.
-    """
-
-    def __init__(self, codec: str, image: Image.Image, size: int) -> None:
-        self.codec, self.size = codec, size
-        self.original_size = image.size
-        rgb = image.convert("RGB")
-        rgb.info.clear()  # no metadata in the file
-        scale = size / max(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        self.reduced = rgb.resize((width, height), Image.Resampling.LANCZOS)
-        self.encode = cache(self._encode)
-
-    def _encode(self, quality: int) -> bytes:
-        buffer = io.BytesIO()
-        options = _options(self.codec, self.reduced.size, quality)
-        self.reduced.save(buffer, _kind(self.codec), **options)
-        return buffer.getvalue()
-
-    def length(self, quality: int) -> int:
-        """Size in bytes of the file at a quality."""
-        return len(self.encode(quality))
-
-    def decode(self, quality: int) -> Image.Image:
-        """The decoded image of that file, scaled up to the original's size."""
-        return decode(self.encode(quality), self.original_size)
-
-
-def decode(data: bytes, size: tuple[int, int]) -> Image.Image:
-    """The RGB image of a conventional file, scaled to `size` (width, height) by Lanczos."""
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
 class _Trial(Reduced):
     """Adds a metric; each quality is measured at most once."""
 
@@ -272,28 +185,3 @@ class _Trial(Reduced):
     def result(self, quality: int) -> CodecResult:
         length, value = self.length(quality), self.value(quality)
         return CodecResult(self.codec, length, self.size, quality, value, self.decode(quality))
-
-
-def _options(codec: str, size: tuple[int, int], quality: int) -> dict[str, Any]:
-    """Pillow's options for small files; less effort for large AVIF and JPEG XL."""
-    if codec == "jp2":  # a bare codestream: the boxes around it take 85 bytes
-        levels = min(6, min(size).bit_length())
-        return {
-            "quality_mode": "dB",
-            "quality_layers": [quality],
-            "irreversible": True,
-            "no_jp2": True,
-            "num_resolutions": levels,
-        }
-    own: dict[str, dict[str, Any]] = {
-        "avif": {"speed": 4 if max(size) <= 384 else 6, "subsampling": "4:2:0"},
-        "webp": {"method": 6},
-        "webp-lossless": {"method": 6, "lossless": True},
-        "jxl": {
-            "effort": 9 if max(size) <= 384 else 7,
-            "lossless": quality == MAX_QUALITY,  # which is not a lossy quality
-        },
-        "heic": {"chroma": "420", "save_nclx_profile": False},
-        "jpeg": {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
-    }
-    return {"quality": quality, **own[codec]}

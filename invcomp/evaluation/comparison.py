@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ..codec import Codec
+from ..conventional.codecs import Reduced, decode
 from ..encoder import EncodeOptions
 from ..errors import OptionError
 from ..files import atomic_write
@@ -23,7 +24,6 @@ from ..perception.ms_ssim import LEAST_SIDE
 from ..preprocessing.frame import from_tensor
 from ..quality import FINEST
 from ..runner import StreamProgress
-from .codecs import Reduced, decode
 from .curves import OURS, QUALITIES, Point, mean_points, sizes_of
 from .metrics import Metrics, Reference, bytes_of, tensor_of
 from .plan import Plan, metrics_for

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from .codecs import LABELS
+from ..conventional.codecs import LABELS
 from .results import Measured, Setting
 
 OURS = "invcomp"

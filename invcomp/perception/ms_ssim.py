@@ -8,14 +8,15 @@ from torch import Tensor
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale
 WINDOW, SIGMA = 11, 1.5  # side and deviation of the Gaussian window, in pixels
-LEAST_SIDE = WINDOW * 2 ** (len(SCALE_WEIGHTS) - 1)  # of an image: the window fits every scale
+LEAST_SIDE = WINDOW * 2 ** (len(SCALE_WEIGHTS) - 1)  # of an image whose every scale is compared
 
 
 def ms_ssim(one: Tensor, other: Tensor, floor: float = 0.0) -> Tensor:
-    """MS-SSIM (Wang et al. 2003) of images [N, C, H, W] in [-1, 1] of 176 px or more: [N].
+    """MS-SSIM (Wang et al. 2003) of images [N, C, H, W] in [-1, 1]: [N].
 
     Differentiable. Windows that reach over the border are left out. If a side is odd, the next
-    scale lacks its last row or column.
+    scale lacks its last row or column. An image under 176 px has only the scales that a window
+    fits, so its value compares with no other size's; under 11 px its border is repeated.
 
     Args:
         one: images.
@@ -23,14 +24,21 @@ def ms_ssim(one: Tensor, other: Tensor, floor: float = 0.0) -> Tensor:
         floor: least value of each scale's factor. A power of 0 has no gradient, so a search
             without a floor stops at images with opposite structure.
     """
+    missing = [max(WINDOW - side, 0) for side in one.shape[2:]]
+    if any(missing):
+        border = (0, missing[1], 0, missing[0])
+        one, other = (F.pad(image, border, mode="replicate") for image in (one, other))
     product = torch.ones(len(one), one.shape[1], device=one.device)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
             one, other = (F.avg_pool2d(image, 2) for image in (one, other))
         luminance, contrast = _ssim_parts(one, other)
-        is_last = scale == len(SCALE_WEIGHTS) - 1  # luminance is used there only
+        # luminance is used at the last scale only
+        is_last = scale == len(SCALE_WEIGHTS) - 1 or min(one.shape[2:]) < 2 * WINDOW
         found = (luminance * contrast if is_last else contrast).mean((2, 3))
         product = product * found.clamp_min(floor) ** weight
+        if is_last:
+            break
     return product.mean(1)
 
 

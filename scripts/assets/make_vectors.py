@@ -5,6 +5,7 @@
 The file is for any implementation of docs/format.md; a test compares it with this script.
 """
 
+import argparse
 import json
 from binascii import crc_hqx
 from dataclasses import replace
@@ -336,5 +337,6 @@ def text() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=str(__doc__).splitlines()[0]).parse_args()
     PATH.write_text(text())
     print(f"wrote {PATH.name}")

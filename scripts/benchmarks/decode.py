@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = arguments.file.read_bytes()
     codec = Codec.for_file(data, "cpu")
-    latents = codec.decoder.coordinates.mean[:1]
+    latents = codec.decoder.coordinates.means()
 
     @torch.inference_mode()
     def forward() -> torch.Tensor:

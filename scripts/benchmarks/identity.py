@@ -32,7 +32,8 @@ from tables import formatted, write
 from torch import Tensor
 
 from invcomp.codec import Codec
-from invcomp.evaluation.codecs import LABELS, best_within
+from invcomp.conventional.codecs import LABELS
+from invcomp.evaluation.codecs import best_within
 from invcomp.evaluation.curves import Point, bytes_at, hull
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of

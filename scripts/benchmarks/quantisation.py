@@ -47,7 +47,7 @@ def search_whitened(codec: Codec, prior: Prior, image: torch.Tensor, steps: int)
         cosine = 0.51 + 0.49 * math.cos(math.pi * step / steps)
         optimiser.param_groups[0]["lr"] = 0.1 * min(1.0, (step + 1) / 8) * cosine
         optimiser.zero_grad()
-        distortion(codec.decoder.coordinates.mean + prior.push(x), target).sum().backward()
+        distortion(codec.decoder.coordinates.means() + prior.push(x), target).sum().backward()
         optimiser.step()
     return x.detach()
 
@@ -70,7 +70,7 @@ def round_to(
         integers = (x / 2**middle).round()
         with torch.inference_mode():
             decoded = codec.decoder.generator(
-                codec.decoder.coordinates.mean + prior.push(integers * 2**middle)
+                codec.decoder.coordinates.means() + prior.push(integers * 2**middle)
             )
         lpips = float(codec.encoder.features.lpips_distance(original, decoded.clamp(-1, 1)))
         if lpips <= target:

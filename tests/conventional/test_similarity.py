@@ -1,11 +1,11 @@
-"""MS-SSIM without torch."""
+"""MS-SSIM of luma and chroma."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from invcomp.conventional.similarity import Comparison, _ms_ssim
+from invcomp.conventional.similarity import LUMA, Comparison
 from invcomp.perception.ms_ssim import ms_ssim
 
 from .images import drawn
@@ -22,19 +22,24 @@ def test_alike_and_less_alike() -> None:
     assert comparison.similarity(tinted) < 0.9
 
 
-def test_near_the_usual_ms_ssim() -> None:
-    """Which has Gaussian windows in place of square ones."""
-    image = drawn(400, 300)
+def test_a_grey_image_has_the_ms_ssim_of_its_luma() -> None:
+    image = drawn(400, 300).convert("L").convert("RGB")
     for radius in (1, 4):
-        planes = [
-            np.asarray(each.convert("L"), np.float32)
-            for each in (image, image.filter(ImageFilter.GaussianBlur(radius)))
-        ]
-        ours = _ms_ssim(*planes)
-        tensors = [
-            torch.from_numpy(plane)[None, None].repeat(1, 3, 1, 1) / 127.5 - 1 for plane in planes
-        ]
-        assert ours == pytest.approx(float(ms_ssim(*tensors)), abs=0.02)
+        blurred = image.filter(ImageFilter.GaussianBlur(radius))
+        luma = float(ms_ssim(*(luma_of(each) for each in (image, blurred))))
+        assert Comparison(image).similarity(blurred) == pytest.approx(LUMA * luma + 1 - LUMA)
+
+
+def luma_of(image: Image.Image) -> torch.Tensor:
+    plane = np.array(image.convert("YCbCr").getchannel(0), np.float32)
+    return torch.from_numpy(plane)[None, None] / 127.5 - 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (3, 90), (12, 11), (100, 40), (175, 400)])
+def test_images_of_any_size(size: tuple[int, int]) -> None:
+    comparison = Comparison(drawn(*size))
+    assert comparison.similarity(drawn(*size)) == pytest.approx(1)
+    assert comparison.similarity(Image.new("RGB", size, "blue")) < 0.99
 
 
 def test_large_images_are_compared_reduced() -> None:

@@ -8,15 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from invcomp.conventional.codecs import LABELS, LEAST_QUALITY, Reduced, decode
 from invcomp.evaluation.codecs import (
     ALL_CODECS,
     CODECS,
-    LEAST_QUALITY,
     CodecResult,
-    Reduced,
     available_codecs,
     best_within,
-    decode,
     smallest_possible,
     smallest_reaching,
 )
@@ -42,6 +40,7 @@ def mean_square(image: Image.Image) -> Callable[[torch.Tensor], float]:
 
 def test_the_wheels_of_pillow_have_all_codecs() -> None:
     assert available_codecs() == CODECS
+    assert set(ALL_CODECS) == LABELS.keys() == LEAST_QUALITY.keys()
 
 
 def test_jpeg_xl_and_lossless_webp(portrait: Image.Image) -> None:

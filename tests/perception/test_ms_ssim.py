@@ -46,6 +46,16 @@ def test_equal_images_down_to_the_least_side() -> None:
     assert ms_ssim(image, image).tolist() == pytest.approx([1, 1])
 
 
+@pytest.mark.parametrize("sides", [(1, 1), (5, 40), (11, 11), (60, 30), (175, 175)])
+def test_small_images_have_fewer_scales(sides: tuple[int, int]) -> None:
+    image = uniform(1)[..., : sides[0], : sides[1]]
+    assert ms_ssim(image, image).tolist() == pytest.approx([1, 1])
+    noisy = [image + 0.1 * level * uniform(2)[..., : sides[0], : sides[1]] for level in (1, 4)]
+    near, far = (ms_ssim(image, each) for each in noisy)
+    assert (near < 1).all()
+    assert (far < near).all()
+
+
 def test_a_floor_gives_opposite_images_a_gradient() -> None:
     image = uniform(1)
     opposite = (-image).requires_grad_()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -51,7 +51,8 @@ class PrepareOptions:
         beta: weight of squared error in the distortion.
         face: position of the face in the frame; identity is then a part of the distortion. None:
             the domain is not faces.
-        frame: how images are fitted, one of `FRAMES`.
+        frame: how images are fitted, one of `FRAMES`. None: as those that the generator was trained
+            on, or "center-crop" if that is not known.
         batch: draws in one graph.
         candidates: number of prior samples that are stored as starts of the search.
         prior_samples: samples of the mapping for mean and covariance.
@@ -65,7 +66,7 @@ class PrepareOptions:
     draw_tau: float = 0.3
     beta: float = 0.5
     face: Face | None = None
-    frame: str = CENTRE_CROP
+    frame: str | None = None
     batch: int = 1
     candidates: int = 64
     prior_samples: int = 50_000
@@ -76,7 +77,8 @@ class PrepareOptions:
         for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-        check_frame(self.frame)
+        if self.frame is not None:
+            check_frame(self.frame)
 
 
 def prepare(
@@ -136,6 +138,8 @@ def make_bundle(
     """
     where = choose_device(device)
     generator = generator.to(where)
+    frame = options.frame or generator.frame or CENTRE_CROP
+    options = replace(options, frame=frame)
     prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
     gradients = drawing.run(_draws_beside(output), progress)
@@ -147,7 +151,7 @@ def make_bundle(
         options.beta,
         made={"options": asdict(options), "images": len(images)},
         face=options.face,
-        frame=options.frame,
+        frame=frame,
     )
     bundle = Bundle(
         generator,

@@ -45,6 +45,7 @@ class Generator(nn.Module, ABC):
             of that vector; else None.
         classes: number of classes; 0 if not class-conditional. A class only affects the latents:
             `forward` does not take one.
+        frame: how the images that it was trained on were fitted; None: it is not known.
     """
 
     resolution: int
@@ -52,6 +53,7 @@ class Generator(nn.Module, ABC):
     layers: tuple[LatentLayer, ...]
     shared_size: int | None = None
     classes: int = 0
+    frame: str | None = None
 
     @property
     def latent_size(self) -> int:

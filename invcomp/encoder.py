@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -93,7 +92,8 @@ class Encoder:
     Args:
         decoder: of the bundle. It decodes every file, for the metrics.
         compiled: use torch.compile in the search. None: where there is a C++ compiler, for a
-            generator of 512 px or more, or for 30 images or more (`device.repays_compiling`).
+            generator of 512 px or more, or for 30 images or more (`device.repays_compiling`). A
+            stream of unknown length counts as one image.
     """
 
     def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
@@ -172,8 +172,9 @@ class Encoder:
                 read as they are needed, at most one batch ahead, in another thread. There may be
                 any number of them.
             options: for all images.
-            total: number of images, if it is known; None counts as many. It decides whether the
-                search is compiled. If so, a smaller last batch is padded with copies.
+            total: number of images, if it is known. It decides whether the search is compiled,
+                for which None counts as one image. If so, a smaller last batch is padded with
+                copies.
             progress: called after every iteration of the search.
 
         Raises:
@@ -189,7 +190,7 @@ class Encoder:
                 frame = options.frame or self.bundle.settings.frame
                 frame = CENTRE_CROP if frame == FACE else frame  # masks lie in the aligned frame
                 weights = region(options.mask, self.generator.resolution, frame)
-            searcher = self.searcher(search, sys.maxsize if total is None else total)
+            searcher = self.searcher(search, 1 if total is None else total)
             searcher.check(search)
             batch = options.batch or self.batch_for(total)
         plan = _Plan(searcher, search, index, options.goal, weights, total)

@@ -54,7 +54,8 @@ class PrepareOptions:
         beta: weight of squared error in the distortion.
         face: position of the face in the frame; identity is then a part of the distortion. None:
             the domain is not faces.
-        frame: how images are fitted, one of `FRAMES`.
+        frame: how images are fitted, one of `FRAMES`. None: as those that the generator was trained
+            on, or "center-crop" if that is not known.
         detail: measure the channels of inner maps too, so that files can have a detail.
         batch: draws in one graph.
         candidates: number of prior samples that are stored as starts of the search.
@@ -69,7 +70,7 @@ class PrepareOptions:
     draw_tau: float = 0.3
     beta: float = 0.5
     face: Face | None = None
-    frame: str = CENTRE_CROP
+    frame: str | None = None
     detail: bool = True
     batch: int = 1
     candidates: int = 64
@@ -81,7 +82,8 @@ class PrepareOptions:
         for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-        check_frame(self.frame)
+        if self.frame is not None:
+            check_frame(self.frame)
 
 
 def prepare(
@@ -141,6 +143,8 @@ def make_bundle(
     """
     where = choose_device(device)
     generator = generator.to(where)
+    frame = options.frame or generator.frame or CENTRE_CROP
+    options = replace(options, frame=frame)
     prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
     gradients = drawing.run(_draws_beside(output), progress)
@@ -152,7 +156,7 @@ def make_bundle(
         options.beta,
         made={"options": asdict(options), "images": len(images)},
         face=options.face,
-        frame=options.frame,
+        frame=frame,
     )
     bundle = Bundle(
         generator,

@@ -258,9 +258,11 @@ def test_compiling_goes_by_the_number_of_all_images(
     recorded: type[Recorded], image: Image.Image
 ) -> None:
     options = EncodeOptions(search=SearchOptions(iterations=2, starts=1))
-    for total in (1, MANY - 1, MANY, None):  # of an unknown number, many are expected
+    for total in (1, MANY - 1, MANY, None):  # an unknown number counts as one
         list(Codec(tiny_bundle(), "cpu").stream([(0, image)], options, total))
-    assert recorded.compilations == [False, False, True, True]
+    assert recorded.compilations == [False, False, True, False]
+    list(Codec(tiny_bundle(), "cpu", compiled=True).stream([(0, image)], options))
+    assert recorded.compilations[4:] == [True]
 
 
 def test_a_large_generator_is_compiled_unless_in_a_hurry(

@@ -69,6 +69,24 @@ def test_images_smaller_than_the_perceptual_network_takes(
     assert 0 <= encoded.lpips < 1
 
 
+def test_the_bundle_fits_images_as_the_generator_was_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = StyleGAN2([8, 8], 8, 8, 1).eval().requires_grad_(False)
+    few = {"draws": 4, "coordinates": 4, "candidates": 2, "prior_samples": 100}
+    for trained, given, expected in (
+        (None, None, "center-crop"),
+        ("pad", None, "pad"),
+        ("pad", "stretch", "stretch"),
+    ):
+        generator.frame = trained
+        options = PrepareOptions(**few, frame=given)  # type: ignore[arg-type]
+        bundle = prepare(generator, tmp_path / "small.ivm", options, device="cpu")
+        assert bundle.settings.frame == expected
+        assert bundle.settings.made["options"]["frame"] == expected
+    with pytest.raises(OptionError, match="fish-eye"):
+        PrepareOptions(frame="fish-eye")
+
+
 def tiny_biggan() -> Generator:
     return from_state(published_state(), Config(LAYERS))
 

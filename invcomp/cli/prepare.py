@@ -61,7 +61,7 @@ def prepare(
         typer.Option(
             metavar="NAME",
             help="How images are fitted: ffhq-face, center-crop, pad or stretch.",
-            show_default="ffhq-face with --faces, else center-crop",
+            show_default="ffhq-face with --faces, else as in training, or center-crop",
         ),
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Draws per batch.")] = None,

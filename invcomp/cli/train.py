@@ -66,6 +66,14 @@ def train(
     augmentation_p: Annotated[
         float | None, typer.Option(metavar="P", help="Probability: fixed, or initial for ada.")
     ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How images are fitted: ffhq-face, center-crop, pad or stretch.",
+            show_default="center-crop, or that of the resumed run",
+        ),
+    ] = None,
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Also train on mirrored images.")
     ] = None,
@@ -118,23 +126,26 @@ def train(
         show.needs("tensorboard", "tensorboardX")
     from ..training.data import open_dataset
     from ..training.options import TrainOptions
+    from ..training.run import RunDirectory
 
+    directory = RunDirectory(output, tensorboard)
+    if resume and frame is None and (kept := directory.frame()):
+        given["frame"] = kept
     options = TrainOptions(**given)  # checked before the images are read
     with show.Meter() as meter:
         dataset = open_dataset(
             images,
             options.resolution,
             progress=lambda done, total: meter.show("images", done, total, f"{done} of {total}"),
+            frame=options.frame,
         )
         meter.drop("images")
         from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
-        from ..training.run import RunDirectory
 
         accelerator = accelerator_for(device)
         if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
-        directory = RunDirectory(output, tensorboard)
         trainer = Trainer(dataset, directory, options, str(images), resume, accelerator, compiled)
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
@@ -148,13 +159,18 @@ def train(
 
 
 def _say_what_there_is(dataset: Dataset, trainer: Trainer) -> None:
-    for name, reason in dataset.bad[:SHOWN_BAD_FILES]:
-        show.warning(f"{name}: {reason}")
-    more = len(dataset.bad) - SHOWN_BAD_FILES
-    if dataset.bad:
+    from ..training.data import NO_FACE
+
+    bad = [f"{name}: {reason}" for name, reason in dataset.bad if reason != NO_FACE]
+    for line in bad[:SHOWN_BAD_FILES]:
+        show.warning(line)
+    more = len(bad) - SHOWN_BAD_FILES
+    if bad:
         show.warning(
-            f"{len(dataset.bad)} files were left out" + (f", {more} not named" if more > 0 else "")
+            f"{len(bad)} files were left out" + (f", {more} not named" if more > 0 else "")
         )
+    if faceless := len(dataset.bad) - len(bad):
+        show.warning(f"{faceless} images have {NO_FACE} and were left out")
     held_out = len(trainer.monitor.held_out) if trainer.monitor.held_out else 0
     sizes = (size / 1e6 for size in trainer.adversaries.sizes)
     show.note(

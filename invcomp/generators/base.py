@@ -67,6 +67,7 @@ class Generator(nn.Module, ABC):
         classes: number of classes; 0 if not class-conditional. A class only affects the latents:
             `forward` does not take one.
         inner_maps: from the input to the image; none if offsets cannot be added.
+        frame: how the images that it was trained on were fitted; None: it is not known.
     """
 
     resolution: int
@@ -75,6 +76,7 @@ class Generator(nn.Module, ABC):
     shared_size: int | None = None
     classes: int = 0
     inner_maps: tuple[InnerMap, ...] = ()
+    frame: str | None = None
 
     @property
     def latent_size(self) -> int:

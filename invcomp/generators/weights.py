@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import BundleError, InvcompError, MissingBundleError
 from ..files import atomic_write
+from ..preprocessing.frame import check_frame
 from .base import Generator
 from .registry import class_of, kind_of
 
@@ -86,7 +87,7 @@ def round_to_half(generator: Generator) -> Generator:
 
 
 def save_generator(generator: Generator, path: Path) -> None:
-    """Writes a generator alone, without coordinates and priors.
+    """Writes a generator alone with its `frame`, without coordinates and priors.
 
     Raises:
         OutputError: it could not be written.
@@ -96,6 +97,8 @@ def save_generator(generator: Generator, path: Path) -> None:
         for name, value in tensors_of(generator).items()
     }
     metadata = {"format": FORMAT, "generator": json.dumps(describe(generator))}
+    if generator.frame is not None:
+        metadata["frame"] = generator.frame
     with atomic_write(path, force=True) as temporary:
         save_file(tensors, temporary, metadata)
 
@@ -124,7 +127,11 @@ def load_generator(path: Path) -> Generator:
             if metadata.get("format") != FORMAT:
                 raise BundleError(f"{path}: not a generator file")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return build(json.loads(metadata["generator"]), tensors)
+        generator = build(json.loads(metadata["generator"]), tensors)
+        if (frame := metadata.get("frame")) is not None:
+            check_frame(frame)
+            generator.frame = frame
+        return generator
     except BundleError:
         raise
     except (

@@ -45,6 +45,7 @@ class Adversaries:
         self.device = accelerator.device
         channels, w = options.channels, options.w_size
         generator = StyleGAN2(channels, w, w, options.mapping_depth)
+        generator.frame = options.frame
         discriminator = Discriminator(channels, options.group)
         fast: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self.generator: StyleGAN2 = generator.to(**fast)

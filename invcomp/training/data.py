@@ -23,9 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DatasetError, ImageError, OptionError
+from ..errors import DatasetError, FrameError, ImageError, OptionError
 from ..files import atomic_write, cache_directory
-from ..preprocessing.frame import fit, from_tensor
+from ..fitting import fit_image
+from ..perception.faces import face_networks
+from ..preprocessing.frame import CENTRE_CROP, FACE, check_frame, from_tensor
 from ..preprocessing.reading import decode_image
 
 DataProgress = Callable[[int, int], None]
@@ -34,6 +36,7 @@ Result = TypeVar("Result")
 CACHE_VERSION = 2  # changes with what reading or fitting makes of a file
 LARGEST_FILE = 1 << 28  # bytes; each thread holds one file
 THREADS = min(8, os.cpu_count() or 1)
+NO_FACE = "no face that can be aligned"  # the reason, in a domain of faces
 SHUFFLE, SPLIT = 0, 1  # independent streams of one seed
 
 
@@ -115,11 +118,15 @@ def _permutation(count: int, seed: int, epoch: int, stream: int) -> NDArray[np.i
 
 
 def open_dataset(
-    source: Path, resolution: int, cache: Path | None = None, progress: DataProgress | None = None
+    source: Path,
+    resolution: int,
+    cache: Path | None = None,
+    progress: DataProgress | None = None,
+    frame: str = CENTRE_CROP,
 ) -> Dataset:
     """Opens images of any format that Pillow reads, of any size, as squares of one size.
 
-    Images are fitted as in `compress` (`frame.fit`). The squares are stored in a cache whose key is
+    Images are fitted as in `compress` (`fit_image`). The squares are stored in a cache whose key is
     the content of the files, so it remains valid after moving or renaming. Files that are not
     images, damaged or too large are skipped and listed in `Dataset.bad`.
 
@@ -130,14 +137,17 @@ def open_dataset(
         cache: folder of the squares; default: "datasets" in the user's cache directory.
         progress: called with files done and total: while they are hashed and, if they are not
             in the cache, again while they are fitted.
+        frame: how images are fitted, one of `FRAMES`. By "ffhq-face", images without a face that
+            can be aligned are in `Dataset.bad`, with the reason `NO_FACE`.
 
     Raises:
-        OptionError: the resolution is not a power of two or is below 8.
+        OptionError: the resolution is not a power of two or is below 8, or there is no such frame.
         DatasetError: the source is missing, unreadable, or has fewer than 2 usable images.
         OutputError: the cache cannot be written.
     """
     if resolution < 8 or resolution & (resolution - 1):
         raise OptionError(f"resolution is {resolution}: must be a power of two of at least 8")
+    check_frame(frame)
     progress = progress or (lambda done, total: None)
     with ExitStack() as stack:
         files, bad = [], []
@@ -148,12 +158,13 @@ def open_dataset(
             else:
                 files.append((digest, file))
         files.sort(key=lambda pair: (pair[0], pair[1].name))
-        key = hashlib.sha256(f"{CACHE_VERSION} {resolution} ".encode())
+        fitting = "" if frame == CENTRE_CROP else f"{frame} "
+        key = hashlib.sha256(f"{CACHE_VERSION} {resolution} {fitting}".encode())
         key.update("".join(digest for digest, _ in files).encode())
         path = (cache or cache_directory() / "datasets") / f"{key.hexdigest()}.npy"
         reasons = _read_cache(path, resolution)
         if reasons is None:
-            reasons = _make_cache(path, files, resolution, progress)
+            reasons = _make_cache(path, files, resolution, frame, progress)
     bad += [(file.name, reasons[digest]) for digest, file in files if digest in reasons]
     names = [file.name for digest, file in files if digest not in reasons]
     if len(names) < 2:
@@ -272,7 +283,7 @@ def _digest(file: _File) -> str | ImageError:
         return error
 
 
-def _square(file: _File, resolution: int) -> NDArray[np.uint8] | ImageError:
+def _square(file: _File, resolution: int, frame: str) -> NDArray[np.uint8] | ImageError:
     """The image as uint8 [R, R, 3], or why it is unusable."""
     try:
         data = file.read()
@@ -280,7 +291,9 @@ def _square(file: _File, resolution: int) -> NDArray[np.uint8] | ImageError:
         raise DatasetError(f"{file.name}: can no longer be read: {error}") from error
     try:
         image, _ = decode_image(io.BytesIO(data))
-        return np.asarray(from_tensor(fit(image, resolution)[0]))
+        return np.asarray(from_tensor(fit_image(image, resolution, frame).tensor))
+    except FrameError:
+        return ImageError(NO_FACE)
     except ImageError as error:
         return error
 
@@ -304,11 +317,17 @@ def _read_cache(path: Path, resolution: int) -> dict[str, str] | None:
 
 
 def _make_cache(
-    path: Path, files: Sequence[tuple[str, _File]], resolution: int, progress: DataProgress
+    path: Path,
+    files: Sequence[tuple[str, _File]],
+    resolution: int,
+    frame: str,
+    progress: DataProgress,
 ) -> dict[str, str]:
     """Fits files (with their SHA-256), writes usable ones, returns reasons for the others."""
     reasons, count = {}, 0
-    work = partial(_square, resolution=resolution)
+    work = partial(_square, resolution=resolution, frame=frame)
+    if frame == FACE:
+        face_networks()  # here, and not in the threads that read
     with (
         warnings.catch_warnings(),
         atomic_write(path, force=True) as temporary,
@@ -323,12 +342,14 @@ def _make_cache(
             else:
                 output.write(square.tobytes())
                 count += 1
+        torch.set_num_threads(torch.get_num_threads())  # finding faces changes that of new threads
         output.seek(0)
         output.write(_header(count, resolution))
     about = {
         "version": CACHE_VERSION,
         "content": path.stem,
         "resolution": resolution,
+        "frame": frame,
         "images": count,
         "bad": reasons,
     }

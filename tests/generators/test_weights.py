@@ -49,6 +49,18 @@ def test_damaged_files(tmp_path: Path) -> None:
             load_generator(path)
 
 
+def test_the_frame_of_the_training_images_is_kept(tmp_path: Path) -> None:
+    path, ours = tmp_path / "g.safetensors", generator()
+    for frame in (None, "pad"):
+        ours.frame = frame
+        save_generator(ours, path)
+        assert load_generator(path).frame == frame
+    ours.frame = "fish-eye"
+    save_generator(ours, path)
+    with pytest.raises(BundleError, match="fish-eye"):
+        load_generator(path)
+
+
 @pytest.mark.parametrize(
     "description",
     [

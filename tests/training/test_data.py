@@ -6,6 +6,7 @@ import os
 import struct
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from invcomp.errors import DatasetError, OptionError
-from invcomp.preprocessing.frame import fit, from_tensor
+from invcomp.fitting import fit_image
+from invcomp.model_zoo.catalogue import pretrained_path
+from invcomp.preprocessing.frame import FACE, FRAMES, fit, from_tensor
 from invcomp.training import data
-from invcomp.training.data import Dataset, open_dataset
+from invcomp.training.data import NO_FACE, Dataset, open_dataset
 
 R = 16
 
@@ -280,6 +283,32 @@ def steps(source: Path) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     open_dataset(source, R, progress=lambda done, total: seen.append((done, total)))
     return seen
+
+
+def test_images_are_fitted_in_any_frame(tmp_path: Path, cache: Path) -> None:
+    """A face is found and aligned; what has none is left out, from the cache too."""
+    folder = fill(tmp_path / "photos", 2)  # without a face
+    portrait = Image.open(pretrained_path("portrait.jpg")).convert("RGB").resize((240, 240))
+    photos = {f"face{left}.png": Image.new("RGB", (600, 400), "grey") for left in (0, 300)}
+    for name, photo in photos.items():
+        photo.paste(portrait.rotate(8, expand=True), (int(name[4:-4]), 60))
+        photo.save(folder / name)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 2)
+    found = {}
+    for frame in (*FRAMES, FACE):
+        found[frame] = open_dataset(folder, R, frame=frame)
+        names = photos if frame == FACE else {path.name for path in folder.iterdir()}
+        assert sorted(found[frame].names) == sorted(names)
+        for name, photo in photos.items():
+            expected = from_tensor(fit_image(photo, R, frame).tensor)
+            assert np.array_equal(image_of(found[frame], name), np.asarray(expected).astype(int))
+    assert found[FACE].bad == [("0.png", NO_FACE), ("1.png", NO_FACE)]
+    assert np.array_equal(open_dataset(folder, R).images, found["center-crop"].images)
+    assert len(list(cache.iterdir())) == 2 * len(FRAMES)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == threads + 2
+    torch.set_num_threads(threads)
 
 
 def test_a_cache_of_ones_own(tmp_path: Path, cache: Path) -> None:

@@ -19,6 +19,7 @@ from invcomp.training.options import TrainOptions
         ({"preset": "huge"}, "compact, stylegan2"),
         ({"loss": "hinge"}, "rpgan"),
         ({"augmentation_p": 1.5}, "augmentation_p"),
+        ({"frame": "fish-eye"}, "ffhq-face, center-crop, pad, stretch"),
     ],
 )
 def test_bad_options(given: dict[str, object], message: str) -> None:

@@ -91,13 +91,9 @@ def fit_detail(coded: Sequence[Coded], start: DetailModel) -> DetailModel:
     groups = list(_groups(coded, start))
     pivot = round(float(np.mean([step for step, _ in coded])))
     slopes = SLOPES if len({step for step, _ in coded}) > 1 else (0,)
-    best: tuple[float, DetailModel] | None = None
-    for shape in SHAPES:
-        fitted = _Fit(groups, start, shape, pivot, slopes)
-        if best is None or fitted.bits < best[0]:
-            best = fitted.bits, fitted.model()
-    assert best is not None
-    return best[1]
+    first = _Fit(groups, start, FIRST_SHAPE, pivot, slopes)
+    best = min(SHAPES, key=first.bits_with)
+    return _Fit(groups, start, best, pivot, slopes).model()
 
 
 def _groups(coded: Sequence[Coded], model: DetailModel) -> Iterator[_Channel]:
@@ -152,17 +148,13 @@ class _Fit:
     ) -> None:
         self.groups, self.start, self.shape, self.pivot = groups, start, shape, pivot
         self.tables = sparse_tables(start.tables.scales, shape)
-        largest = self.tables.largest
-        columns = np.arange(largest, 2 * largest + 2)  # of 0..M and the escape
-        frequencies = self.tables.frequencies[:, columns].astype(np.float64)
-        self.lengths = 24 - np.log2(frequencies)  # [T, M + 2]
+        self.lengths = _lengths_of(self.tables)
         self.scales = start.tables.scales_at(pivot)  # at the pivot
         self.slopes = np.zeros(len(self.scales), dtype=np.int64)
         self.boosts = start.boosts.astype(np.int64).ravel()
         for _ in range(ROUNDS):
             self._fit_channels(slopes)
             self._fit_contexts()
-        self.bits = sum(self._bits(group, self._ratio(group)).sum() for group in groups)
 
     def model(self) -> DetailModel:
         """The fitted model."""
@@ -172,9 +164,19 @@ class _Fit:
         boosts = self.boosts.reshape(CONTEXTS).astype(np.int16)
         return DetailModel(tables, self.start.shapes, boosts)
 
+    def bits_with(self, shape: Magnitudes) -> float:
+        """Bits of all integers with another shape, but the scales of this fit."""
+        lengths = _lengths_of(sparse_tables(self.start.tables.scales, shape))
+        return sum(
+            float(lengths[self._rows(group), group.magnitudes].sum()) for group in self.groups
+        )
+
     def _ratio(self, group: _Channel) -> int:
         rise = self.slopes[group.index] * (group.step_index - self.pivot) // 256
         return int(self.scales[group.index] + rise) + group.step_index
+
+    def _rows(self, group: _Channel) -> NDArray[np.int64]:
+        return self.tables.rows_of(self._ratio(group) + self.boosts[group.contexts])
 
     def _bits(self, group: _Channel, ratio: int, boost: int | None = None) -> NDArray[np.float64]:
         """Code length of every integer, with its own boost or another one."""
@@ -207,3 +209,9 @@ class _Fit:
                 np.add.at(bits[row], group.contexts, self._bits(group, ratio, boost))
         gains = now - bits.min(0) > LEAST
         self.boosts[gains] = np.array(BOOSTS)[bits.argmin(0)][gains]
+
+
+def _lengths_of(tables: PriorTables) -> NDArray[np.float64]:
+    """Code length in bits of every magnitude 0..M and of the escape, by row, [T, M + 2]."""
+    columns = np.arange(tables.largest, 2 * tables.largest + 2)
+    return np.asarray(24 - np.log2(tables.frequencies[:, columns].astype(np.float64)))

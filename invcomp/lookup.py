@@ -57,9 +57,12 @@ def load_bundle(
 
 
 def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
-    """Whether the metadata of two files have the same fingerprint and settings."""
+    """Whether the metadata of two files have the same fingerprint, detail and settings."""
     try:
-        ours, theirs = ((file["fingerprint"], *settings_in(file)) for file in (joined, shipped))
+        ours, theirs = (
+            (file["fingerprint"], file.get("detail"), *settings_in(file))
+            for file in (joined, shipped)
+        )
     except (KeyError, TypeError, ValueError):
         return False
     return ours == theirs

@@ -31,6 +31,17 @@ def test_files_decode_to_what_they_always_did(name: str, request: pytest.Fixture
         found = decode(file, decoder.bundle.entropy)
         assert (file.version, found.class_index) == (version, expected["class"])
         assert found.integers.tolist() == expected["integers"]
+    assert_decodes_to(decoder, data, name)
+    if decoder.bundle.detail is not None:
+        data = (FOLDER / f"{name}.detail.ivc").read_bytes()
+        expected = json.loads((FOLDER / f"{name}.detail.json").read_text())
+        integers = decoder.detail_of(IvcFile.unpack(data))
+        assert integers is not None
+        assert {str(index): integers[index] for index in np.flatnonzero(integers)} == expected
+        assert_decodes_to(decoder, data, f"{name}.detail")
+
+
+def assert_decodes_to(decoder: Decoder, data: bytes, name: str) -> None:
     image = decoder.decompress(data)
     with Image.open(FOLDER / f"{name}.png") as golden:
         reduced = image.resize(golden.size, Image.Resampling.BOX)

@@ -219,7 +219,7 @@ def main() -> None:
     codec = Codec.load(arguments.model, compiled=not arguments.no_compile)
     metrics, rows = Metrics(names=METRICS), []
     for path in arguments.portraits:
-        image = fit(Image.open(path), codec.bundle.resolution)[0]
+        image = fit(Image.open(path), codec.decoder.generator.resolution)[0]
         for way in arguments.only:
             found = follow(way, Problem(codec, image, None), arguments.gradients, metrics)
             rows += [{"portrait": path.stem, **row} for row in found]

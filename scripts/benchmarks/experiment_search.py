@@ -48,7 +48,8 @@ def run(
     for line, path in enumerate(portraits):
         original = Image.open(path).convert("RGB")
         encoded = next(codec.encode([original], quality=quality, search=options))
-        measured = metrics.measure(tensor_of(original), tensor_of(encoded.decoded))
+        decoded = encoded.decoded.resize(original.size, Image.Resampling.LANCZOS)
+        measured = metrics.measure(tensor_of(original), tensor_of(decoded))
         rows.append({"variant": variant, "portrait": path.stem, "bytes": len(encoded.data),
                      **measured, "seconds": encoded.seconds})  # fmt: skip
         print(rows[-1], flush=True)

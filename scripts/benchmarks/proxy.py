@@ -33,7 +33,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     small, metrics = Codec.load(arguments.proxy), Metrics(names=NAMES)
     large = Codec.for_file(arguments.files[0].read_bytes())
-    pixels = (small.bundle.resolution,) * 2
+    pixels = (small.decoder.generator.resolution,) * 2
     sheet = Image.new("RGB", (min(len(arguments.files), SHOWN) * PANEL, 2 * PANEL))
     rows = []
     for column, path in enumerate(arguments.files):

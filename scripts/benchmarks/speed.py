@@ -86,7 +86,7 @@ def stages(images: list[Path], model: str) -> tuple[list[tuple[str, float, int]]
     codec = codecs[0]
     measure("perceptual features", lambda: codec.encoder.features)
     search = codec.encoder.searcher(SearchOptions(), 1)
-    image = fit(Image.open(images[0]), codec.bundle.resolution)[0]
+    image = fit(Image.open(images[0]), codec.decoder.generator.resolution)[0]
     measure("features of the image", lambda: search.distortion.target(image), 3)
     if search.encoder is not None:
         measure("encoder's start", lambda: search.predict(image), 3)
@@ -218,7 +218,7 @@ def curves(
     )
     done = {(row["image"], row["way"], row["quality"]) for row in rows}
     for path in images:
-        image = fit(Image.open(path), codec.bundle.resolution)[0]
+        image = fit(Image.open(path), codec.decoder.generator.resolution)[0]
         for way in ways:
             own = None if way == "projector" else quality
             if ("encoder" in way and search.encoder is None) or (path.stem, way, own) in done:

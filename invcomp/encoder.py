@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -19,7 +19,7 @@ from .fitting import Fitted, fit_image
 from .generators.base import reduce_images
 from .inversion.control import Control, FixedStep
 from .inversion.distortion import Distortion
-from .inversion.options import Goal, SearchOptions
+from .inversion.options import DETAILED, Goal, SearchOptions
 from .inversion.progress import ProgressCallback
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import ByteControl, LpipsControl
@@ -181,7 +181,8 @@ class Encoder:
             ImageError: the mask is not an image.
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
         """
-        index, search = self.step_index(options.quality, options.q_step), options.search
+        index = self.step_index(options.quality, options.q_step)
+        search = self._with_detail(options)
         if (options.frame or self.bundle.settings.frame) == FACE:
             face_networks()  # here, and not in the thread that reads
         with default_modes(self.device):
@@ -271,6 +272,13 @@ class Encoder:
         """Largest size in bytes of a file with this original size; None: no limit."""
         width, height = size or (self.generator.resolution,) * 2
         return None if goal is None else goal.limit(width * height)
+
+    def _with_detail(self, options: EncodeOptions) -> SearchOptions:
+        """The options of the search, with or without the detail."""
+        if options.search.detail is not None:
+            return options.search
+        limit = self._limit(options.goal, None)
+        return replace(options.search, detail=limit is not None and limit >= DETAILED)
 
     def batch_for(self, images: int | None = None) -> int:
         """Batch size for a number of images; None: it is large.

@@ -182,13 +182,14 @@ def compress(
             help="Do not start at the prediction of the bundle's encoder network.",
         ),
     ] = False,
-    no_detail: Annotated[
-        bool,
+    detail: Annotated[
+        bool | None,
         typer.Option(
-            "--no-detail",
-            help="Store the vector alone, without offsets of feature maps.",
+            "--detail/--no-detail",
+            help="Store offsets of feature maps too, which bring the image closer to the original.",
+            show_default="with --bytes 300 and more",
         ),
-    ] = False,
+    ] = None,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -228,7 +229,7 @@ def compress(
             starts=starts,
             seed=seed,
             use_encoder=not no_encoder,
-            detail=not no_detail,
+            detail=detail,
             class_index=class_index,
         ),
         frame=frame,

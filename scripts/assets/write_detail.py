@@ -90,7 +90,7 @@ def main() -> None:
         arguments.indices,
         progress=lambda stage, done, total: print(stage, done, total, flush=True),
         compiled=True,
-        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations),
+        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations, detail=True),
     )
     if parts > 1:
         return

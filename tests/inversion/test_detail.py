@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -6,11 +8,11 @@ from invcomp.bitstream import DETAIL, IvcFile
 from invcomp.codec import Codec
 from invcomp.entropy.density import q_step_of
 from invcomp.inversion.detail import COARSEST, DEAD_ZONE, Coefficients, integers_of, rounded
-from invcomp.inversion.options import Goal, SearchOptions
+from invcomp.inversion.options import DETAILED, Goal, SearchOptions
 
 from ..tiny import tiny_bundle, tiny_detailed_bundle
 
-SEARCH = SearchOptions(iterations=40)
+SEARCH = SearchOptions(iterations=40, detail=True)
 
 
 def picture(seed: int = 3) -> np.ndarray:
@@ -58,7 +60,7 @@ def test_rounding_has_a_dead_zone() -> None:
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_detail_lowers_the_distortion_of_a_file(fast: bool) -> None:
-    search = SearchOptions(iterations=40, fast=fast)
+    search = SearchOptions(iterations=40, fast=fast, detail=True)
     found, plain = (
         next(Codec(bundle, compiled=False).encode([picture()], quality=70, search=search))
         for bundle in (tiny_detailed_bundle(), tiny_bundle())
@@ -91,6 +93,22 @@ def test_a_goal_of_lpips_uses_the_detail() -> None:
     best = next(codec.encode([picture()], quality=90, search=SEARCH)).lpips
     found = next(codec.encode([picture()], goal=Goal(lpips=1.3 * best), search=SEARCH))
     assert found.lpips <= 1.3 * best
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"goal": Goal(bytes=DETAILED)}, True),
+        ({"goal": Goal(bytes=DETAILED - 1)}, False),
+        ({"quality": 80}, False),
+        ({"quality": 80, "search": SearchOptions(iterations=20, detail=True)}, True),
+        ({"goal": Goal(bytes=400), "search": SearchOptions(iterations=20, detail=False)}, False),
+    ],
+)
+def test_which_files_have_a_detail(options: dict[str, Any], expected: bool) -> None:
+    options = {"search": SearchOptions(iterations=20), **options}
+    data = Codec(tiny_detailed_bundle(), compiled=False).compress(picture(), **options)
+    assert (IvcFile.unpack(data).layer(DETAIL) is not None) == expected
 
 
 def test_a_batch_has_a_detail_for_each_image() -> None:

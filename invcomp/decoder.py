@@ -191,7 +191,9 @@ class Decoder:
                 torch.from_numpy(coordinates).float().to(self.device),
                 torch.tensor([found.class_index for found in decoded], device=self.device),
             )
-            return self.generator(latents, self._offsets(files))  # type: ignore[no-any-return]
+            offsets = self._offsets(files)
+            given = () if offsets is NO_OFFSETS else (offsets,)
+            return self.generator(latents, *given)  # type: ignore[no-any-return]
 
     def _offsets(self, files: Sequence[IvcFile]) -> Offsets:
         """Offsets of the inner maps by the details of files; none if no file has one."""

@@ -112,7 +112,8 @@ class Generator(nn.Module, ABC):
 
         A generator that can make the small image at lower cost overrides this.
         """
-        return reduce_images(self.forward(latents, offsets), resolution)
+        given = () if offsets is NO_OFFSETS else (offsets,)  # a generator may take none
+        return reduce_images(self.forward(latents, *given), resolution)
 
     def trunk_layers(self, resolution: int) -> int:
         """How many latent layers `trunk` uses at a resolution; 0 if it has no such layer."""

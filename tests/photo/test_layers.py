@@ -44,10 +44,18 @@ def test_frames_that_no_place_can_say(frame: Frame) -> None:
         Place.of(frame, (100, 100))
 
 
-@given(faces)
-def test_faces_round_trip(found: list[tuple[int, bytes]]) -> None:
-    layer = FacesLayer(tuple(found))
-    assert FacesLayer.unpack(layer.pack()) == layer
+@given(faces, st.data())
+def test_faces_round_trip(found: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    details = data.draw(st.lists(st.binary(max_size=300), min_size=len(found), max_size=len(found)))
+    layer = FacesLayer(
+        tuple(CodedFace(*face, detail) for face, detail in zip(found, details, strict=True))
+    )
+    assert FacesLayer.unpack(layer.pack(), layer.pack_details()) == layer
+    alone = FacesLayer.unpack(layer.pack())
+    assert [face[:2] for face in alone.faces] == found
+    if more := layer.pack_details():
+        with pytest.raises(BitstreamError, match="details"):
+            FacesLayer.unpack(layer.pack(), more + b"\1")
 
 
 @given(sizes, st.lists(places, min_size=1, max_size=5), st.binary(max_size=99))

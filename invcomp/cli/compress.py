@@ -187,7 +187,7 @@ def compress(
         typer.Option(
             "--detail/--no-detail",
             help="Store offsets of feature maps too, which bring the image closer to the original.",
-            show_default="with --bytes 300 and more",
+            show_default="with --bytes 1000 and more",
         ),
     ] = None,
     class_index: Annotated[

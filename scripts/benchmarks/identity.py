@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--version", default="default search", help="its name in the table")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--iterations", "--steps", type=int)
+    parser.add_argument("--detail", action="store_true", help="in files of any size")
     parser.add_argument(
         "--weights", type=float, nargs=2, metavar=("DLIB", "MOBILE"), help="of identity in the loss"
     )
@@ -191,7 +192,11 @@ def main() -> None:
             known: dict[str, Any] = {}
             if not decoded.is_file():
                 codec = codec or codec_of(arguments.model, arguments.weights)
-                search = SearchOptions(fast=arguments.fast, iterations=arguments.iterations)
+                search = SearchOptions(
+                    fast=arguments.fast,
+                    iterations=arguments.iterations,
+                    detail=arguments.detail or None,
+                )
                 encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
                 coded.write_bytes(encoded.data)
                 encoded.decoded.save(decoded)

@@ -102,7 +102,7 @@ def test_a_goal_of_lpips_uses_the_detail() -> None:
         ({"goal": Goal(bytes=DETAILED - 1)}, False),
         ({"quality": 80}, False),
         ({"quality": 80, "search": SearchOptions(iterations=20, detail=True)}, True),
-        ({"goal": Goal(bytes=400), "search": SearchOptions(iterations=20, detail=False)}, False),
+        ({"goal": Goal(bytes=1400), "search": SearchOptions(iterations=20, detail=False)}, False),
     ],
 )
 def test_which_files_have_a_detail(options: dict[str, Any], expected: bool) -> None:

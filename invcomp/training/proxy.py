@@ -128,6 +128,7 @@ def train_proxy(
         coordinates=coordinates.to("cpu"),
         settings=settings,
         aids=SearchAids(bundle.aids.encoder),
+        detail=None,  # it has no such inner maps
     )
     return made, objective.lpips()
 

@@ -23,17 +23,20 @@ from .latents.detail import Detail, MapChannels
 from .latents.prior import Prior
 from .perception.features import RESOLUTION, PerceptualFeatures
 
-CHANNELS = {16: 16, 32: 8}  # coded channels of the maps of each size
+CHANNELS = (16, 8)  # coded channels of the two coarsest maps that are coded
+COARSEST = 16  # places a side, at least: smaller maps say little that the latents do not
 FINEST = 4  # the image has at least this many times the size of a coded map
 DRAWS, SAMPLES = 72, 64  # of the metric, and of the covariance
 SAVE_EVERY = 8  # draws between two checkpoints
 
 
-def coded_sizes(generator: Generator) -> list[int]:
-    """Sizes of the inner maps of a generator that a detail codes, coarsest first."""
-    own = {each.size for each in generator.inner_maps}
+def coded_maps(generator: Generator) -> dict[int, int]:
+    """How many channels of which inner maps a detail codes, by their size, coarsest first."""
     finest = generator.resolution // FINEST
-    return [size for size in sorted(CHANNELS) if size in own and size <= finest]
+    own = sorted(each for each in generator.inner_maps if COARSEST <= each.size <= finest)
+    return {
+        each.size: min(count, each.channels) for each, count in zip(own, CHANNELS, strict=False)
+    }
 
 
 class MapMeasurement:
@@ -60,8 +63,8 @@ class MapMeasurement:
         self.generator, self.features, self.prior, self.tau = generator, features, prior, tau
         self.device, self.seed = device, seed
         self.resolution = min(RESOLUTION, generator.resolution)
-        channels = {each.size: each.channels for each in generator.inner_maps}
-        self.channels = {size: channels[size] for size in coded_sizes(generator)}
+        self.coded, own = coded_maps(generator), dict(generator.inner_maps)
+        self.channels = {size: own[size] for size in self.coded}
         self.random = torch.Generator().manual_seed(seed + 3)
 
     def run(
@@ -101,7 +104,7 @@ class MapMeasurement:
                 sums[f"metric{size}"] / done,
                 covariances[size],
                 sums[f"places{size}"],
-                min(CHANNELS[size], self.channels[size]),
+                self.coded[size],
             )
             for size in self.channels
         )

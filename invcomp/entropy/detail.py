@@ -86,8 +86,8 @@ class DetailModel:
             raise BundleError("detail: the boosts do not fit the contexts")
         if sum(shape.channels for shape in self.shapes) != len(self.tables.scales):
             raise BundleError("detail: the scales are not those of the channels")
-        if min(sizes, default=0) < 2 or any(b % a or b <= a for a, b in pairwise(sizes)):
-            raise BundleError(f"detail: maps of {sizes} places do not refine each other")
+        if min(sizes, default=0) < 2 or any(b <= a for a, b in pairwise(sizes)):
+            raise BundleError(f"detail: maps of {sizes} places are not from coarse to fine")
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> DetailModel:
@@ -278,16 +278,19 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._sum = self._coarser = np.zeros((0, 0), dtype=np.int64)
+        self._maps: list[NDArray[np.int64]] = []  # the sums of the coarser maps
 
     def begin(self, channel: Channel) -> None:
         """A channel comes next."""
         if not channel.first:
             return
-        factor = channel.size // max(len(self._sum), 1)
-        zeros = np.zeros((channel.size,) * 2, dtype=np.int64)
-        before = (self._sum + self._coarser).repeat(factor, 0).repeat(factor, 1)
-        self._coarser = before if before.size else zeros
-        self._sum = zeros  # over the stronger channels of this map
+        if self._sum.size:
+            self._maps.append(self._sum)
+        self._sum = np.zeros((channel.size,) * 2, dtype=np.int64)  # over its stronger channels
+        self._coarser = self._sum
+        for coarse in self._maps:
+            places = np.arange(channel.size) * len(coarse) // channel.size
+            self._coarser = self._coarser + coarse[np.ix_(places, places)]
 
     def end(self, magnitudes: NDArray[np.int64]) -> None:
         """A channel is coded."""

@@ -21,7 +21,7 @@ from .files import atomic_write
 from .generators.base import Generator, Recording, draw_classes, sample_of
 from .latents.detail import Detail, MapChannels
 from .latents.prior import Prior
-from .perception.features import RESOLUTION, PerceptualFeatures
+from .perception.features import PerceptualFeatures
 
 CHANNELS = (16, 8)  # coded channels of the two coarsest maps that are coded
 COARSEST = 16  # places a side, at least: smaller maps say little that the latents do not
@@ -62,7 +62,7 @@ class MapMeasurement:
     ) -> None:
         self.generator, self.features, self.prior, self.tau = generator, features, prior, tau
         self.device, self.seed = device, seed
-        self.resolution = min(RESOLUTION, generator.resolution)
+        self.resolution = min(features.resolution, generator.resolution)
         self.coded, own = coded_maps(generator), dict(generator.inner_maps)
         self.channels = {size: own[size] for size in self.coded}
         self.random = torch.Generator().manual_seed(seed + 3)

@@ -27,7 +27,7 @@ from .inversion.search import Search
 from .latents.detail import DetailedGenerator
 from .measurement import Encoded, FileMeter
 from .perception.faces import face_networks
-from .perception.features import RESOLUTION, PerceptualFeatures
+from .perception.features import CLOSER, RESOLUTION, PerceptualFeatures
 from .preprocessing.frame import CENTRE_CROP, FACE, check_frame
 from .preprocessing.region import region
 from .runner import ImageLike, Input, Outcome, Runner, StreamCallback
@@ -322,7 +322,8 @@ class Encoder:
         settings = self.bundle.settings
         seen = 0 if settings.original is None else min(RESOLUTION, self.bundle.resolution)
         with default_modes(self.device):
-            return PerceptualFeatures(settings.beta, seen, settings.face).to(self.device)
+            closer = settings.original is None and self.bundle.resolution >= CLOSER
+            return PerceptualFeatures(settings.beta, seen, settings.face, closer).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
         """The search, made on first use. The number of images decides `compiled` if it is None."""

@@ -33,7 +33,7 @@ from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
 from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
-from .perception.features import RESOLUTION, PerceptualFeatures
+from .perception.features import CLOSER, RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
 from .preprocessing.frame import CENTRE_CROP, check_frame
 
@@ -167,8 +167,10 @@ def make_bundle(
         start_classes,
     )
     if options.detail:
+        closer = generator.resolution >= CLOSER
+        features = PerceptualFeatures(options.beta, face=options.face, closer=closer).to(where)
         measurement = MapMeasurement(
-            generator, drawing.features, prior, options.draw_tau, options.seed, where
+            generator, features, prior, options.draw_tau, options.seed, where
         )
         told = partial(progress, "detail")
         bundle = replace(bundle, detail=measurement.run(_maps_beside(output), told))

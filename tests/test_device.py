@@ -6,6 +6,7 @@ how many coordinates are active, pixels as bytes) is replaced or left out.
 
 import copy
 import dataclasses
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import invcomp.decoder
 from invcomp.bitstream import IvcFile
 from invcomp.bundle import Bundle, Settings
 from invcomp.decoder import Decoder
-from invcomp.device import LARGE, MANY, repays_compiling
+from invcomp.device import LARGE, MANY, keep_freed_memory, repays_compiling
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.distilled.surrogate import Surrogate
@@ -181,3 +182,17 @@ def test_when_compiling_repays(
     compiler = tmp_path / "c++"
     compiler.touch(0o755)
     assert repays_compiling(resolution, images, hurried) == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_kept() -> None:
+    import resource
+
+    keep_freed_memory()
+    values, faults = 2**24, []  # 64 MiB: glibc would give a block of this size back
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(values)  # freed at once
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    pages = 4 * values // resource.getpagesize()
+    assert min(faults) < pages / 10

@@ -44,6 +44,7 @@ class Distortion:
     ) -> None:
         self.generator, self.features, self.mixed = generator, features, mixed
         self.resolution, self.surrogate = min(RESOLUTION, generator.resolution), surrogate
+        self._made = min(features.resolution, generator.resolution)
         self._features = self._eager
         self.compiled, self._rehearsed = compiled, set[int]()
         if compiled:
@@ -92,7 +93,7 @@ class Distortion:
         if self.surrogate is not None:
             image = self.surrogate.image(self.generator, latents)
         else:
-            image = self.generator.forward_reduced(latents, self.resolution)
+            image = self.generator.forward_reduced(latents, self._made)
         found: Tensor = self.features(image).float()
         return found
 

@@ -1,6 +1,6 @@
 """The perceptual features whose squared distance is the distortion.
 
-LPIPS + beta * MSE, and for faces identity.
+LPIPS + beta * MSE, and for faces identity, and the face once more at twice the resolution.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .identity import DESCRIPTOR_SIZE, Face, Identity
 from .lpips_network import load_lpips
 
 RESOLUTION = 256  # LPIPS is computed on the image reduced to this; smaller ones are not resized
+CLOSER = 512  # px of the image in which the face is seen again
 LEAST = 32  # smaller images are enlarged to this: AlexNet's strides would leave nothing
 
 
@@ -32,26 +33,51 @@ class PerceptualFeatures(nn.Module):
         enlarged: side to which smaller images are enlarged for AlexNet; 0: no change. A proxy's
             coordinates were measured on large images; 128-px faces are too small for AlexNet.
         face: where the face is, for the identity part; None: no identity part.
+        closer: whether `Face.closer` counts: LPIPS + beta * MSE of the face, seen at 512 px. At 256
+            px an eye has 20 px, and what the detail does to skin is averaged away.
     """
 
-    def __init__(self, beta: float, enlarged: int = 0, face: Face | None = None) -> None:
+    def __init__(
+        self, beta: float, enlarged: int = 0, face: Face | None = None, closer: bool = False
+    ) -> None:
         super().__init__()
         self.beta, self.enlarged = beta, enlarged
+        self.closer = face if closer and face is not None and face.closer else None
         self.identity = None if face is None else Identity(face, RESOLUTION)
         self.lpips: Any = load_lpips("alex")  # its package has no types
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [-1, 1] to features [N, F]."""
-        images = reduce_images(images, RESOLUTION)
-        layers = self.layers(self._seen(images))
+        large, images = images, reduce_images(images, RESOLUTION)
+        parts = self._compared(images, self._seen(images))
+        if self.identity is not None:
+            parts.append(self.identity(at_least(images)))
+        if self.closer is not None:
+            face = self._crop(reduce_images(at_least(large, CLOSER, "bilinear"), CLOSER))
+            parts += [part * self.closer.closer**0.5 for part in self._compared(face, face)]
+        return torch.cat(parts, 1)
+
+    @property
+    def resolution(self) -> int:
+        """Of the images that `forward` needs, in pixels: larger ones are reduced to it."""
+        return RESOLUTION if self.closer is None else CLOSER
+
+    def _compared(self, images: Tensor, seen: Tensor) -> list[Tensor]:
+        """Features of LPIPS + beta * MSE: of pixels, and of AlexNet's layers of `seen`."""
         parts = [images.flatten(1) * self._pixel_weight(images[0].numel())]
-        for layer, head in zip(layers, self.lpips.lins, strict=True):
+        for layer, head in zip(self.layers(seen), self.lpips.lins, strict=True):
             positions = layer.shape[2] * layer.shape[3]
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             parts.append((lpips.normalize_tensor(layer) * (weight / positions).sqrt()).flatten(1))
-        if self.identity is not None:
-            parts.append(self.identity(at_least(images)))
-        return torch.cat(parts, 1)
+        return parts
+
+    def _crop(self, images: Tensor) -> Tensor:
+        """The face in images [N, C, H, W]."""
+        assert self.closer is not None
+        height, width = images.shape[2:]
+        left, top, right, bottom = self.closer.chip
+        rows = slice(round(top * height), round(bottom * height))
+        return images[:, :, rows, round(left * width) : round(right * width)]
 
     def pixels(self, features: Tensor, resolution: int) -> Tensor:
         """The images that `forward` saw, [N, 3, R, R] in [-1, 1]; beta must not be 0.
@@ -79,13 +105,15 @@ class PerceptualFeatures(nn.Module):
             [1, F]: the weights of the places, for pixels and every layer, each with a mean of one.
         """
         images = reduce_images(images[:1], RESOLUTION)
-        parts = []
-        for part in (images, *self.layers(self._seen(images))):
-            height, width = part.shape[2:]
-            places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
-            parts.append((places / places.mean()).expand_as(part).flatten(1))
+        seen = (images, *self.layers(self._seen(images)))
+        parts = [_weights(part, region, None) for part in seen]
         if self.identity is not None:  # of the face, independent of the region
             parts.append(torch.ones(1, DESCRIPTOR_SIZE, device=parts[0].device))
+        if self.closer is not None:
+            face = self._crop(at_least(images, CLOSER, "bilinear"))
+            given = self._crop(F.interpolate(region, size=(CLOSER, CLOSER), mode="area"))
+            seen = (face, *self.layers(face))
+            parts += [_weights(part, given, float(region.mean())) for part in seen]
         return torch.cat(parts, 1)
 
     def _seen(self, images: Tensor) -> Tensor:
@@ -118,11 +146,18 @@ class PerceptualFeatures(nn.Module):
         return self.lpips(*pair).flatten()  # type: ignore[no-any-return]
 
 
-def at_least(images: Tensor, side: int = RESOLUTION) -> Tensor:
+def _weights(part: Tensor, region: Tensor, mean: float | None) -> Tensor:
+    """Weights [1, F] of feature maps [1, C, h, w] for a region, relative to its mean there."""
+    height, width = part.shape[2:]
+    places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
+    return (places / (places.mean() if mean is None else mean)).expand_as(part).flatten(1)
+
+
+def at_least(images: Tensor, side: int = RESOLUTION, mode: str = "bicubic") -> Tensor:
     """Images [N, 3, H, W]; smaller ones are enlarged to `side`."""
     if images.shape[-1] >= side:
         return images
-    return F.interpolate(images, size=(side, side), mode="bicubic")
+    return F.interpolate(images, size=(side, side), mode=mode)
 
 
 def seen_size(images: Tensor) -> Tensor:

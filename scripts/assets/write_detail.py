@@ -38,7 +38,7 @@ def measured(bundle: Bundle, folder: Path) -> Detail:
     """The detail of a bundle with a provisional entropy model."""
     options, device = PrepareOptions(), torch.device("cpu")
     prior, _ = prior_of(bundle.generator, options.prior_samples, options.tau, options.seed, device)
-    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face)
+    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face, closer=True)
     measurement = MapMeasurement(
         bundle.generator, features, prior, options.draw_tau, options.seed, device
     )

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from invcomp.generators.base import normal
 from invcomp.perception.features import PerceptualFeatures, seen_size
+from invcomp.perception.identity import Face
 from invcomp.perception.lpips_network import load_lpips
 
 
@@ -37,3 +38,33 @@ def test_small_images_may_be_seen_enlarged() -> None:
     assert torch.equal(features(already), PerceptualFeatures(beta)(already))
     weights = features.weights(one, torch.ones(1, 1, 32, 32))
     assert weights.shape == features(one).shape
+
+
+def test_a_face_may_be_seen_closer() -> None:
+    """At 512 px, by LPIPS and squared error of its square, in proportion to the weight."""
+    face = Face((0.25, 0.25, 0.75, 0.75), dlib=0.15, mobile=0.2, closer=0.7)
+    one, other = (0.4 * normal(1, 3 * 1024**2, seed).reshape(1, 3, 1024, 1024) for seed in (1, 2))
+    features = PerceptualFeatures(0.5, face=face, closer=True)
+    plain = PerceptualFeatures(0.5, face=face)
+    assert (features.resolution, plain.resolution) == (512, 256)
+    with torch.no_grad():
+        found, without = ((each(one) - each(other)).square().sum() for each in (features, plain))
+        crops = [F.avg_pool2d(x, 2)[:, :, 128:384, 128:384] for x in (one, other)]
+        wanted = plain.lpips_distance(*crops) + 0.5 * (crops[0] - crops[1]).square().mean()
+    torch.testing.assert_close(found - without, 0.7 * wanted[0], rtol=1e-4, atol=1e-4)
+    assert features(F.avg_pool2d(one, 4)).shape == features(one).shape  # as a surrogate's image
+    count = plain(one).shape[1]
+    assert torch.equal(features(one)[:, :count], plain(one))
+
+
+def test_a_region_weighs_the_closer_face_too() -> None:
+    face = Face((0.5, 0.25, 1.0, 0.75))
+    image = torch.zeros(1, 3, 512, 512)
+    features = PerceptualFeatures(0.5, face=face, closer=True)
+    even = features.weights(image, torch.full((1, 1, 64, 64), 0.3))
+    torch.testing.assert_close(even, torch.ones_like(features(image)))
+    region = torch.full((1, 1, 64, 64), 0.5)
+    region[..., 32:] = 1.5  # where the face is
+    count = PerceptualFeatures(0.5, face=face)(image).shape[1]
+    weights = features.weights(image, region)[:, count:]
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.5), rtol=0.05, atol=0)

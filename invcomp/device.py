@@ -18,8 +18,8 @@ import torch
 from .errors import OptionError
 from .files import cache_directory
 
-# Compiling takes a minute or two once, and then some seconds a process. At 1024 px it saves 0.7 to
-# 1.8 s an iteration: one search of 120 iterations repays it.
+# Compiling takes a minute or two once, and then some seconds a process. At 1024 px in bfloat16 it
+# saves 0.7 s an iteration: one search of 120 iterations repays it. In float32 it saves nothing.
 LARGE = 512
 # An estimate: below, one search saves a few seconds at most, as many as loading takes.
 MANY = 30
@@ -76,20 +76,22 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
-def repays_compiling(resolution: int, images: int, hurried: bool) -> bool:
+def repays_compiling(resolution: int, images: int, hurried: bool, mixed: bool) -> bool:
     """Whether a search is compiled by default.
 
-    It needs a compiler. A small generator needs many images. A large one is compiled, except for
-    a single image in a hurry while there is no compiled code.
+    It needs a compiler. A small generator needs many images. A large one is compiled in bfloat16,
+    except for a single image in a hurry while there is no compiled code.
 
     Args:
         resolution: of the generator, in pixels.
         images: to compress.
         hurried: whether the search is fast or has a time limit.
+        mixed: whether the search runs in bfloat16.
     """
     if resolution < LARGE:
         return has_compiler() and images >= MANY
-    return has_compiler() and (images > 1 or not hurried or has_compiled_code())
+    pays = mixed and (images > 1 or not hurried or has_compiled_code())
+    return pays and has_compiler()
 
 
 def has_compiled_code() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import torch
@@ -19,7 +19,7 @@ from .fitting import Fitted, fit_image
 from .generators.base import reduce_images
 from .inversion.control import Control, FixedStep
 from .inversion.distortion import Distortion
-from .inversion.options import DETAILED, Goal, SearchOptions
+from .inversion.options import Goal, SearchOptions
 from .inversion.progress import ProgressCallback
 from .inversion.quantiser import Quantiser
 from .inversion.rate_control import ByteControl, LpipsControl
@@ -92,8 +92,8 @@ class Encoder:
     Args:
         decoder: of the bundle. It decodes every file, for the metrics.
         compiled: use torch.compile in the search. None: where there is a C++ compiler, for a
-            generator of 512 px or more, or for 30 images or more (`device.repays_compiling`). A
-            stream of unknown length counts as one image.
+            generator of 512 px or more in bfloat16, or for 30 images or more
+            (`device.repays_compiling`). A stream of unknown length counts as one image.
     """
 
     def __init__(self, decoder: Decoder, compiled: bool | None = None) -> None:
@@ -182,7 +182,7 @@ class Encoder:
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
         """
         index = self.step_index(options.quality, options.q_step)
-        search = self._with_detail(options)
+        search = options.search
         if (options.frame or self.bundle.settings.frame) == FACE:
             face_networks()  # here, and not in the thread that reads
         with default_modes(self.device):
@@ -273,13 +273,6 @@ class Encoder:
         width, height = size or (self.generator.resolution,) * 2
         return None if goal is None else goal.limit(width * height)
 
-    def _with_detail(self, options: EncodeOptions) -> SearchOptions:
-        """The options of the search, with or without the detail."""
-        if options.search.detail is not None:
-            return options.search
-        limit = self._limit(options.goal, None)
-        return replace(options.search, detail=limit is not None and limit >= DETAILED)
-
     def batch_for(self, images: int | None = None) -> int:
         """Batch size for a number of images; None: it is large.
 
@@ -328,10 +321,10 @@ class Encoder:
     def searcher(self, options: SearchOptions, images: int) -> Search:
         """The search, made on first use. The number of images decides `compiled` if it is None."""
         if self._search is None:
+            fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             if self.compiled is None:
                 resolution = self.generator.resolution
-                self.compiled = repays_compiling(resolution, images, options.hurried)
-            fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
+                self.compiled = repays_compiling(resolution, images, options.hurried, fast)
             detail, generator = self.decoder.detail, self.generator
             if detail is not None:
                 generator = DetailedGenerator(generator, detail)

@@ -182,14 +182,13 @@ def compress(
             help="Do not start at the prediction of the bundle's encoder network.",
         ),
     ] = False,
-    detail: Annotated[
-        bool | None,
+    no_detail: Annotated[
+        bool,
         typer.Option(
-            "--detail/--no-detail",
-            help="Store offsets of feature maps too, which bring the image closer to the original.",
-            show_default="with --bytes 1000 and more",
+            "--no-detail",
+            help="Store no offsets of feature maps, which bring large files closer to the original.",
         ),
-    ] = None,
+    ] = False,
     class_index: Annotated[
         int | None,
         typer.Option(
@@ -229,7 +228,7 @@ def compress(
             starts=starts,
             seed=seed,
             use_encoder=not no_encoder,
-            detail=detail,
+            detail=not no_detail,
             class_index=class_index,
         ),
         frame=frame,

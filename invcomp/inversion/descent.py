@@ -134,7 +134,9 @@ class Descent:
         self.space, self.density, self.target = space, density, target
         self.details = details
         self.coefficients = (
-            Coefficients(len(start), details, start.device) if details and detailed else None
+            Coefficients(len(start), details, start.device, options.seed)
+            if details and detailed
+            else None
         )
         self.classes, self.options = classes, options
         self.units = spread**options.whitening * PIVOT ** (1 - options.whitening)
@@ -178,7 +180,7 @@ class Descent:
         bits = self.density.bits(scaled, self.step_indices).sum(1)
         latents = self.space.latents(scaled * self.q_step, self.classes)
         if self.coefficients is not None:
-            seen = self.coefficients.seen(self.q_step, mode, self.random)
+            seen = self.coefficients.seen(self.q_step, mode)
             latents = torch.cat([latents, seen], 1)
         else:
             latents = F.pad(latents, (0, self.details))

@@ -24,7 +24,9 @@ MOMENTUM = 0.9
 FIRST_BITS, MORE_BITS = 14.0, 2.5  # slope of the rate up to the first integer, and after it
 FIRST_END = 0.8  # q_steps at which the slope changes
 DEAD_ZONE = 0.6  # q_steps under which a coefficient is rounded to zero
-COARSEST = 72  # step index from which on a file has a detail; before, the vector needs all bytes
+# Step indices between which the rate falls from DEAR times to its true one. At COARSEST and before,
+# a file has no detail: the vector makes more of the bytes (docs/experiments.md).
+COARSEST, FINER, DEAR = 78, 92, 3.0
 
 
 class Coefficients:
@@ -34,23 +36,24 @@ class Coefficients:
         images: N.
         count: coefficients of each.
         device: of the search.
+        seed: of the noise in place of rounding.
     """
 
-    def __init__(self, images: int, count: int, device: torch.device) -> None:
+    def __init__(self, images: int, count: int, device: torch.device, seed: int = 0) -> None:
         self.values = torch.zeros(images, count, device=device)
+        self._random = torch.Generator().manual_seed(seed)
         self._point = torch.zeros_like(self.values).requires_grad_()
 
-    def seen(self, q_step: Tensor, mode: str, random: torch.Generator) -> Tensor:
+    def seen(self, q_step: Tensor, mode: str) -> Tensor:
         """What the image is made of in a phase of the descent, [N, count], with a gradient.
 
         Args:
             q_step: of each image, [N, 1].
             mode: the phase.
-            random: of the noise in place of rounding.
         """
         scaled = self._point / q_step
         if mode == "noise":
-            noise = torch.rand(scaled.shape, generator=random).to(scaled.device) - 0.5
+            noise = torch.rand(scaled.shape, generator=self._random).to(scaled.device) - 0.5
             scaled = scaled + noise * (scaled.detach().abs() > 0.5)  # the rest rounds to zero
         elif mode == "round":
             scaled = scaled + (rounded(scaled) - scaled).detach()
@@ -67,9 +70,10 @@ class Coefficients:
         assert self._point.grad is not None
         moved = self._point - STEP * self._point.grad
         slope = torch.where(moved.abs() < FIRST_END * q_step, FIRST_BITS, MORE_BITS)
-        threshold = STEP * slope * rate_weight[:, None] / q_step
+        dear = 1 + (DEAR - 1) * ((FINER + 16 * q_step.log2()) / (FINER - COARSEST)).clamp(0, 1)
+        threshold = STEP * slope * dear * rate_weight[:, None] / q_step
         moved = moved.sign() * (moved.abs() - threshold).clamp_min(0)
-        moved = moved * (q_step < q_step_of(COARSEST - 0.5))
+        moved = moved * (q_step < q_step_of(COARSEST + 0.5))
         self._point.copy_(moved + MOMENTUM * (moved - self.values))
         self.values = moved
         self._point.grad = None

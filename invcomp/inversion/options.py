@@ -12,7 +12,6 @@ ENOUGH = 82  # step index up to which these numbers of iterations are enough
 DOUBLING = 96  # step indices (six octaves of q_step) that double the number of iterations
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
-DETAILED = 1000  # bytes from which a file of limited size has a detail, if not told otherwise
 QUICKER = 2.3  # iterations of the surrogate in the time of one of the generator
 SCREENING_COST = 0.3  # of a forward pass, in iterations
 FOLLOWED_CLASSES = 8
@@ -49,7 +48,7 @@ class SearchOptions:
             which LPIPS alone does not (docs/experiments.md). It applies to images of 256 px and
             more. 0: none.
         detail: search for the detail too, if the bundle has one: offsets of inner feature maps.
-            None: where the goal is a size of DETAILED bytes or more.
+            Files with a large q_step have none all the same (`detail.COARSEST`).
         seed: of the noise that replaces rounding.
         class_index: class, for a class-conditional generator. None: the search follows the means
             of the eight likeliest classes instead of other starts, and the best decides the class.
@@ -67,7 +66,7 @@ class SearchOptions:
     whitening: float = 0.6
     rate_weight: float = 0.5
     structure: float = 0.3
-    detail: bool | None = None
+    detail: bool = True
     seed: int = 0
     class_index: int | None = None
 

@@ -17,13 +17,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from prepare_faces import PRETRAINED, calibration_portraits
 
 from invcomp.bitstream import DETAIL, IvcFile
 from invcomp.bundle import Bundle
 from invcomp.calibration import code_images, with_detail_priors
 from invcomp.detail_preparation import MapMeasurement
+from invcomp.device import choose_device
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.detail import Detail
 from invcomp.latents.prior import prior_of
@@ -36,7 +36,7 @@ MODEL = "faces-1024"
 
 def measured(bundle: Bundle, folder: Path) -> Detail:
     """The detail of a bundle with a provisional entropy model."""
-    options, device = PrepareOptions(), torch.device("cpu")
+    options, device = PrepareOptions(), choose_device("cpu")
     prior, _ = prior_of(bundle.generator, options.prior_samples, options.tau, options.seed, device)
     features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face, closer=True)
     measurement = MapMeasurement(
@@ -89,8 +89,7 @@ def main() -> None:
         arguments.output,
         arguments.indices,
         progress=lambda stage, done, total: print(stage, done, total, flush=True),
-        compiled=True,
-        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations, detail=True),
+        search=SearchOptions(fast=arguments.fast, iterations=arguments.iterations),
     )
     if parts > 1:
         return

@@ -77,7 +77,7 @@ def codec_of(model: str, weights: list[float] | None) -> Codec:
     if weights is not None:
         face = replace(bundle.settings.face or Face(), dlib=weights[0], mobile=weights[1])
         bundle = replace(bundle, settings=replace(bundle.settings, face=face))
-    return Codec(bundle, compiled=True)
+    return Codec(bundle)
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--version", default="default search", help="its name in the table")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--iterations", "--steps", type=int)
-    parser.add_argument("--detail", action="store_true", help="in files of any size")
+    parser.add_argument("--no-detail", action="store_true", help="the vector alone")
     parser.add_argument(
         "--weights", type=float, nargs=2, metavar=("DLIB", "MOBILE"), help="of identity in the loss"
     )
@@ -195,7 +195,7 @@ def main() -> None:
                 search = SearchOptions(
                     fast=arguments.fast,
                     iterations=arguments.iterations,
-                    detail=arguments.detail or None,
+                    detail=not arguments.no_detail,
                 )
                 encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
                 coded.write_bytes(encoded.data)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,12 @@ from invcomp.bitstream import DETAIL, IvcFile
 from invcomp.codec import Codec
 from invcomp.entropy.density import q_step_of
 from invcomp.errors import GoalError
-from invcomp.inversion.detail import COARSEST, DEAD_ZONE, Coefficients, integers_of, rounded
-from invcomp.inversion.options import DETAILED, Goal, SearchOptions
+from invcomp.inversion.detail import COARSEST, DEAD_ZONE, FINER, Coefficients, integers_of, rounded
+from invcomp.inversion.options import Goal, SearchOptions
 
 from ..tiny import tiny_bundle, tiny_detailed_bundle
 
-SEARCH = SearchOptions(iterations=40, detail=True)
+SEARCH = SearchOptions(iterations=40)
 
 
 def picture(seed: int = 3) -> np.ndarray:
@@ -34,7 +35,7 @@ def test_coefficients_that_do_not_pay_become_exactly_zero() -> None:
     found = Coefficients(1, 20, torch.device("cpu"))
     weight = 0.5 * np.log(2) / 6 * q_step[:, 0] ** 2
     for _ in range(200):
-        seen = found.seen(q_step, "free", torch.Generator())
+        seen = found.seen(q_step, "free")
         (seen - wanted).square().sum().backward()
         found.step(q_step, weight)
     integers = rounded(found.values / q_step)
@@ -43,13 +44,36 @@ def test_coefficients_that_do_not_pay_become_exactly_zero() -> None:
 
 
 def test_a_large_q_step_has_no_detail() -> None:
-    q_steps = torch.tensor([[q_step_of(COARSEST - 1)], [q_step_of(COARSEST)]])
+    q_steps = torch.tensor([[q_step_of(COARSEST)], [q_step_of(COARSEST + 1)]])
     found = Coefficients(2, 5, torch.device("cpu"))
     for _ in range(20):
-        (found.seen(q_steps, "free", torch.Generator()) - 9).square().sum().backward()
+        (found.seen(q_steps, "free") - 9).square().sum().backward()
         found.step(q_steps, torch.zeros(2))
     assert (found.values[0] == 0).all()
     assert (found.values[1] > 1).all()
+
+
+def test_the_rate_falls_to_its_true_value() -> None:
+    """The finer the q_step, the smaller a coefficient that pays."""
+    thresholds = []
+    for index in (COARSEST + 1, (COARSEST + FINER) // 2, FINER, FINER + 16):
+        q_step = torch.tensor([[q_step_of(index)]])
+        found = Coefficients(1, 100, torch.device("cpu"))
+        wanted = torch.linspace(0, 10, 100)[None] * q_step
+        for _ in range(200):
+            (found.seen(q_step, "free") - wanted).square().sum().backward()
+            found.step(q_step, 0.5 * np.log(2) / 6 * q_step[:, 0] ** 2)
+        thresholds.append(int((found.values == 0).sum()))
+    assert thresholds[0] > thresholds[1] > thresholds[2] == thresholds[3] > 0
+
+
+def test_files_with_a_large_q_step_are_those_without() -> None:
+    codec = Codec(tiny_detailed_bundle(), compiled=False)
+    files = [
+        codec.compress(picture(), q_step=q_step_of(COARSEST), search=search)
+        for search in (SEARCH, replace(SEARCH, detail=False))
+    ]
+    assert files[0] == files[1]
 
 
 def test_rounding_has_a_dead_zone() -> None:
@@ -61,7 +85,7 @@ def test_rounding_has_a_dead_zone() -> None:
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_detail_lowers_the_distortion_of_a_file(fast: bool) -> None:
-    search = SearchOptions(iterations=40, fast=fast, detail=True)
+    search = SearchOptions(iterations=40, fast=fast)
     found, plain = (
         next(Codec(bundle, compiled=False).encode([picture()], quality=70, search=search))
         for bundle in (tiny_detailed_bundle(), tiny_bundle())
@@ -102,10 +126,9 @@ def test_a_goal_of_lpips_that_the_vector_misses_is_reached_with_the_detail() -> 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"goal": Goal(bytes=DETAILED)}, True),
-        ({"goal": Goal(bytes=DETAILED - 1)}, False),
-        ({"quality": 80}, False),
-        ({"quality": 80, "search": SearchOptions(iterations=20, detail=True)}, True),
+        ({"goal": Goal(bytes=1400)}, True),
+        ({"q_step": q_step_of(FINER)}, True),
+        ({"q_step": q_step_of(COARSEST)}, False),
         ({"goal": Goal(bytes=1400), "search": SearchOptions(iterations=20, detail=False)}, False),
     ],
 )

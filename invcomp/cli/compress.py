@@ -186,7 +186,7 @@ def compress(
         bool,
         typer.Option(
             "--no-detail",
-            help="Store no offsets of feature maps, which bring large files closer to the original.",
+            help="Store no offsets of feature maps, which bring large files nearer the original.",
         ),
     ] = False,
     class_index: Annotated[

@@ -63,7 +63,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["bundle", "inversion", "photo"],
     ["lookup"],
     ["decoder"],
-    ["measurement", "fitting"],
+    ["archive", "measurement", "fitting"],
     ["runner"],
     ["encoder"],
     ["codec"],

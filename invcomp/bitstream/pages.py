@@ -112,28 +112,47 @@ def paged(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
 
 
 def pack_page(outlines: Sequence[Outline]) -> tuple[bytes, list[int]]:
-    """A page, and the position in every member's file from which on it lies among the payloads."""
+    """A page, and the position in every member's file from which on it lies among the payloads.
+
+    A kind may be listed several times, for members whose numbers need fewer bits apart.
+    """
     kinds = _kinds_of(outlines)
-    known = sorted(set(kinds))
-    lengths = [o.length - _FIXED - len(k.prefix) for o, k in zip(outlines, kinds, strict=True)]
+    apart = [(kind, outline.fixed[7]) for kind, outline in zip(kinds, outlines, strict=True)]
+    together = [(kind, 0) for kind in kinds]
+    ends = min((_pack_numbers(outlines, groups) for groups in (together, apart)), key=_size)
+    page = ends[0] + pack_names([outline.name for outline in outlines]) + ends[1]
+    page += b"".join(outline.fixed[8:] for outline in outlines)
+    return page, [_FIXED + len(kind.prefix) for kind in kinds]
+
+
+def _size(parts: tuple[bytes, bytes]) -> int:
+    return sum(map(len, parts))
+
+
+def _pack_numbers(
+    outlines: Sequence[Outline], groups: Sequence[tuple[Kind, int]]
+) -> tuple[bytes, bytes]:
+    """The kinds of a page, one for each group of members, and the numbers of its members."""
+    lengths = [
+        outline.length - _FIXED - len(kind.prefix)
+        for outline, (kind, _) in zip(outlines, groups, strict=True)
+    ]
     steps = [outline.fixed[7] for outline in outlines]
-    page, ranges = bytearray([len(known) - 1]), []
-    for kind in known:
-        own = [at for at, other in enumerate(kinds) if other == kind]
+    members: dict[tuple[Kind, int], list[int]] = {}
+    for at, group in enumerate(groups):
+        members.setdefault(group, []).append(at)
+    coded, fields = bytearray([len(members) - 1]), [[(0, 0)]] * len(outlines)
+    for number, ((kind, _), own) in enumerate(members.items()):
         length, step = _Range.of([lengths[at] for at in own]), _Range.of([steps[at] for at in own])
-        ranges.append((length, step))
-        page += kind.head + pack_length(len(kind.prefix)) + kind.prefix
-        page += length.least.to_bytes(3, "big") + bytes([length.bits, step.least, step.bits])
-    page += pack_names([outline.name for outline in outlines])
-    fields = []
-    for at, kind in enumerate(kinds):
-        number = known.index(kind)
-        length, step = ranges[number]
-        fields.append((number, (len(known) - 1).bit_length()))
-        fields.append((lengths[at] - length.least, length.bits))
-        fields.append((steps[at] - step.least, step.bits))
-    page += _pack_bits(fields) + b"".join(outline.fixed[8:] for outline in outlines)
-    return bytes(page), [_FIXED + len(kind.prefix) for kind in kinds]
+        coded += kind.head + pack_length(len(kind.prefix)) + kind.prefix
+        coded += length.least.to_bytes(3, "big") + bytes([length.bits, step.least, step.bits])
+        for at in own:
+            fields[at] = [
+                (number, (len(members) - 1).bit_length()),
+                (lengths[at] - length.least, length.bits),
+                (steps[at] - step.least, step.bits),
+            ]
+    return bytes(coded), _pack_bits([each for member in fields for each in member])
 
 
 def _kinds_of(outlines: Sequence[Outline]) -> list[Kind]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invcomp.bitstream import IvcFile
 from invcomp.bitstream.crc import mended, with_crc
 from invcomp.bitstream.ivca import Contents, header, read_file
 from invcomp.bitstream.names import fault_of, pack_names, unpack_names
@@ -63,6 +64,20 @@ def test_each_member_is_stored_in_four_bytes_besides_payload_and_name() -> None:
     one, two = packed({"a": file_of(1)}), packed({"a": file_of(1), "b": file_of(2)})
     assert len(one) == 63 + (1 + 1 + 1) + 2 + (len(file_of(1)) - 10)
     assert len(two) - len(one) <= 3 + 4 + len(file_of(2)) - 10
+
+
+def test_members_of_two_qualities_are_told_apart() -> None:
+    """Their kind is listed twice, so that sizes need 3 bits, not 11."""
+    files = {}
+    for number in range(100):
+        step, size = ((60, 100), (130, 2000))[number % 2]
+        file = IvcFile(BUNDLES[0], step, (random.Random(number).randbytes(size + number % 8),))
+        files[f"{number:02}"] = file.pack()
+    data = packed(files)
+    assert files_in(data) == read_archive(data) == files
+    _, contents = opened(data)
+    rest = len(data) - sum(member.length for member in contents.members)
+    assert rest == 63 + 12 + (len(pack_names([*files])) - 2) + 2 * 100 + (1 + 3) * 100 // 8
 
 
 def test_many_members_have_few_pages() -> None:

@@ -106,6 +106,8 @@ def decompress(
     wanted = _Wanted(first_bytes, size, face_only)
     outcomes = show.Outcomes()
     sources = find_sources(files, {FILE, ARCHIVE}, outcomes)
+    if only and not any(map(is_archive, sources)):
+        raise OptionError("--only chooses from an archive, and none is given")
     several = len(sources) > 1
     into_folder = len(files) > 1 or files[0].is_dir()
     single = [path for path in sources if not is_archive(path)]

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from invcomp.archive.reader import Archive
+from invcomp.cli.outputs import Members
+from invcomp.cli.show import Outcomes
 
 from ..archive.sets import conventional, file_of, mixed, packed, unfinished
 from .conftest import FAST, Invcomp, finish, start
@@ -73,6 +75,35 @@ def test_only_some(compress: Invcomp, invcomp: Invcomp, folder: Path, tmp_path: 
     assert outcome.code == 1
     assert outcome.errors == [f"error: {path}: there is no member no"]
     assert [file.name for file in (tmp_path / "o2").iterdir()] == ["a.png"]
+
+
+def test_only_chooses_from_archives(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.ivc").write_bytes(ivc)
+    outcome = invcomp("decompress", tmp_path / "x.ivc", "--only", "x")
+    assert outcome.code == 1
+    assert "none is given" in outcome.errors[0]
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_proxy_that_is_not_there(invcomp: Invcomp, tmp_path: Path, ivc: bytes) -> None:
+    (tmp_path / "set.ivca").write_bytes(packed({"x": ivc}))
+    outcome = invcomp("decompress", tmp_path / "set.ivca", "--proxy")
+    assert outcome.code == 1  # the tiny model has none
+    (line,) = outcome.errors
+    assert "set.ivca/x: a proxy of the bundle" in line
+
+
+def test_numbered_faces_are_members(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "set.ivca"
+    for number in (1, 2):
+        with Members(path, force=False) as written:
+            job, *_ = written.plan([folder], {".png"}, True, Outcomes())
+            target = job.target.with_stem(f"{job.target.stem}-{number}")
+            assert written.obstacle(target) is None
+            assert not written.has(target)
+            written.keep(target, file_of(number))
+            assert written.has(target)
+    assert [*Archive(path)] == ["a-1", "a-2"]
 
 
 def test_several_archives_and_files(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import InvcompError
 
 if TYPE_CHECKING:
+    from .archive.reader import Archive
+    from .archive.writer import ArchiveWriter
     from .codec import Codec
     from .decoder import Decoder
     from .encoder import EncodeOptions
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Archive",
+    "ArchiveWriter",
     "Codec",
     "Decoder",
     "EncodeOptions",
@@ -41,6 +45,8 @@ __all__ = [
 ]
 
 HOMES = {
+    "Archive": ".archive.reader",
+    "ArchiveWriter": ".archive.writer",
     "Codec": ".codec",
     "Decoder": ".decoder",
     "EncodeOptions": ".encoder",

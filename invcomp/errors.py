@@ -17,11 +17,11 @@ class FrameError(ImageError):
 
 
 class BitstreamError(InvcompError):
-    """An .ivc file cannot be read: wrong magic, truncated or altered."""
+    """An .ivc file or an archive cannot be read: wrong magic, truncated or altered."""
 
 
 class VersionError(BitstreamError):
-    """An .ivc file has a newer format version than this program supports."""
+    """A file has a newer format version than this program supports."""
 
 
 class BundleError(InvcompError):

@@ -39,6 +39,17 @@ def test_coding_loads_no_torch() -> None:
     assert output.stdout == "1 0 -9 False\n", output.stderr
 
 
+def test_archives_load_no_torch_until_an_image_is_decoded() -> None:
+    script = (
+        "import sys, tempfile, invcomp;"
+        "path = tempfile.mkdtemp() + '/set.ivca';"
+        "invcomp.ArchiveWriter(path).close();"
+        "print(len(invcomp.Archive(path)), 'torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert output.stdout == "0 False\n", output.stderr
+
+
 def test_decoding_a_conventional_stream_loads_no_torch() -> None:
     script = (
         "import sys, invcomp.photo; from invcomp.conventional import decompress;"
@@ -63,7 +74,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["bundle", "inversion", "photo"],
     ["lookup"],
     ["decoder"],
-    ["measurement", "fitting"],
+    ["archive", "measurement", "fitting"],
     ["runner"],
     ["encoder"],
     ["codec"],

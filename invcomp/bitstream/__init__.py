@@ -2,7 +2,7 @@
 
 This package, and what codes payloads in `entropy`, use neither a generator nor torch. No symbol
 depends on floating point, so a file decodes to the same integers on every machine.
-docs/format.md is the specification.
+docs/format.md is the specification. `ivca` is the container of many such images.
 """
 
 from ..entropy.model import Decoded

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .jobs import find_sources, plan
 from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output
+from .outputs import output_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -209,6 +209,9 @@ def compress(
 
     A folder means all images in it.
 
+    -o SET.ivca writes one archive, with all images in folders below too. If it exists, the images
+    that it lacks are added.
+
     Without -o, each file is written next to its image.
     """
     from ..preprocessing.colour import colour_of
@@ -235,18 +238,17 @@ def compress(
         face=face,
     )
     outcomes = show.Outcomes()
-    sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
-    into_folder = len(images) > 1 or images[0].is_dir()
     # faces go into files of their own, which are checked when their number is known
     numbered = all_faces and not keep_photo
-    jobs = plan(sources, output, into_folder, ".ivc", force or numbered, outcomes)
-    if jobs:
-        with show.Meter() as meter:
-            codec = open_codec(model, device, compiled, meter)
-            check_handling(handling, options, codec.bundle.settings.frame)
-            parts = parts_of(jobs, handling, behind, force, outcomes, meter)
-            run = EncodingRun(codec, options, handling, force, outcomes, meter, behind)
-            run.compress_all(parts)
+    with output_of(output, force) as written:
+        jobs = written.plan(images, readable_suffixes() - {".ivc"}, numbered, outcomes)
+        if jobs:
+            with show.Meter() as meter:
+                codec = open_codec(model, device, compiled, meter)
+                check_handling(handling, options, codec.bundle.settings.frame)
+                parts = parts_of(jobs, handling, behind, written, outcomes, meter)
+                run = EncodingRun(codec, options, handling, written, outcomes, meter, behind)
+                run.compress_all(parts)
     outcomes.finish()
 
 

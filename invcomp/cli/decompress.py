@@ -1,22 +1,29 @@
-"""invcomp decompress: .ivc files to images."""
+"""invcomp decompress: .ivc files and archives to images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from . import show
+from .archive import member_jobs
 from .jobs import Job, find_sources, plan
 from .options import Device, FilesModel, Force, Output
+from .outputs import ARCHIVE, FILE, is_archive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
     from ..decoder import Decoder
     from ..errors import InvcompError
+
+
+_Input: TypeAlias = "tuple[Job, Callable[[], bytes]]"  # and how it is read
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,9 @@ class _Task:
 
 
 def decompress(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=".ivc files or folders.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help=".ivc and .ivca files, folders.")
+    ],
     output: Output = None,
     first_bytes: Annotated[
         int | None,
@@ -62,6 +71,15 @@ def decompress(
         bool,
         typer.Option("--face-only", help="Of a photo, decode the first face alone."),
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help="Of an archive, decode this member alone. May be repeated, and have a * in it.",
+            show_default="all",
+        ),
+    ] = None,
     model: FilesModel = None,
     proxy: Annotated[
         bool,
@@ -70,13 +88,13 @@ def decompress(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Decompress .ivc files to images.
+    """Decompress .ivc files and archives to images.
 
     Images are PNG, or the format of the suffix of -o.
 
     A file of a photo with faces decodes to the whole photo.
 
-    Without -o, each image is written next to its file.
+    Without -o, each image is written next to its file. An archive becomes a folder next to it.
     """
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
     from .images import image_format
@@ -87,13 +105,21 @@ def decompress(
         raise OptionError(f"--size {size}: at least 1 is needed")
     wanted = _Wanted(first_bytes, size, face_only)
     outcomes = show.Outcomes()
-    sources = find_sources(files, {".ivc"}, outcomes)
+    sources = find_sources(files, {FILE, ARCHIVE}, outcomes)
+    if only and not any(map(is_archive, sources)):
+        raise OptionError("--only chooses from an archive, and none is given")
+    several = len(sources) > 1
     into_folder = len(files) > 1 or files[0].is_dir()
-    jobs = plan(sources, output, into_folder, ".png", force, outcomes)
-    for job in jobs:
+    single = [path for path in sources if not is_archive(path)]
+    jobs = plan(single, output, into_folder, ".png", force, outcomes)
+    inputs: list[_Input] = [(job, job.source.read_bytes) for job in jobs]
+    for path in sources:
+        if is_archive(path):
+            inputs += member_jobs(path, output, several, only or [], force, outcomes)
+    for job, _ in inputs:
         image_format(job.target)  # fails on an unknown suffix
     with show.Meter() as meter:
-        for name, tasks in _read(jobs, first_bytes, model, proxy, outcomes).items():
+        for name, tasks in _read(inputs, first_bytes, model, proxy, outcomes).items():
             try:
                 decoder = _open(name, device, meter) if name else None
             except (BundleError, DownloadError, MissingBundleError) as error:
@@ -117,7 +143,7 @@ def _open(model: str, device: str, meter: show.Meter) -> Decoder:
 
 
 def _read(
-    jobs: list[Job],
+    inputs: list[_Input],
     first_bytes: int | None,
     model: str | None,
     proxy: bool,
@@ -132,9 +158,9 @@ def _read(
     from ..lookup import find_bundle
 
     groups: dict[str, list[_Task]] = {}
-    for job in jobs:
+    for job, read in inputs:
         try:
-            data = job.source.read_bytes()
+            data = read()
             file = IvcFile.unpack(data, first_bytes)
             name = (model or find_bundle(file.fingerprint, proxy)) if file.needs_bundle else ""
             if first_bytes is not None:

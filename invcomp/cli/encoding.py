@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from . import show
-from .jobs import Job, obstacle
+from .jobs import Job
+from .outputs import Files
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -61,7 +62,7 @@ def parts_of(
     jobs: list[Job],
     handling: Handling,
     matte: Colour,
-    force: bool,
+    output: Files,
     outcomes: show.Outcomes,
     meter: show.Meter,
 ) -> list[Part]:
@@ -85,9 +86,9 @@ def parts_of(
         else:
             for number, frame in found:
                 target = job.target.with_stem(f"{job.target.stem}-{number}")
-                if reason := obstacle(target, force):
+                if reason := output.obstacle(target):
                     outcomes.failed(f"{job.source}: {reason}")
-                else:
+                elif not output.has(target):
                     parts.append(Part(replace(job, target=target), frame))
     meter.drop("finding faces")
     return parts
@@ -122,7 +123,7 @@ class EncodingRun:
     codec: Codec
     options: EncodeOptions
     handling: Handling
-    force: bool
+    output: Files
     outcomes: show.Outcomes
     meter: show.Meter
     matte: Colour
@@ -144,6 +145,8 @@ class EncodingRun:
             if not left[outcome.key.job] and faces:
                 self._write(faces)
                 faces = []
+            if not self.output.usable:
+                break
         if self.written > 1:
             mean = self.total / self.written
             show.result(f"{self.written} images, {mean:.1f} bytes on average")
@@ -226,9 +229,7 @@ class EncodingRun:
         show.result(f"{job.source} -> {job.target}  {len(data)} bytes, {LABELS[codec]}")
 
     def _keep(self, job: Job, data: bytes) -> None:
-        from .images import write_bytes
-
-        write_bytes(data, job.target, self.force)
+        self.output.keep(job.target, data)
         self.written += 1
         self.total += len(data)
 

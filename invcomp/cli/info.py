@@ -1,4 +1,4 @@
-"""invcomp info: the fields of an .ivc file."""
+"""invcomp info: the fields of .ivc files and archives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
+from .archive import describe_archive, rows_of
 from .jobs import find_sources
 from .options import FilesModel, Json
+from .outputs import ARCHIVE, FILE, is_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 
 def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=".ivc files or folders.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help=".ivc and .ivca files, folders.")
+    ],
     model: FilesModel = None,
     as_json: Json = False,
 ) -> None:
-    """Show every field of .ivc files and how many bytes each part takes.
+    """Show every field of .ivc files and archives, and how many bytes each part takes.
 
     Some fields need the bundle and are shown only if it is on this machine.
     """
@@ -34,9 +38,10 @@ def info(
     outcomes = show.Outcomes()
     bundle_of = cache(_bundle_finder(model))
     described: list[dict[str, Any]] = []
-    for path in find_sources(files, {".ivc"}, outcomes):
+    for path in find_sources(files, {FILE, ARCHIVE}, outcomes):
         try:
-            described.append(describe(path, bundle_of))
+            archived = is_archive(path)
+            described.append(describe_archive(path) if archived else describe(path, bundle_of))
         except InvcompError as error:
             outcomes.failed(f"{path}: {error}")
             described.append({"file": str(path), "error": str(error)})
@@ -167,7 +172,7 @@ def _print(entry: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table(title=Text(entry["file"]), show_header=False, title_justify="left")
-    for name, value in _rows(entry):
+    for name, value in rows_of(entry) if "members" in entry else _rows(entry):
         table.add_row(name, Text(value))
     show.table(table)
 

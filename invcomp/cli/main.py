@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from .. import InvcompError
 from . import show
+from .archive import archive
 from .compare import compare
 from .compress import compress
 from .decompress import decompress
@@ -65,6 +66,7 @@ app.command(
         "invcomp compress group.jpg --all-faces --keep-photo --bytes 230 --background 1500",
         "invcomp compress folder/ -o out/ --bytes 230 --fallback avif",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
+        "invcomp compress portraits/ -o set.ivca",
     )
 )(compress)
 app.command(
@@ -73,6 +75,7 @@ app.command(
         "invcomp decompress portrait.ivc -o coarse.jpg --bytes 60",
         "invcomp decompress compressed/ -o images/",
         "invcomp decompress compressed/ -o previews/ --proxy",
+        "invcomp decompress set.ivca -o images/ --only anna --only 'holiday/*'",
     )
 )(decompress)
 app.command(
@@ -82,7 +85,7 @@ app.command(
         "invcomp fit group.jpg -o faces/ --all-faces --json",
     )
 )(fit)
-app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info compressed/ --json"))(info)
+app.command(epilog=examples("invcomp info portrait.ivc", "invcomp info set.ivca --json"))(info)
 app.command(
     epilog=examples(
         "invcomp demo", "invcomp demo portrait.jpg -o here/", "invcomp demo --model avatars-64"
@@ -122,6 +125,7 @@ app.command(
     )
 )(sample)
 app.add_typer(models, name="models")
+app.add_typer(archive, name="archive")
 
 
 def _show_version(wanted: bool) -> None:

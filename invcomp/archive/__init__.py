@@ -1,0 +1,1 @@
+"""Archives: sets of images in one .ivca file. The writer imports no torch."""

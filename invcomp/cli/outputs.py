@@ -1,0 +1,216 @@
+"""Where `invcomp compress` writes: a file for each image, or one archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import show
+from .jobs import Job, find_sources, obstacle, plan
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..archive.writer import ArchiveWriter
+
+ARCHIVE, FILE = ".ivca", ".ivc"
+
+
+def is_archive(path: str | Path | None) -> bool:
+    """Whether a path names an archive, by its suffix."""
+    return path is not None and str(path).lower().endswith(ARCHIVE)
+
+
+def output_of(output: str | None, force: bool) -> Files:
+    """The output that -o names."""
+    return Members(Path(output), force) if output and is_archive(output) else Files(output, force)
+
+
+class Files:
+    """A file for each image. To be entered while it is written to.
+
+    Args:
+        output: a file or a folder; None: next to each image.
+        force: whether existing files may be replaced.
+    """
+
+    def __init__(self, output: str | None, force: bool) -> None:
+        self._output, self._force = output, force
+
+    @property
+    def usable(self) -> bool:
+        """Whether more can be written."""
+        return True
+
+    def plan(
+        self, images: list[Path], suffixes: Collection[str], numbered: bool, outcomes: show.Outcomes
+    ) -> list[Job]:
+        """The jobs that can be done and are not done yet.
+
+        Args:
+            images: files and folders.
+            suffixes: of the files in folders.
+            numbered: whether the targets get numbers; they are checked when these are known.
+            outcomes: records why a job cannot be done.
+        """
+        sources = find_sources(images, suffixes, outcomes)
+        into_folder = len(images) > 1 or images[0].is_dir()
+        force = self._force or numbered
+        return plan(sources, self._output, into_folder, FILE, force, outcomes)
+
+    def has(self, target: Path) -> bool:
+        """Whether a target was written in an earlier run, and stays."""
+        return False
+
+    def obstacle(self, target: Path) -> str | None:
+        """Why a target cannot be written; None if no reason is known."""
+        return obstacle(target, self._force)
+
+    def keep(self, target: Path, data: bytes) -> None:
+        """Writes a target.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from .images import write_bytes
+
+        write_bytes(data, target, self._force)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        pass
+
+
+class Members(Files):
+    """The members of one archive. What it has already is not done again.
+
+    A target is a path in the archive, as if it were a folder of .ivc files.
+
+    Args:
+        path: of the archive.
+        force: whether a file there is replaced.
+    """
+
+    def __init__(self, path: Path, force: bool) -> None:
+        super().__init__(None, force)
+        self._path = path
+        self._writer: ArchiveWriter | None = None
+        self._new = not path.exists()
+
+    @property
+    def usable(self) -> bool:
+        """See `Files`."""
+        return self._writer is None or self._writer.usable
+
+    def plan(
+        self, images: list[Path], suffixes: Collection[str], numbered: bool, outcomes: show.Outcomes
+    ) -> list[Job]:
+        """See `Files`."""
+        if not self._force:
+            self._open()
+        jobs, done, taken = list[Job](), 0, dict[Path, Path]()
+        for source, relative in sources_below(images, suffixes, outcomes):
+            target = self._path / relative.with_suffix(FILE)
+            other = taken.setdefault(target, source)
+            if other is not source:
+                outcomes.failed(f"{source}: its name in the archive is already used for {other}")
+            elif reason := self.obstacle(target):
+                outcomes.failed(f"{source}: {reason}")
+            elif self.has(target):
+                done += 1
+            else:
+                jobs.append(Job(source, target))
+        if done:
+            show.note(f"{self._path}: {done} of {done + len(jobs)} images are in it already")
+        return jobs
+
+    def has(self, target: Path) -> bool:
+        """See `Files`."""
+        return self._writer is not None and self._name(target) in self._writer
+
+    def obstacle(self, target: Path) -> str | None:
+        """See `Files`."""
+        from ..bitstream.names import fault_of
+
+        name = self._name(target)
+        fault = fault_of(name)
+        return f"it cannot have the name {name!r} in an archive: {fault}" if fault else None
+
+    def keep(self, target: Path, data: bytes) -> None:
+        """See `Files`."""
+        self._open().add(self._name(target), data)
+
+    def _open(self) -> ArchiveWriter:
+        from ..archive.writer import ArchiveWriter
+        from ..errors import BitstreamError, OutputError
+
+        if self._writer is None:
+            if self._force and self._path.is_file():
+                self._path.resolve().unlink()
+            try:
+                self._writer = ArchiveWriter(self._path)
+            except BitstreamError as error:
+                raise OutputError(f"{self._path}: {error}: use --force to replace it") from error
+        return self._writer
+
+    def _name(self, target: Path) -> str:
+        return target.relative_to(self._path).as_posix()[: -len(FILE)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        """Packs the archive, unless there was an error; an empty one is not left."""
+        if self._writer is None:
+            return
+        from ..errors import InvcompError
+
+        try:
+            self._writer.close(pack=kind is None)
+            if kind is None and self._writer:
+                size = self._path.stat().st_size
+                show.result(f"{self._path}: {len(self._writer)} images, {size} bytes")
+        except InvcompError as error:
+            show.warning(str(error))
+        if self._new and not self._writer:
+            self._path.unlink(missing_ok=True)
+
+
+def sources_below(
+    paths: Iterable[Path], suffixes: Collection[str], outcomes: show.Outcomes
+) -> Iterator[tuple[Path, Path]]:
+    """Files and their relative paths: the given ones, and all below the given folders.
+
+    Args:
+        paths: files and folders; a file may have any suffix.
+        suffixes: in lower case, with the dot.
+        outcomes: records missing files.
+    """
+    seen = set[Path]()
+    for path in paths:
+        found = _below(path, suffixes, outcomes) if path.is_dir() else [path] * path.exists()
+        if not found:
+            reason = "the folder has no files of a supported type"
+            outcomes.failed(f"{path}: {reason if path.is_dir() else 'no such file'}")
+        for file in found:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
+
+
+def _below(folder: Path, suffixes: Collection[str], outcomes: show.Outcomes) -> list[Path]:
+    """All files in a folder and its folders, in the order of their names; nothing hidden."""
+    found = []
+
+    def unreadable(error: OSError) -> None:
+        outcomes.failed(f"{error.filename}: {error.strerror}")
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = (Path(place, name) for name in sorted(files) if not name.startswith("."))
+        found += [file for file in visible if file.suffix.lower() in suffixes and file.is_file()]
+    return found

@@ -1,0 +1,302 @@
+"""Archives on the command line: a folder in, a folder out, and what stops a run costs nothing."""
+
+import io
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from invcomp.archive.reader import Archive
+from invcomp.cli.outputs import Members
+from invcomp.cli.show import Outcomes
+
+from ..archive.sets import conventional, file_of, mixed, packed, unfinished
+from .conftest import FAST, Invcomp, finish, start
+
+
+@pytest.fixture
+def folder(tmp_path: Path, images: list[Path]) -> Path:
+    """A folder with one image, a folder with two, and what is no image."""
+    place = tmp_path / "in"
+    (place / "holiday" / "day 1").mkdir(parents=True)
+    shutil.copy(images[0], place)
+    shutil.copy(images[1], place / "holiday")
+    shutil.copy(images[2], place / "holiday" / "day 1" / "c.d.webp")
+    (place / "notes.txt").write_text("no image")
+    (place / ".hidden.png").write_text("no image")
+    return place
+
+
+NAMES = ["a", "holiday/b", "holiday/day 1/c.d"]
+
+
+def test_a_folder_becomes_an_archive_and_a_folder_again(
+    compress: Invcomp, invcomp: Invcomp, folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "new" / "set.ivca"
+    outcome = compress(folder, "-o", path)
+    assert outcome.code == 0, outcome.err
+    assert [*Archive(path)] == NAMES
+    assert f"{path}: 3 images, {path.stat().st_size} bytes" in outcome.out
+    assert "3 images" in outcome.out
+    assert compress(folder / "a.png", "-o", tmp_path / "a.ivc").code == 0
+    assert Archive(path).file("a") == (tmp_path / "a.ivc").read_bytes()
+
+    outcome = invcomp("decompress", path)
+    assert outcome.code == 0, outcome.err
+    out = tmp_path / "new" / "set"
+    found = sorted(str(file.relative_to(out)) for file in out.rglob("*.png"))
+    assert found == ["a.png", "holiday/b.png", "holiday/day 1/c.d.png"]
+    with Image.open(out / "holiday" / "b.png") as image:
+        assert image.size == (90, 90)
+    assert invcomp("decompress", tmp_path / "a.ivc").code == 0
+    with Image.open(out / "a.png") as one, Image.open(tmp_path / "a.png") as other:
+        assert np.abs(np.int16(one) - np.int16(other)).max() <= 1
+    again = invcomp("decompress", path)
+    assert again.code == 1
+    assert len(again.errors) == 3
+    assert "--force" in again.err
+
+
+def test_only_some(compress: Invcomp, invcomp: Invcomp, folder: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "set.ivca", tmp_path / "out"
+    assert compress(folder, "-o", path).code == 0
+    assert invcomp("decompress", path, "-o", out, "--only", "holiday/*", "--size", "32").code == 0
+    assert sorted(file.name for file in out.rglob("*.png")) == ["b.png", "c.d.png"]
+    one = tmp_path / "one.jpg"
+    assert invcomp("decompress", path, "-o", one, "--only", "a").code == 0
+    assert Image.open(one).size == (64, 64)
+    outcome = invcomp("decompress", path, "-o", tmp_path / "o2", "--only", "a", "--only", "no")
+    assert outcome.code == 1
+    assert outcome.errors == [f"error: {path}: there is no member no"]
+    assert [file.name for file in (tmp_path / "o2").iterdir()] == ["a.png"]
+
+
+def test_only_chooses_from_archives(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.ivc").write_bytes(ivc)
+    outcome = invcomp("decompress", tmp_path / "x.ivc", "--only", "x")
+    assert outcome.code == 1
+    assert "none is given" in outcome.errors[0]
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_proxy_that_is_not_there(invcomp: Invcomp, tmp_path: Path, ivc: bytes) -> None:
+    (tmp_path / "set.ivca").write_bytes(packed({"x": ivc}))
+    outcome = invcomp("decompress", tmp_path / "set.ivca", "--proxy")
+    assert outcome.code == 1  # the tiny model has none
+    (line,) = outcome.errors
+    assert "set.ivca/x: a proxy of the bundle" in line
+
+
+def test_numbered_faces_are_members(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "set.ivca"
+    for number in (1, 2):
+        with Members(path, force=False) as written:
+            job, *_ = written.plan([folder], {".png"}, True, Outcomes())
+            target = job.target.with_stem(f"{job.target.stem}-{number}")
+            assert written.obstacle(target) is None
+            assert not written.has(target)
+            written.keep(target, file_of(number))
+            assert written.has(target)
+    assert [*Archive(path)] == ["a-1", "a-2"]
+
+
+def test_several_archives_and_files(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.ivca").write_bytes(packed({"x": ivc, "other": conventional()}))
+    (tmp_path / "x.ivc").write_bytes(ivc)
+    outcome = invcomp("decompress", tmp_path, "-o", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")}
+    assert found == {"x.png", "one/x.png", "one/other.png", "two/x.png", "two/other.png"}
+
+
+def test_it_goes_on_where_it_stopped(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
+    path, whole = tmp_path / "set.ivca", tmp_path / "whole.ivca"
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    outcome = compress(folder, "-o", whole)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "cut.png" in line
+    files = dict(zip(NAMES, map(Archive(whole).file, NAMES), strict=True))
+    path.write_bytes(unfinished(files)[:-1])  # killed while it wrote the last
+    outcome = compress(folder, "-o", path)
+    assert [line.split(" -> ")[0] for line in outcome.out.splitlines() if " -> " in line] == [
+        str(folder / "holiday" / "day 1" / "c.d.webp")
+    ]
+    assert f"{path}: 2 of 4 images are in it already" in outcome.err
+    assert path.read_bytes() == whole.read_bytes()
+    (folder / "cut.png").unlink()
+    before = path.stat()
+    outcome = compress(folder, "-o", path)
+    assert outcome.code == 0
+    assert "search" not in outcome.err
+    assert path.stat() == before
+    assert compress(folder / "a.png", "-o", path, "--force").code == 0
+    assert [*Archive(path)] == ["a"]
+
+
+def test_output_that_is_not_ours(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "set.ivca"
+    path.write_bytes(b"precious")
+    outcome = compress(folder, "-o", path)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "not an .ivca archive: use --force" in line
+    assert path.read_bytes() == b"precious"
+    outcome = compress(folder, "-o", tmp_path / "new.ivca", "--model", "no-such-model")
+    assert outcome.code == 1
+    assert not (tmp_path / "new.ivca").exists()
+    outcome = compress(folder, "-o", path, "--force", "--model", "no-such-model")
+    assert outcome.code == 1
+    assert path.read_bytes() == b"precious"
+
+
+def test_two_images_of_one_name(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.png", folder / "a.bmp.png")
+    shutil.copy(folder / "a.png", folder / "a.webp")
+    for _ in range(2):
+        outcome = compress(folder, "-o", tmp_path / "set.ivca")
+        assert outcome.code == 1
+        (line,) = outcome.errors
+        assert f"a.webp: its name in the archive is already used for {folder / 'a.png'}" in line
+    assert [*Archive(tmp_path / "set.ivca")] == ["a.bmp", *NAMES]
+
+
+def test_names_that_no_archive_may_have(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.png", folder / "nul.png")
+    outcome = compress(folder, "-o", tmp_path / "set.ivca")
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "nul.png: it cannot have the name 'nul'" in line
+    assert [*Archive(tmp_path / "set.ivca")] == NAMES
+
+
+def test_killed_in_the_middle(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
+    path = tmp_path / "set.ivca"
+    model = tiny_cache / "models" / "tiny.ivm"
+    arguments = ("compress", folder, "-o", path, "--model", model, *FAST)
+    process = start(*arguments, cache=tiny_cache)
+    while process.poll() is None and (not path.exists() or path.stat().st_size < 250):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert finish(process).code == -signal.SIGKILL
+    done = [*Archive(path)]
+    assert 0 < len(done) < 15
+    assert [*Archive(path).verify()] in ([], [(None, "cut short: 1 members or more have no end")])
+    outcome = finish(start(*arguments, cache=tiny_cache))
+    assert outcome.code == 0, outcome.err
+    assert f"{len(done)} of 15 images are in it already" in outcome.err
+    assert outcome.out.count(" -> ") == 15 - len(done)
+    assert len(Archive(path)) == 15
+    assert Archive(path).digest
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in", "set.ivca"]
+
+
+def test_a_full_disk_ends_the_run(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
+    path, model = tmp_path / "set.ivca", tiny_cache / "models" / "tiny.ivm"
+    arguments = ("compress", folder, "-o", path, "--model", model, *FAST)
+    outcome = finish(start(*arguments, cache=tiny_cache, largest_file=160))
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert "set.ivca: cannot be written" in line
+    assert "Traceback" not in outcome.err
+    assert [*Archive(path)] == ["a"]
+
+
+# archive list, add, verify; info ------------------------------------------------------------------
+
+
+def test_list_and_info(invcomp: Invcomp, tmp_path: Path) -> None:
+    path, files = tmp_path / "set.ivca", mixed(20)
+    path.write_bytes(packed(files))
+    lines = invcomp("archive", "list", path).out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [
+        [str(len(file)), name] for name, file in files.items()
+    ]
+    listed = json.loads(invcomp("archive", "list", path, "--json").out)
+    assert listed[1] == {"name": "old", "bytes": 41, "fingerprint": b"tiny".hex()}
+    (entry,) = json.loads(invcomp("info", path, "--json").out)
+    assert entry["members"] == 23
+    assert entry["bytes"] == entry["members_bytes"] + entry["directory_bytes"] == len(packed(files))
+    assert entry["bytes_as_files"] == sum(map(len, files.values()))
+    assert sum(entry["bundles"].values()) == 23
+    assert entry["digest"] == packed(files)[13:29].hex()
+    assert entry["digest"] in invcomp("info", path).out
+    path.write_bytes(unfinished(files)[:-1])
+    assert "unfinished" in invcomp("info", path).out
+
+
+def test_adding_files_folders_and_archives(invcomp: Invcomp, tmp_path: Path) -> None:
+    (tmp_path / "more" / "deep").mkdir(parents=True)
+    (tmp_path / "more" / "deep" / "b.ivc").write_bytes(file_of(2))
+    (tmp_path / "a.ivc").write_bytes(file_of(1))
+    (tmp_path / "other.ivca").write_bytes(packed({"x/y": file_of(3), "z": file_of(4)}))
+    (tmp_path / "bad.ivc").write_bytes(file_of(5)[:-1])
+    path = tmp_path / "set.ivca"
+    names = ("a.ivc", "more", "bad.ivc", "other.ivca", "gone.ivc")
+    outcome = invcomp("archive", "add", path, *(tmp_path / name for name in names))
+    assert outcome.code == 1
+    assert len(outcome.errors) == 2
+    assert "gone.ivc: no such file" in outcome.err
+    assert "bad.ivc: altered" in outcome.err
+    files = {"a": file_of(1), "deep/b": file_of(2), "x/y": file_of(3), "z": file_of(4)}
+    assert path.read_bytes() == packed(files)
+    outcome = invcomp("archive", "add", path, tmp_path / "a.ivc")
+    assert outcome.code == 1
+    assert "there is a member 'a' already" in outcome.err
+    assert invcomp("archive", "add", path, tmp_path / "a.ivc", "--force").code == 0
+    assert path.read_bytes() == packed({"a": file_of(1)})
+
+
+def test_verify(invcomp: Invcomp, tmp_path: Path) -> None:
+    path, files = tmp_path / "set.ivca", mixed(10)
+    data = bytearray(packed(files))
+    path.write_bytes(data)
+    outcome = invcomp("archive", "verify", path)
+    assert (outcome.code, outcome.out) == (0, f"{path}: 13 members, no damage\n")
+    member = Archive(io.BytesIO(data)).members[7]
+    data[member.offset + 3] ^= 4
+    data[20] ^= 1
+    path.write_bytes(data)
+    outcome = invcomp("archive", "verify", path, "--json")
+    assert outcome.code == 1
+    entry = json.loads(outcome.out)
+    assert [fault["name"] for fault in entry["faults"]] == [None, member.name]
+    assert "flipped bit" in outcome.errors[0]
+    assert f"{path}/{member.name}: altered" in outcome.errors[1]
+
+
+@pytest.mark.parametrize("verb", [("archive", "list"), ("archive", "verify"), ("info",)])
+def test_what_is_no_archive(invcomp: Invcomp, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    (tmp_path / "text.ivca").write_text("no archive")
+    for name, says in (("text.ivca", "not an .ivca archive"), ("gone.ivca", "")):
+        outcome = invcomp(*verb, tmp_path / name)
+        assert outcome.code == 1
+        (line,) = outcome.errors
+        assert name in line
+        assert says in line
+
+
+def test_damaged_members_are_named_and_the_others_decoded(
+    invcomp: Invcomp, ivc: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "set.ivca"
+    data = bytearray(packed({"a": ivc, "b": ivc, "c": ivc}))
+    data[-1] ^= 1
+    path.write_bytes(data)
+    outcome = invcomp("decompress", path)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert f"{path}/c: altered" in line
+    assert sorted(file.name for file in (tmp_path / "set").iterdir()) == ["a.png", "b.png"]
+    path.write_bytes(data[:-3])
+    outcome = invcomp("decompress", path, "--force")
+    assert outcome.errors == [f"error: {path}: cut short: 1 images or more are missing"]

@@ -98,6 +98,25 @@ class MapMeasurement:
             if done % SAVE_EVERY == 0 or done == draws:
                 self._save(checkpoint, sums, done)
         progress(draws, draws)
+        maps = self._measured(checkpoint, sums, done)
+        deviations = torch.cat([each.deviations for each in maps])
+        return Detail(maps, provisional_detail([each.shape for each in maps], deviations))
+
+    def _measured(
+        self, checkpoint: Path, sums: dict[str, Tensor], done: int
+    ) -> tuple[MapChannels, ...]:
+        """The channels of every map.
+
+        They are kept, because their last bits, and so the detail's digest, depend on the number of
+        threads: files that were coded before a program was killed would be of another detail.
+        """
+        names = MapChannels.__dataclass_fields__
+        with safe_open(checkpoint, "pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if all(f"{name}{size}" in stored for name in names for size in self.channels):
+            return tuple(
+                MapChannels(*(stored[f"{name}{size}"] for name in names)) for size in self.channels
+            )
         covariances = self._covariances()
         maps = tuple(
             MapChannels.measured(
@@ -108,8 +127,13 @@ class MapMeasurement:
             )
             for size in self.channels
         )
-        deviations = torch.cat([each.deviations for each in maps])
-        return Detail(maps, provisional_detail([each.shape for each in maps], deviations))
+        found = {
+            f"{name}{size}": getattr(each, name).contiguous()
+            for size, each in zip(self.channels, maps, strict=True)
+            for name in names
+        }
+        self._save(checkpoint, {**sums, **found}, done)
+        return maps
 
     def _latents(self) -> Tensor:
         """Latents of one draw, [1, D]."""

@@ -43,3 +43,19 @@ def test_maps_that_do_not_divide_each_other_are_measured(tmp_path: Path) -> None
     joint = DetailedGenerator(generator, detail)
     moved = torch.full((1, detail.count), 0.05)
     assert not torch.equal(joint(torch.cat([latents, moved], 1)), generator(latents))
+
+
+def test_measured_channels_are_kept(tmp_path: Path) -> None:
+    """With another number of threads, their last bits would differ, and so the detail's digest."""
+    generator = DESIGNS["MobileStyleGAN"][0].eval().requires_grad_(False)
+    device, features = torch.device("cpu"), PerceptualFeatures(1.0)
+    prior, _ = prior_of(generator, 32, 0.5, 0, device)
+    details = []
+    for _ in range(2):
+        measurement = MapMeasurement(generator, features, prior, 0.5, 0, device)
+        details.append(measurement.run(tmp_path / "draws", draws=2))
+        with torch.no_grad():
+            generator.constant.mul_(1.5)  # type: ignore[operator]
+    assert details[0] is not None
+    assert details[1] is not None
+    assert details[0].digest == details[1].digest

@@ -4,32 +4,39 @@
     python scripts/assets/write_detail.py PORTRAITS/ WILD/ -o runs/detail --part 0 2
     python scripts/assets/write_detail.py PORTRAITS/ WILD/ -o runs/detail --fast --iterations 60
 
-Measures the channels (5 minutes), encodes the calibration portraits of prepare_faces.py with a
+Measures the channels (3 minutes), encodes the calibration portraits of prepare_faces.py with a
 provisional model at each of --indices, fits the model to their integers and writes
-pretrained/faces-1024.safetensors. The bundle's fingerprint stays. --part 0 2 and --part 1 2 in
-parallel encode half of the portraits each and write nothing; then run without --part. Images that
-are encoded already are only read. A killed run continues where it stopped.
+pretrained/faces-1024.safetensors. The table of qualities is fitted to the same files where they
+have a detail, and keeps what was measured without one. The bundle's fingerprint stays. --part 0 2
+and --part 1 2 in parallel encode half of the portraits each and write nothing; then run without
+--part. Images that are encoded already are only read. A killed run continues where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 from prepare_faces import PRETRAINED, calibration_portraits
 
 from invcomp.bitstream import DETAIL, IvcFile
 from invcomp.bundle import Bundle
-from invcomp.calibration import code_images, with_detail_priors
+from invcomp.calibration import CodedImage, code_images, with_detail_priors
 from invcomp.detail_preparation import MapMeasurement
 from invcomp.device import choose_device
+from invcomp.inversion.detail import COARSEST
 from invcomp.inversion.options import SearchOptions
 from invcomp.latents.detail import Detail
 from invcomp.latents.prior import prior_of
 from invcomp.lookup import load_bundle
 from invcomp.perception.features import PerceptualFeatures
 from invcomp.preparation import PrepareOptions
+from invcomp.quality import QUALITIES, fit_steps, lpips_of
 
 MODEL = "faces-1024"
 
@@ -67,6 +74,20 @@ def report(folder: Path, before: Detail, after: Detail) -> None:
         )
 
 
+def with_finer_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
+    """The bundle with another table of qualities from COARSEST on, where files have a detail."""
+    table, means = bundle.settings.quality_steps, defaultdict(list)
+    for index in {*(step for step in table if step < COARSEST), COARSEST}:
+        means[index].append(lpips_of(float(np.interp(index, table, QUALITIES))))
+    for image in coded:
+        means[image.step_index].append(image.lpips)
+    measured = {index: fmean(values) for index, values in means.items()}
+    print({index: round(measured[index], 4) for index in sorted(measured)})
+    settings = replace(bundle.settings, quality_steps=fit_steps(measured))
+    print(f"qualities {QUALITIES}: step indices {settings.quality_steps}")
+    return replace(bundle, settings=settings)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("portraits", type=Path, nargs="+", help="folders")
@@ -93,7 +114,7 @@ def main() -> None:
     )
     if parts > 1:
         return
-    fitted = with_detail_priors(provisional, coded)
+    fitted = with_finer_qualities(with_detail_priors(provisional, coded), coded)
     assert provisional.detail is not None
     assert fitted.detail is not None
     report(arguments.output, provisional.detail, fitted.detail)

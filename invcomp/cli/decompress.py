@@ -13,6 +13,8 @@ from .jobs import Job, find_sources, plan
 from .options import Device, FilesModel, Force, Output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL import Image
 
     from ..decoder import Decoder
@@ -26,6 +28,7 @@ class _Wanted:
     first_bytes: int | None
     size: int | None
     faces_only: bool
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ def decompress(
         bool,
         typer.Option("--face-only", help="Of a photo, decode the first face alone."),
     ] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            metavar="N",
+            min=1,
+            help="Refuse larger images: a small file can claim any size.",
+            show_default="Pillow's limit, 89478485",
+        ),
+    ] = None,
     model: FilesModel = None,
     proxy: Annotated[
         bool,
@@ -85,7 +98,7 @@ def decompress(
         raise OptionError("--proxy and --model exclude each other")
     if size is not None and size < 1:
         raise OptionError(f"--size {size}: at least 1 is needed")
-    wanted = _Wanted(first_bytes, size, face_only)
+    wanted = _Wanted(first_bytes, size, face_only, max_pixels)
     outcomes = show.Outcomes()
     sources = find_sources(files, {".ivc"}, outcomes)
     into_folder = len(files) > 1 or files[0].is_dir()
@@ -127,14 +140,14 @@ def _read(
 
     Those that a conventional codec coded need none; their group has the name "".
     """
-    from ..bitstream import IvcFile
+    from ..bitstream import IvcFile, read_ivc
     from ..errors import InvcompError
     from ..lookup import find_bundle
 
     groups: dict[str, list[_Task]] = {}
     for job in jobs:
         try:
-            data = job.source.read_bytes()
+            data = read_ivc(job.source)
             file = IvcFile.unpack(data, first_bytes)
             name = (model or find_bundle(file.fingerprint, proxy)) if file.needs_bundle else ""
             if first_bytes is not None:
@@ -195,19 +208,24 @@ def _decompress_all(
 
 def _decode(
     decoder: Decoder | None, tasks: list[_Task], wanted: _Wanted
-) -> list[Image.Image | InvcompError]:
-    """The image of each task, or its error."""
+) -> Iterator[Image.Image | InvcompError]:
+    """The image of each task, or its error. Each image is made when it is asked for."""
     from ..bitstream import IvcFile
     from ..errors import InvcompError
     from ..photo import conventional_image
 
+    done = 0
     try:
         if decoder is None:
-            files = (IvcFile.unpack(task.data, wanted.first_bytes) for task in tasks)
-            return [conventional_image(file, wanted.size) for file in files]
-        data = [task.data for task in tasks]
-        return [*decoder.decompress_batch(data, **vars(wanted))]
+            file = IvcFile.unpack(tasks[0].data, wanted.first_bytes)
+            yield conventional_image(file, wanted.size, wanted.max_pixels)
+            return
+        for image in decoder.decompress_each([task.data for task in tasks], **vars(wanted)):
+            done += 1
+            yield image
     except InvcompError as error:
         if len(tasks) == 1:
-            return [error]
-        return [outcome for task in tasks for outcome in _decode(decoder, [task], wanted)]
+            yield error
+        else:
+            for task in tasks[done:]:
+                yield from _decode(decoder, [task], wanted)

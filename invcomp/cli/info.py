@@ -89,11 +89,11 @@ def describe(
         BitstreamError: not an .ivc file, truncated or altered.
         MissingBundleError: the file was made with another bundle than the one given.
     """
-    from ..bitstream import IvcFile
+    from ..bitstream import IvcFile, read_ivc
     from ..entropy.density import q_step_of
     from ..photo import own_size
 
-    data = path.read_bytes()
+    data = read_ivc(path)
     file = IvcFile.unpack(data)
     name, bundle = bundle_of(file.fingerprint) if file.needs_bundle else (None, None)
     side = bundle.generator.resolution if bundle else None

@@ -112,7 +112,7 @@ class Decoder:
             OptionError: `size` is not at least 1.
         """
         options = {"size": size, "faces_only": faces_only, "max_pixels": max_pixels}
-        return next(self.decompress_each([data], first_bytes, **options))  # type: ignore[arg-type]
+        return next(self.decompress_each([data], first_bytes, **options))
 
     def decompress_batch(
         self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any

@@ -35,7 +35,10 @@ def choose_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(device for device, there in available.items() if there)
-    if not available.get(name.split(":")[0]):
+    kind, _, index = name.partition(":")
+    counts = {"cuda": torch.cuda.device_count() if available["cuda"] else 0}
+    fits = name == kind or (index.isdecimal() and int(index[:9]) < counts.get(kind, 1))
+    if not available.get(kind) or not fits:
         raise OptionError(f"device {name} is not available here")
     return torch.device(name)
 

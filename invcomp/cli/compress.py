@@ -9,7 +9,7 @@ import typer
 
 from . import show
 from .jobs import find_sources, plan
-from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output
+from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output, checked_seed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -173,7 +173,8 @@ def compress(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Random seed.", show_default="0")
+        int | None,
+        typer.Option(metavar="N", help="Random seed.", callback=checked_seed, show_default="0"),
     ] = None,
     no_encoder: Annotated[
         bool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,7 +65,7 @@ def fit(
             meter.show("photos", done, len(jobs), f"{done} of {len(jobs)}  {job.source.name}")
             records += run.fit(job, outcomes, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(records, indent=2))
+        show.json_values(records)
     outcomes.finish()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +43,7 @@ def info(
             outcomes.failed(f"{path}: cannot be read: {error.strerror}")
             described.append({"file": str(path), "error": str(error.strerror)})
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        show.json_values(described)
     else:
         for entry in described:
             if "error" not in entry:
@@ -164,11 +163,10 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
 def _print(entry: dict[str, Any]) -> None:
     """Prints the fields of one file as a table."""
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(entry["file"]), show_header=False, title_justify="left")
+    table = Table(title=show.plain(entry["file"]), show_header=False, title_justify="left")
     for name, value in _rows(entry):
-        table.add_row(name, Text(value))
+        table.add_row(name, show.plain(value))
     show.table(table)
 
 

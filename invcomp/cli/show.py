@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,14 +25,47 @@ if TYPE_CHECKING:
 PLAIN_LINES = 10  # of progress for each task if stderr is not a terminal
 
 
+class _Stdout:
+    """Whether results can still be printed. Work goes on without."""
+
+    lost: str = ""  # the reason
+
+
 def result(text: str) -> None:
     """Prints one line on stdout."""
-    typer.echo(_printable(text))
+    _print(lambda: typer.echo(_printable(text)))
 
 
 def table(content: RenderableType) -> None:
     """Prints a table or panel on stdout."""
-    Console().print(content)
+    _print(lambda: Console().print(content))
+
+
+def json_values(values: object) -> None:
+    """Prints JSON on stdout, in ASCII."""
+    _print(lambda: typer.echo(json.dumps(values, indent=2)))
+
+
+def plain(text: str) -> Text:
+    """A text for a table, without markup, and with unprintable characters escaped."""
+    return Text(_printable(text))
+
+
+def _print(write: Callable[[], None]) -> None:
+    """Prints on stdout; if that fails, says so once, and prints nothing from then on."""
+    try:
+        write()
+    except OSError as failure:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, to the end of the program
+        if not isinstance(failure, BrokenPipeError):  # not `| head`
+            _Stdout.lost = f"the output cannot be written: {failure.strerror}"
+            error(_Stdout.lost)
+
+
+def results_lost() -> bool:
+    """Whether results could not be printed, forgetting it."""
+    lost, _Stdout.lost = _Stdout.lost, ""
+    return bool(lost)
 
 
 def error(message: str) -> None:
@@ -140,8 +175,9 @@ class Meter:
 
     def show(self, name: str, done: float, total: float, note: str = "") -> None:
         """Sets the bar `name` to `done` of `total`, creating it on first use."""
+        note = _printable(note)
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, note=note)
+            self._tasks[name] = self._progress.add_task(_printable(name), total=total, note=note)
         identity = self._tasks[name]
         self._progress.update(identity, completed=done, total=total, note=note)
         if self._plain:

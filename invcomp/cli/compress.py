@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .jobs import find_sources, plan
+from .jobs import find_sources, is_folder, plan
 from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output, checked_seed
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def compress(
     )
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
-    into_folder = len(images) > 1 or images[0].is_dir()
+    into_folder = len(images) > 1 or is_folder(images[0])
     # faces go into files of their own, which are checked when their number is known
     numbered = all_faces and not keep_photo
     jobs = plan(sources, output, into_folder, ".ivc", force or numbered, outcomes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .jobs import Job, find_sources, plan
+from .jobs import Job, find_sources, is_folder, plan
 from .options import Device, FilesModel, Force, Output
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def decompress(
     wanted = _Wanted(first_bytes, size, face_only, max_pixels)
     outcomes = show.Outcomes()
     sources = find_sources(files, {".ivc"}, outcomes)
-    into_folder = len(files) > 1 or files[0].is_dir()
+    into_folder = len(files) > 1 or is_folder(files[0])
     jobs = plan(sources, output, into_folder, ".png", force, outcomes)
     for job in jobs:
         image_format(job.target)  # fails on an unknown suffix

@@ -95,7 +95,7 @@ def describe(
     data = read_ivc(path)
     file = IvcFile.unpack(data)
     name, bundle = bundle_of(file.fingerprint) if file.needs_bundle else (None, None)
-    side = bundle.generator.resolution if bundle else None
+    side = bundle.resolution if bundle else None
     width, height = own_size(file) or (side, side)
     payload = sum(map(len, file.payloads))
     layers = [_describe_layer(file, layer) for layer in file.layers]

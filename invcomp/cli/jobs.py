@@ -55,6 +55,11 @@ def _unreadable(path: Path) -> str | None:
     return None
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path, which may be no path at all."""
+    return _unreadable(path) is None and path.is_dir()
+
+
 def resolved(path: Path) -> Path:
     """The path without links; as it is where they lead in a circle."""
     try:
@@ -111,7 +116,7 @@ def target_of(source: Path, output: str | None, into_folder: bool, suffix: str) 
     if output is None:
         return source.with_suffix(suffix)
     path = Path(output)
-    if into_folder or path.is_dir() or output.endswith(("/", os.sep)):
+    if into_folder or is_folder(path) or output.endswith(("/", os.sep)):
         return path / source.with_suffix(suffix).name
     return path
 

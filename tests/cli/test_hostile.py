@@ -1,5 +1,6 @@
 """What names, disks, streams and options can do to the commands: one line each, and no loss."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -99,9 +100,13 @@ def test_bad_bundles_in_the_cache_break_nothing(
         forged(tiny_model, models / f"{name}.ivm", **change)
     (models / "e.ivm").write_bytes(b"")
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path / "cache"))
-    outcome = invcomp("models", "list")
+    outcome = invcomp("models", "list", "--json")
     assert outcome.code == 0
-    assert outcome.out.count("damaged") == 5
+    listed = {entry["name"]: entry["description"] for entry in json.loads(outcome.out)}
+    for name in "abcde":
+        assert listed[str(models / f"{name}.ivm")].startswith("damaged: ")
+    assert listed[str(models / "z.ivm")] == "a bundle file"
+    assert invcomp("models", "list").code == 0
     (tmp_path / "a.ivc").write_bytes(ivc)
     for command in ("decompress", "info"):
         assert invcomp(command, tmp_path / "a.ivc").code == 0

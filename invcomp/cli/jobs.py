@@ -7,7 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import show
 from .show import Outcomes
+
+STREAM = Path("-")  # as a source standard input, as a target standard output
+STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ def find_sources(
         outcomes: records missing files.
     """
     found: dict[Path, Path] = {}  # by resolved path, so that each is read once
-    for path in paths:
+    for path in (STDIN if path == STREAM else path for path in paths):
         if reason := _unreadable(path):
             files = []
             outcomes.failed(f"{path}: {reason}")
@@ -99,6 +103,10 @@ def plan(
     taken = {resolved(source): source for source in sources}  # no source may be overwritten
     for source in sources:
         target = target_of(source, output, into_folder, suffix)
+        if target == STREAM and not into_folder:
+            show.data_on_stdout()
+            jobs.append(Job(source, target))
+            continue
         other = taken.setdefault(resolved(target), source)
         if resolved(target) == resolved(source):
             outcomes.failed(f"{source}: would overwrite itself: choose another -o")
@@ -113,6 +121,8 @@ def plan(
 
 def target_of(source: Path, output: str | None, into_folder: bool, suffix: str) -> Path:
     """The output path of a source."""
+    if output == str(STREAM) or (output is None and source == STDIN):
+        return STREAM
     if output is None:
         return source.with_suffix(suffix)
     path = Path(output)
@@ -131,6 +141,8 @@ def _is_there(path: Path) -> bool:
 
 def obstacle(target: Path, force: bool) -> str | None:
     """Why `target` cannot be written; None if no reason is known."""
+    if target == STREAM:
+        return "several files cannot be written to standard output"
     try:
         is_there = _is_there(target)  # a link that leads nowhere is there, too
         if is_there and target.exists() and not target.is_file():

@@ -27,7 +27,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE|DIR",
-        help="Output file, or folder if there are several inputs.",
+        help="Output file, or folder if there are several inputs; - for stdout.",
         show_default="next to each input",
     ),
 ]

@@ -29,11 +29,18 @@ class _Stdout:
     """Whether results can still be printed. Work goes on without."""
 
     lost: str = ""  # the reason
+    has_data: bool = False  # then lines go to stderr
+
+
+def data_on_stdout() -> None:
+    """From now on, stdout has the data of a file, and results are printed on stderr."""
+    _Stdout.has_data = True
 
 
 def result(text: str) -> None:
-    """Prints one line on stdout."""
-    _print(lambda: typer.echo(_printable(text)))
+    """Prints one line on stdout, or on stderr if stdout has data."""
+    err = _Stdout.has_data
+    _print(lambda: typer.echo(_printable(text), err=err))
 
 
 def table(content: RenderableType) -> None:
@@ -63,8 +70,8 @@ def _print(write: Callable[[], None]) -> None:
 
 
 def results_lost() -> bool:
-    """Whether results could not be printed, forgetting it."""
-    lost, _Stdout.lost = _Stdout.lost, ""
+    """Whether results could not be printed; forgets this run."""
+    lost, _Stdout.lost, _Stdout.has_data = _Stdout.lost, "", False
     return bool(lost)
 
 

@@ -1,5 +1,6 @@
 """What names, disks, streams and options can do to the commands: one line each, and no loss."""
 
+import io
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from invcomp.bitstream import IvcFile
 from invcomp.bundle import read_bundle
 from invcomp.files import cache_directory
 from invcomp.lookup import load_bundle
@@ -227,3 +230,42 @@ def test_a_cache_that_cannot_be_written(
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
     assert load_bundle("dcgan-faces-64").settings.name == "dcgan-faces-64"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([held.name, "models"])
+
+
+def test_standard_input_and_output(image: Path, tiny_model: Path, tiny_cache: Path) -> None:
+    """Data alone on stdout; lines go to stderr."""
+    begin = [sys.executable, "-m", "invcomp"]
+    settings = {"env": {**os.environ, "INVCOMP_CACHE": str(tiny_cache), "PYTHONPATH": str(ROOT)}}
+    command = [*begin, "compress", "-", "--model", str(tiny_model), *FAST]
+    coded = subprocess.run(command, input=image.read_bytes(), capture_output=True, **settings)
+    assert coded.returncode == 0, coded.stderr
+    assert IvcFile.unpack(coded.stdout).needs_bundle
+    assert b" bytes " in coded.stderr
+    command = [*begin, "decompress", "-", "-o", "-"]
+    decoded = subprocess.run(command, input=coded.stdout, capture_output=True, **settings)
+    assert decoded.returncode == 0, decoded.stderr
+    with Image.open(io.BytesIO(decoded.stdout)) as found:
+        assert (found.format, found.size) == ("PNG", (64, 64))
+    assert [*image.parent.iterdir()] == [image]
+
+
+def test_several_files_and_standard_output(invcomp: Invcomp, tmp_path: Path, ivc: bytes) -> None:
+    for name in ("a.ivc", "b.ivc"):
+        (tmp_path / name).write_bytes(ivc)
+    outcome = invcomp("decompress", tmp_path, "-o", "-")
+    assert outcome.code == 1
+    assert "several files cannot be written to standard output" in outcome.errors[0]
+
+
+def test_images_of_phones_in_a_folder(
+    invcomp: Invcomp, tiny_model: Path, tmp_path: Path, image: Path
+) -> None:
+    """None is passed over without a word."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    shutil.copy(image, folder / "b.png")
+    outcome = invcomp("compress", "--model", tiny_model, *FAST, folder)
+    assert outcome.code == 1
+    assert f"{folder / 'a.heic'}: " in outcome.errors[0]
+    assert (folder / "b.ivc").is_file()

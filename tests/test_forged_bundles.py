@@ -19,9 +19,17 @@ from invcomp.bundle import Bundle, read_bundle, read_metadata
 from invcomp.distilled.aids import SearchAids
 from invcomp.distilled.encoder import InversionEncoder
 from invcomp.errors import BundleError, MissingBundleError
+from invcomp.generators.base import Generator
 from invcomp.generators.dcgan import DCGAN
+from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.generators.stylegan3 import StyleGAN3
-from invcomp.generators.weights import describe, load_generator, save_generator, tensors_of
+from invcomp.generators.weights import (
+    check_memory,
+    describe,
+    load_generator,
+    save_generator,
+    tensors_of,
+)
 from invcomp.lookup import find_bundle
 
 from .tiny import tiny_bundle, tiny_conditional_bundle, tiny_detailed_bundle
@@ -326,6 +334,19 @@ def test_small_bundles_of_huge_generators(whole: Kinds, tmp_path: Path, name: st
     save_file(weights or own, path, metadata)
     with pytest.raises(BundleError):
         load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: StyleGAN3(1024, design={"channel_base": 65536, "channel_max": 1024, "kernel": 1}),
+        lambda: StyleGAN2([512, 512, 512, 512, 512, 512, 256, 128, 64, 32]),
+    ],
+)
+def test_the_largest_networks_in_use_are_not_too_large(make: Callable[[], Generator]) -> None:
+    """StyleGAN3-R of 1024 px, and StyleGAN2 of 2048 px."""
+    with torch.device("meta"):
+        check_memory(make())
 
 
 def test_means_that_are_repeated_to_any_size(whole: Kinds, tmp_path: Path) -> None:

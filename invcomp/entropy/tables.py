@@ -78,7 +78,7 @@ class PriorTables:
             )
         if any(end <= start for start, end in pairwise((0, *ends))):
             raise BundleError(f"prior tables: segment ends {ends} do not increase")
-        if not 1 <= len(self.scales) <= LARGEST_WEIGHTS // shape[1]:
+        if len(self.scales) > LARGEST_WEIGHTS // shape[1]:
             raise BundleError(
                 f"prior tables: {len(self.scales)} coordinates with {shape[1]} columns each"
             )

@@ -23,7 +23,7 @@ from .registry import class_of, kind_of
 FORMAT = "invcomp generator 1"
 PREFIX = "generator."
 LARGEST_LATENT = 1 << 20  # values
-LARGEST_MAP = 1 << 27  # values of a result within a generator: 512 MB
+LARGEST_MAP = 1 << 29  # values of a result within a generator: StyleGAN3-R of 1024 px has half
 MOST_VALUES = 1 << 34  # of all results together, which take time
 
 

@@ -37,8 +37,8 @@ def choose_device(name: str) -> torch.device:
         name = next(device for device, there in available.items() if there)
     kind, _, index = name.partition(":")
     counts = {"cuda": torch.cuda.device_count() if available["cuda"] else 0}
-    fits = name == kind or (index.isdecimal() and int(index[:9]) < counts.get(kind, 1))
-    if not available.get(kind) or not fits:
+    is_there = name == kind or index in map(str, range(counts.get(kind, 1)))
+    if not available.get(kind) or not is_there:
         raise OptionError(f"device {name} is not available here")
     return torch.device(name)
 

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
@@ -63,7 +64,8 @@ def _print(write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as failure:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, to the end of the program
+        with suppress(OSError):  # what is still to be written goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(failure, BrokenPipeError):  # not `| head`
             _Stdout.lost = f"the output cannot be written: {failure.strerror}"
             error(_Stdout.lost)

@@ -108,7 +108,7 @@ def check_memory(generator: Generator) -> None:
         BundleError: an inner map is too large, or it makes no image of its resolution.
     """
     sizes = generator.resolution, generator.z_size, generator.latent_size
-    if not all(type(size) is int and 1 <= size <= LARGEST_LATENT for size in sizes):
+    if not all(1 <= size <= LARGEST_LATENT for size in sizes):
         raise BundleError(f"images of {sizes[0]} px from {sizes[1]} numbers, {sizes[2]} latents")
     if generator.resolution > LARGEST_SIDE:
         raise BundleError(f"images of {generator.resolution} px are too large")

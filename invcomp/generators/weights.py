@@ -23,8 +23,9 @@ from .registry import class_of, kind_of
 FORMAT = "invcomp generator 1"
 PREFIX = "generator."
 LARGEST_LATENT = 1 << 20  # values
-LARGEST_MAP = 1 << 29  # values of a result within a generator: StyleGAN3-R of 1024 px has half
-MOST_VALUES = 1 << 34  # of all results together, which take time
+LARGEST_MAP = 1 << 30  # values of a result within a generator: StyleGAN3-R of 1024 px has 0.7
+SMALL_MAP, PER_WEIGHT = 1 << 27, 128  # fewer are allowed to few weights: this, or so many for each
+MOST_VALUES = 1 << 36  # of all results together, which take time
 
 
 def describe(generator: Generator) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def load_checked(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def check_memory(generator: Generator) -> None:
-    """Refuses a generator whose inner maps are huge, whatever its weights are.
+    """Refuses a generator whose inner maps are huge, or large for its number of weights.
 
     A file of some KB can describe layers of any size. They are counted by a pass without data.
 
@@ -113,8 +114,10 @@ def check_memory(generator: Generator) -> None:
     if generator.resolution > LARGEST_SIDE:
         raise BundleError(f"images of {generator.resolution} px are too large")
     latents = torch.empty(1, generator.latent_size, device="meta")
+    weights = sum(value.numel() for value in generator.state_dict().values())
+    most = min(max(PER_WEIGHT * weights, SMALL_MAP), LARGEST_MAP)
     try:
-        with torch.no_grad(), _Counting():
+        with torch.no_grad(), _Counting(most):
             image = generator.eval()(latents)
     except BundleError:
         raise
@@ -129,16 +132,16 @@ def check_memory(generator: Generator) -> None:
 class _Counting(TorchDispatchMode):
     """Refuses operations whose results are too large."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.most, self.total = most, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, (tuple, list)) else (result,):
             size = value.numel() if isinstance(value, Tensor) else 0
             self.total += size
-            if size > LARGEST_MAP or self.total > MOST_VALUES:
+            if size > self.most or self.total > MOST_VALUES:
                 raise BundleError(f"a generator with a layer of {size:,} values is too large")
         return result
 

@@ -134,5 +134,15 @@ class Codec:
     def decompress_batch(
         self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
     ) -> list[Image.Image]:
-        """Decompresses several files, their first faces in one pass; see `Decoder.decompress`."""
+        """Decompresses several files, their first faces in one pass; see `Decoder.decompress`.
+
+        Raises:
+            ImageError: also if all images together have too many pixels (`decompress_each`).
+        """
         return self.decoder.decompress_batch(files, first_bytes, **options)
+
+    def decompress_each(
+        self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
+    ) -> Iterator[Image.Image]:
+        """As `decompress_batch`, but each image is made when it is asked for."""
+        return self.decoder.decompress_each(files, first_bytes, **options)

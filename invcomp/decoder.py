@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +19,14 @@ from .bundle import Bundle
 from .device import choose_device, default_modes
 from .entropy.density import q_step_of
 from .entropy.detail import Integers
-from .errors import ImageWarning, MissingBundleError
+from .errors import ImageError, ImageWarning, MissingBundleError
 from .generators.base import NO_OFFSETS, Offsets
 from .latents.space import LatentSpace
 from .lookup import find_bundle, load_bundle
 from .photo import FacesLayer, PhotoLayer, composed, conventional_image, photo_in, shown_size
 from .preprocessing.frame import from_tensor
+
+BATCH_PIXELS = 1 << 28  # of the images of one list: 1 GB as Pillow holds them
 
 
 class Decoder:
@@ -87,6 +91,7 @@ class Decoder:
         *,
         size: int | None = None,
         faces_only: bool = False,
+        max_pixels: int | None = None,
     ) -> Image.Image:
         """Decompresses an .ivc file by the generator in float32.
 
@@ -96,46 +101,82 @@ class Decoder:
                 which no checksum can verify.
             size: longer side of the image in pixels; None: that of the original.
             faces_only: of a photo, decode the first face alone.
+            max_pixels: most pixels of an image, because a file of 19 bytes can claim any size;
+                None: Pillow's limit.
 
         Raises:
             BitstreamError: not an .ivc file, truncated, or altered.
             VersionError: the file has a newer version.
             MissingBundleError: the file was made with another bundle.
-            ImageError: the image's size is over Pillow's limit.
+            ImageError: the image has more pixels than `max_pixels` or Pillow's limit.
             OptionError: `size` is not at least 1.
         """
-        return self.decompress_batch([data], first_bytes, size=size, faces_only=faces_only)[0]
+        options = {"size": size, "faces_only": faces_only, "max_pixels": max_pixels}
+        return next(self.decompress_each([data], first_bytes, **options))
 
     def decompress_batch(
+        self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
+    ) -> list[Image.Image]:
+        """Decompresses several files, their first faces in one pass; see `decompress`.
+
+        Raises:
+            ImageError: also if all images together have over `BATCH_PIXELS`.
+        """
+        return [*self._each(files, first_bytes, together=BATCH_PIXELS, **options)]
+
+    def decompress_each(
+        self, files: Sequence[bytes], first_bytes: int | None = None, **options: Any
+    ) -> Iterator[Image.Image]:
+        """As `decompress_batch`, but each image is made when it is asked for.
+
+        So memory holds one image in the size that its file claims. Sizes are checked when this is
+        called, before anything is decoded.
+        """
+        return self._each(files, first_bytes, **options)
+
+    def _each(
         self,
         files: Sequence[bytes],
-        first_bytes: int | None = None,
+        first_bytes: int | None,
         *,
         size: int | None = None,
         faces_only: bool = False,
-    ) -> list[Image.Image]:
-        """Decompresses several files, their first faces in one pass; see `decompress`."""
+        max_pixels: int | None = None,
+        together: int | None = None,
+    ) -> Iterator[Image.Image]:
         unpacked = [IvcFile.unpack(data, first_bytes) for data in files]
-        done = {
-            index: conventional_image(file, size)
-            for index, file in enumerate(unpacked)
-            if not file.needs_bundle
-        }
-        coded = [self._own(file) for index, file in enumerate(unpacked) if index not in done]
+        coded = [self._own(file) for file in unpacked if file.needs_bundle]
         square = (self.generator.resolution,) * 2
         photos = [None if faces_only else photo_in(file) for file in coded]
         sizes = [
-            shown_size(photo[1].size if photo else file.original_size or square, size)
+            shown_size(photo[1].size if photo else file.original_size or square, size, max_pixels)
             for file, photo in zip(coded, photos, strict=True)
         ]  # which a file claims, before anything is decoded
+        if together is not None and (total := sum(map(prod, sizes))) > together:
+            raise ImageError(f"{len(sizes)} images of {total:,} pixels are too many at once")
+        return self._shown(unpacked, coded, photos, sizes, size, max_pixels)
+
+    def _shown(
+        self,
+        unpacked: Sequence[IvcFile],
+        coded: Sequence[IvcFile],
+        photos: Sequence[tuple[FacesLayer, PhotoLayer] | None],
+        sizes: Sequence[tuple[int, int]],
+        longer: int | None,
+        max_pixels: int | None,
+    ) -> Iterator[Image.Image]:
+        """The images of files, one after the other; `coded` are those of this bundle."""
         parts = zip(coded, photos, sizes, self.images(coded) if coded else (), strict=True)
-        shown = (
-            from_tensor(image[None], shown if file.original_size or size else None, file.padded)
-            if photo is None
-            else self._photo(file, *photo, image, shown)
-            for file, photo, shown, image in parts
-        )
-        return [done[index] if index in done else next(shown) for index in range(len(files))]
+        for unpacked_file in unpacked:
+            if not unpacked_file.needs_bundle:
+                yield conventional_image(unpacked_file, longer, max_pixels)
+                continue
+            file, photo, size, image = next(parts)
+            if photo is None:
+                resized = size if file.original_size or longer else None
+                yield from_tensor(image[None], resized, file.padded)
+            else:
+                yield self._photo(file, *photo, image, size)
 
     def _photo(
         self,
@@ -228,20 +269,23 @@ class Decoder:
         return self.detail.model.decode(payload, file.step_index, whole)
 
 
-def decode_conventional(data: bytes, size: int | None = None) -> Image.Image | None:
+def decode_conventional(
+    data: bytes, size: int | None = None, max_pixels: int | None = None
+) -> Image.Image | None:
     """The image of a file that a conventional codec coded; None if it is a bundle's file.
 
     Args:
         data: the file.
         size: longer side of the image in pixels; None: that of the original.
+        max_pixels: as in `Decoder.decompress`.
 
     Raises:
         BitstreamError: not an .ivc file, truncated, or altered.
-        ImageError: the image's size is over Pillow's limit, or Pillow lacks the codec.
+        ImageError: the image has more pixels than the limit, or Pillow lacks the codec.
         OptionError: `size` is not at least 1.
     """
     file = IvcFile.unpack(data)
-    return None if file.needs_bundle else conventional_image(file, size)
+    return None if file.needs_bundle else conventional_image(file, size, max_pixels)
 
 
 def _require_bundle(file: IvcFile) -> None:

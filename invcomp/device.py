@@ -42,7 +42,10 @@ def choose_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(device for device, there in available.items() if there)
-    if not available.get(name.split(":")[0]):
+    kind, _, index = name.partition(":")
+    counts = {"cuda": torch.cuda.device_count() if available["cuda"] else 0}
+    is_there = name == kind or index in map(str, range(counts.get(kind, 1)))
+    if not available.get(kind) or not is_there:
         raise OptionError(f"device {name} is not available here")
     if name == "cpu":
         keep_freed_memory()

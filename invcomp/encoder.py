@@ -270,7 +270,7 @@ class Encoder:
 
     def _limit(self, goal: Goal | None, size: tuple[int, int] | None) -> int | None:
         """Largest size in bytes of a file with this original size; None: no limit."""
-        width, height = size or (self.generator.resolution,) * 2
+        width, height = size or (self.bundle.resolution,) * 2
         return None if goal is None else goal.limit(width * height)
 
     def batch_for(self, images: int | None = None) -> int:

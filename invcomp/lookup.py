@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from .bundle import SUFFIX, Bundle, read_bundle, read_metadata, settings_in
 from .device import default_modes
 from .distilled.aids import SearchAids
-from .errors import BundleError, MissingBundleError
+from .errors import BundleError, MissingBundleError, OutputError
 from .files import cache_directory
 from .generators.base import Generator
 from .generators.weights import is_generator, load_generator
@@ -26,7 +26,8 @@ def load_bundle(
 ) -> Bundle:
     """Loads a bundle by the path of its file or the name of a known model.
 
-    A known model is downloaded and joined on first use, and then kept in the user's cache.
+    A known model is downloaded and joined on first use, and then kept in the user's cache, unless
+    that cannot be written.
 
     Args:
         name: path or name.
@@ -42,29 +43,27 @@ def load_bundle(
         return read_bundle(Path(name))
     model = known_model(str(name))
     if model.weights is None:
-        return _with_aids(read_bundle(model.prepared), model, aids)
+        return _with_aids(read_bundle(model.prepared, known=True), model, aids)
     shipped = read_metadata(model.prepared)
     if model.bundle.is_file():
         try:
             joined = read_metadata(model.bundle)
             if _same(joined, shipped):
-                return _with_aids(read_bundle(model.bundle), model, aids)
+                return _with_aids(read_bundle(model.bundle, known=True), model, aids)
         except BundleError:
             pass  # a damaged cache is made again
     bundle = read_bundle(model.prepared, model.fetch_generator(progress))
-    bundle.save(model.bundle)
+    with suppress(OutputError):  # a full disk, or a cache that others fill: it is joined each time
+        bundle.save(model.bundle)
     return _with_aids(bundle, model, aids)
 
 
 def _same(joined: dict[str, str], shipped: dict[str, str]) -> bool:
-    """Whether the metadata of two files have the same fingerprint, detail and settings."""
-    try:
-        ours, theirs = (
-            (file["fingerprint"], file.get("detail"), *settings_in(file))
-            for file in (joined, shipped)
-        )
-    except (KeyError, TypeError, ValueError):
-        return False
+    """Whether the metadata of two files say the same of all that decoding needs."""
+    ours, theirs = (
+        (file["fingerprint"], file.get("detail"), file["generator"], *settings_in(file))
+        for file in (joined, shipped)
+    )
     return ours == theirs
 
 
@@ -114,25 +113,40 @@ def find_bundle(fingerprint: bytes, proxy: bool = False) -> str:
     Raises:
         MissingBundleError: the bundle is neither a known model nor in the user's cache.
     """
-    prefix = fingerprint.hex()
+    prefix, damaged = fingerprint.hex(), list[str]()
     for model in KNOWN_MODELS.values():
         if _names(read_metadata(model.prepared), prefix, proxy):
             return model.name
+    found: list[Path] = []
     for path in sorted((cache_directory() / "models").glob(f"*{SUFFIX}")):
-        with suppress(BundleError):  # a damaged file must not hide the others
+        try:
             if _names(read_metadata(path), prefix, proxy):
-                return str(path)
+                found.append(path)
+        except BundleError:  # it must not hide the others
+            damaged.append(path.name)
+    if len(found) > 1:  # a damaged copy must not hide a whole one
+        found = [path for path in found if _is_whole(path, path.stat().st_mtime_ns)] or found
+    if found:
+        return str(found[0])
     what = "a proxy of the bundle" if proxy else "the bundle"
+    passed = f" (damaged files in the cache: {', '.join(sorted(damaged))})" if damaged else ""
     raise MissingBundleError(
-        f"{what} {prefix} that this file was made with is not here: "
+        f"{what} {prefix} that this file was made with is not here{passed}: "
         "give its .ivm file with --model, or install the invcomp version that ships it"
     )
 
 
+@lru_cache(maxsize=64)
+def _is_whole(path: Path, changed: int) -> bool:
+    """Whether a bundle, last changed at a time, can be read."""
+    try:
+        read_bundle(path)
+    except BundleError:
+        return False
+    return True
+
+
 def _names(metadata: dict[str, str], prefix: str, proxy: bool) -> bool:
     """Whether a bundle has a fingerprint with this prefix, and is a proxy or not."""
-    try:
-        is_proxy = json.loads(metadata["settings"]).get("original") is not None
-        return metadata["fingerprint"].startswith(prefix) and is_proxy == proxy
-    except (KeyError, ValueError, AttributeError):
-        return False
+    is_proxy = settings_in(metadata)[0].original is not None
+    return metadata["fingerprint"].startswith(prefix) and is_proxy == proxy

@@ -26,6 +26,8 @@ class Encoded:
             minimises it, so it is not an independent metric. None: the domain is not faces.
         seconds: encoding time of this image (its share of the batch), without loading.
         limit: largest size in bytes by a goal; None: there was no such goal.
+        pixels: of the image that the file means. A proxy decodes it to fewer, if the file has no
+            size of its own.
         doubt: one line, if the decoded image is beyond the limits of the bundle's domain
             (`DomainLimits.doubt`). None: it is not, or the bundle has no limits.
     """
@@ -38,6 +40,7 @@ class Encoded:
     limit: int | None = None
     identity: float | None = None
     doubt: str | None = None
+    pixels: int = 0
 
     @property
     def fill(self) -> float | None:
@@ -46,8 +49,8 @@ class Encoded:
 
     @property
     def bits_per_pixel(self) -> float:
-        """Bits of the file over pixels of the decoded image."""
-        return 8 * len(self.data) / (self.decoded.width * self.decoded.height)
+        """Bits of the file over pixels of the decoded image, in its bundle's own size."""
+        return 8 * len(self.data) / (self.pixels or self.decoded.width * self.decoded.height)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class FileMeter:
             identity = float(self.features.identity_distance(original, shown))
         if settings.limits is not None:
             doubt = settings.limits.doubt(file.step_index, lpips, identity)
-        return Encoded(data, decoded, lpips, float(psnr), seconds, limit, identity, doubt)
+        width, height = file.original_size or (self.decoder.bundle.resolution,) * 2
+        shared = lpips, float(psnr), seconds, limit, identity, doubt
+        return Encoded(data, decoded, *shared, width * height)
 
     def lpips(self, original: Tensor, data: bytes) -> float:
         """LPIPS-Alex of a file."""

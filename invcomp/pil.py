@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from PIL import Image, ImageFile
 
 from .bitstream import MAGIC, IvcFile
+from .bitstream.ivc import LARGEST_FILE
 from .errors import InvcompError
 from .photo import conventional_image, own_size
 
@@ -39,7 +40,9 @@ class IvcImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        self._data = self.fp.read()
+        self._data = self.fp.read(LARGEST_FILE + 1)
+        if len(self._data) > LARGEST_FILE:
+            raise OSError(f"over {LARGEST_FILE:,} bytes are no .ivc file")
         try:
             file = IvcFile.unpack(self._data)
             self._size = own_size(file) or (_resolution(file.fingerprint),) * 2

@@ -22,6 +22,7 @@ from invcomp.preprocessing.frame import from_tensor, padded_box
 
 from .bitstream.test_ivc import sealed
 from .conventional.images import drawn
+from .importers.memory import resident
 from .tiny import tiny_bundle
 
 SHORT = SearchOptions(iterations=8)
@@ -223,6 +224,49 @@ def test_sizes_that_cannot_be(decoder: Decoder, faces: list[bytes], photo: bytes
             decoder.decompress(data, size=0)
         with pytest.raises(ImageError, match="more than Pillow's limit"):
             decoder.decompress(data, size=70_000)
+
+
+def claiming(decoder: Decoder, *size: int) -> bytes:
+    """A file of a few bytes that claims to be an image of this size."""
+    return IvcFile(decoder.fingerprint, 60, (b"",), size).pack()
+
+
+def test_a_limit_of_pixels(decoder: Decoder, faces: list[bytes], photo: bytes) -> None:
+    for data in (photo, faces[0], conventional_file(drawn(90, 50), "webp", 300)):
+        pixels = decoder.decompress(data).width * decoder.decompress(data).height
+        assert decoder.decompress(data, max_pixels=pixels)
+        with pytest.raises(ImageError, match=f"more than {pixels - 1:,}"):
+            decoder.decompress(data, max_pixels=pixels - 1)
+    small = conventional_file(drawn(90, 50), "webp", 300)
+    with pytest.raises(ImageError, match="more than 60"):
+        decoder.decompress(small, size=10, max_pixels=60)  # it is decoded in its own size
+    assert decode_conventional(small, max_pixels=4500)
+
+
+def test_small_files_that_claim_large_images(decoder: Decoder) -> None:
+    """17 bytes each, 64 MB each as Pillow holds them: one is in memory at a time."""
+    files = [claiming(decoder, 4000, 4000)] * 20
+    assert len(files[0]) == 17
+    with pytest.raises(ImageError, match="20 images of 320,000,000 pixels"):
+        decoder.decompress_batch(files)
+    peak_of_memory()
+    before, count = resident("VmRSS"), 0
+    for image in decoder.decompress_each(files):
+        assert image.size == (4000, 4000)
+        count += 1
+        del image
+    assert count == 20
+    assert peak_of_memory() - before < 400 << 20
+
+
+def peak_of_memory() -> int:
+    """Bytes at the peak since the last call."""
+    clear = Path("/proc/self/clear_refs")
+    if not clear.exists():
+        pytest.skip("the peak of memory is only known on Linux")
+    peak = resident("VmHWM")
+    clear.write_text("5")  # it begins anew
+    return peak
 
 
 def test_altered_photos_have_clean_errors(decoder: Decoder, photo: bytes) -> None:

@@ -64,7 +64,7 @@ def test_decoding_a_conventional_stream_loads_no_torch() -> None:
 
 ROOMS = [  # each imports from those above it, and none from those below
     ["errors"],
-    ["files"],
+    ["files", "stored"],
     ["device", "entropy", "preprocessing"],
     ["generators", "bitstream", "quality", "domain"],
     ["importers", "latents"],

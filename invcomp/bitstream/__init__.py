@@ -18,6 +18,7 @@ from .ivc import (
     Layer,
     decode,
     encode,
+    read_ivc,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "Layer",
     "decode",
     "encode",
+    "read_ivc",
 ]

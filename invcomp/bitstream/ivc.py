@@ -7,6 +7,7 @@ from binascii import crc_hqx
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ _CRITICAL = 0x80  # options and layers from this tag on must be known, others ma
 _ORIGINAL_SIZE, _PADDED = 1, 129  # options
 # layers: photo/ reads the first two, latents/detail.py the next, photo/ the details of more faces
 FACES, PHOTO, DETAIL, MORE_DETAILS, CONVENTIONAL = 1, 2, 3, 4, 129
+LARGEST_FILE = 1 << 26  # bytes that `read_ivc` reads
 NO_BUNDLE = bytes(4)  # the fingerprint of a file that needs none
 
 
@@ -191,6 +193,20 @@ class IvcFile:
             padded,
             cut,
         )
+
+
+def read_ivc(path: Path) -> bytes:
+    """The bytes of a file, which may be a pipe.
+
+    Raises:
+        BitstreamError: it has over 64 MB, or no end.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise BitstreamError(f"over {LARGEST_FILE:,} bytes are no .ivc file")
+    return data
 
 
 def encode(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -51,7 +50,7 @@ def list_members(path: Path_, as_json: Json = False) -> None:
             {"name": one.name, "bytes": one.file_size, "fingerprint": one.fingerprint.hex()}
             for one in members
         ]
-        typer.echo(json.dumps(entries, indent=2))
+        show.json_values(entries)
         return
     for one in members:
         show.result(f"{one.file_size:8}  {one.name}")
@@ -127,7 +126,7 @@ def verify(path: Path_, as_json: Json = False) -> None:
     if as_json:
         listed = [fault._asdict() for fault in faults]
         entry = {"archive": str(path), "members": len(opened), "faults": listed}
-        typer.echo(json.dumps(entry, indent=2))
+        show.json_values(entry)
     elif not faults:
         show.result(f"{path}: {len(opened)} members, no damage")
     outcomes.finish()

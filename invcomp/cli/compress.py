@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output
+from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output, checked_seed
 from .outputs import output_of
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ def compress(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Random seed.", show_default="0")
+        int | None,
+        typer.Option(metavar="N", help="Random seed.", callback=checked_seed, show_default="0"),
     ] = None,
     no_encoder: Annotated[
         bool,

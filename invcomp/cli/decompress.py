@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -10,12 +11,12 @@ import typer
 
 from . import show
 from .archive import member_jobs
-from .jobs import Job, find_sources, plan
+from .jobs import Job, find_sources, is_folder, plan
 from .options import Device, FilesModel, Force, Output
 from .outputs import ARCHIVE, FILE, is_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
 
@@ -33,6 +34,7 @@ class _Wanted:
     first_bytes: int | None
     size: int | None
     faces_only: bool
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,16 @@ def decompress(
             show_default="all",
         ),
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            metavar="N",
+            min=1,
+            help="Refuse larger images: a small file can claim any size.",
+            show_default="Pillow's limit, 89478485",
+        ),
+    ] = None,
     model: FilesModel = None,
     proxy: Annotated[
         bool,
@@ -96,6 +108,7 @@ def decompress(
 
     Without -o, each image is written next to its file. An archive becomes a folder next to it.
     """
+    from ..bitstream import read_ivc
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
     from .images import image_format
 
@@ -103,16 +116,16 @@ def decompress(
         raise OptionError("--proxy and --model exclude each other")
     if size is not None and size < 1:
         raise OptionError(f"--size {size}: at least 1 is needed")
-    wanted = _Wanted(first_bytes, size, face_only)
+    wanted = _Wanted(first_bytes, size, face_only, max_pixels)
     outcomes = show.Outcomes()
     sources = find_sources(files, {FILE, ARCHIVE}, outcomes)
     if only and not any(map(is_archive, sources)):
         raise OptionError("--only chooses from an archive, and none is given")
     several = len(sources) > 1
-    into_folder = len(files) > 1 or files[0].is_dir()
+    into_folder = len(files) > 1 or is_folder(files[0])
     single = [path for path in sources if not is_archive(path)]
     jobs = plan(single, output, into_folder, ".png", force, outcomes)
-    inputs: list[_Input] = [(job, job.source.read_bytes) for job in jobs]
+    inputs: list[_Input] = [(job, partial(read_ivc, job.source)) for job in jobs]
     for path in sources:
         if is_archive(path):
             inputs += member_jobs(path, output, several, only or [], force, outcomes)
@@ -221,19 +234,24 @@ def _decompress_all(
 
 def _decode(
     decoder: Decoder | None, tasks: list[_Task], wanted: _Wanted
-) -> list[Image.Image | InvcompError]:
-    """The image of each task, or its error."""
+) -> Iterator[Image.Image | InvcompError]:
+    """The image of each task, or its error. Each image is made when it is asked for."""
     from ..bitstream import IvcFile
     from ..errors import InvcompError
     from ..photo import conventional_image
 
+    done = 0
     try:
         if decoder is None:
-            files = (IvcFile.unpack(task.data, wanted.first_bytes) for task in tasks)
-            return [conventional_image(file, wanted.size) for file in files]
-        data = [task.data for task in tasks]
-        return [*decoder.decompress_batch(data, **vars(wanted))]
+            file = IvcFile.unpack(tasks[0].data, wanted.first_bytes)
+            yield conventional_image(file, wanted.size, wanted.max_pixels)
+            return
+        for image in decoder.decompress_each([task.data for task in tasks], **vars(wanted)):
+            done += 1
+            yield image
     except InvcompError as error:
         if len(tasks) == 1:
-            return [error]
-        return [outcome for task in tasks for outcome in _decode(decoder, [task], wanted)]
+            yield error
+        else:
+            for task in tasks[done:]:
+                yield from _decode(decoder, [task], wanted)

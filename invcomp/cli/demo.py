@@ -28,6 +28,7 @@ WITHOUT_NETWORK = "faces-128"  # a proxy of the default model; its weights ship
 SECONDS = 40.0  # of search with the default model: the demo takes under 90 s on two slow cores
 ITERATIONS = 60  # iterations of search with the proxy
 LABELS = {"avif": "AVIF", "webp": "WebP", "jpeg": "JPEG"}
+ROOM = 4 << 20  # bytes that its files take, at most
 PANEL = 384  # px of one image in the side-by-side image
 CAPTION = 90  # px of text below it
 
@@ -127,6 +128,7 @@ def demo(
     earlier demo. Downloads the default model on first use (38 MB).
     """
     from ..errors import OutputError
+    from ..files import check_room
     from ..inversion.options import SearchOptions
     from ..model_zoo.catalogue import example_of, pretrained_path
     from ..preprocessing.reading import read_image
@@ -137,6 +139,7 @@ def demo(
     names = ("original.png", "decoded.png", "side_by_side.png")
     if photo.resolve() in [(output / name).resolve() for name in names]:
         raise OutputError(f"{photo}: the demo would overwrite it: choose another folder with -o")
+    check_room(output, ROOM)
     with show.Meter() as meter:
         codec, model = open_model(model, device, compiled, meter)
         if iterations is None and model == DEFAULT_MODEL:

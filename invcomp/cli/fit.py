@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .jobs import Job, find_sources, plan
+from .jobs import Job, find_sources, is_folder, plan
 from .options import Face, Force, Json, Output
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def fit(
         raise OptionError(f"size {size} is not in 16..8192")
     outcomes = show.Outcomes()
     sources = find_sources(images, readable_suffixes() - {".ivc"}, outcomes)
-    into_folder = len(images) > 1 or images[0].is_dir()
+    into_folder = len(images) > 1 or is_folder(images[0])
     jobs = plan(sources, output, into_folder, ".aligned.png", force, outcomes)
     for job in jobs:
         image_format(job.target)  # fails on an unknown suffix
@@ -66,7 +65,7 @@ def fit(
             meter.show("photos", done, len(jobs), f"{done} of {len(jobs)}  {job.source.name}")
             records += run.fit(job, outcomes, quiet=as_json)
     if as_json:
-        typer.echo(json.dumps(records, indent=2))
+        show.json_values(records)
     outcomes.finish()
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 from PIL import Image
 
 from ..errors import OutputError
 from ..files import atomic_write
+from .jobs import STREAM
 
 LOSSY = {"AVIF": 90, "JPEG": 95, "WEBP": 95}  # qualities without visible further loss
 
 
 def image_format(path: Path) -> str:
-    """Pillow's name of the format of a suffix.
+    """Pillow's name of the format of a suffix; PNG on standard output.
 
     Raises:
         OutputError: Pillow cannot write such a format.
     """
+    if path == STREAM:
+        return "PNG"
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
         raise OutputError(f"{path}: unknown image format {path.suffix!r}: try .png")
@@ -41,10 +45,17 @@ def write_image(image: Image.Image, path: Path, force: bool) -> None:
 
 
 def write_bytes(data: bytes, path: Path, force: bool) -> None:
-    """Writes a file atomically.
+    """Writes a file atomically, or to standard output.
 
     Raises:
         OutputError: it cannot be written.
     """
+    if path == STREAM:
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise OutputError(f"standard output: {error.strerror}") from error
+        return
     with atomic_write(path, force=force) as temporary:
         temporary.write_bytes(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +48,7 @@ def info(
             outcomes.failed(f"{path}: cannot be read: {error.strerror}")
             described.append({"file": str(path), "error": str(error.strerror)})
     if as_json:
-        typer.echo(json.dumps(described, indent=2))
+        show.json_values(described)
     else:
         for entry in described:
             if "error" not in entry:
@@ -94,14 +93,14 @@ def describe(
         BitstreamError: not an .ivc file, truncated or altered.
         MissingBundleError: the file was made with another bundle than the one given.
     """
-    from ..bitstream import IvcFile
+    from ..bitstream import IvcFile, read_ivc
     from ..entropy.density import q_step_of
     from ..photo import own_size
 
-    data = path.read_bytes()
+    data = read_ivc(path)
     file = IvcFile.unpack(data)
     name, bundle = bundle_of(file.fingerprint) if file.needs_bundle else (None, None)
-    side = bundle.generator.resolution if bundle else None
+    side = bundle.resolution if bundle else None
     width, height = own_size(file) or (side, side)
     payload = sum(map(len, file.payloads))
     layers = [_describe_layer(file, layer) for layer in file.layers]
@@ -169,11 +168,10 @@ def _describe_payload(file: IvcFile, bundle: Bundle) -> dict[str, Any]:
 def _print(entry: dict[str, Any]) -> None:
     """Prints the fields of one file as a table."""
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(entry["file"]), show_header=False, title_justify="left")
+    table = Table(title=show.plain(entry["file"]), show_header=False, title_justify="left")
     for name, value in rows_of(entry) if "members" in entry else _rows(entry):
-        table.add_row(name, Text(value))
+        table.add_row(name, show.plain(value))
     show.table(table)
 
 

@@ -7,7 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import show
 from .show import Outcomes
+
+STREAM = Path("-")  # as a source standard input, as a target standard output
+STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,43 @@ def find_sources(
         outcomes: records missing files.
     """
     found: dict[Path, Path] = {}  # by resolved path, so that each is read once
-    for path in paths:
-        if path.is_dir():
+    for path in (STDIN if path == STREAM else path for path in paths):
+        if reason := _unreadable(path):
+            files = []
+            outcomes.failed(f"{path}: {reason}")
+        elif path.is_dir():
             files = [file for file in _listing(path, outcomes) if file.suffix.lower() in suffixes]
             if not files:
                 outcomes.failed(f"{path}: the folder has no files of a supported type")
-        elif path.exists():
-            files = [path]
         else:
-            files = []
-            outcomes.failed(f"{path}: no such file")
+            files = [path]
         for file in files:
-            found.setdefault(file.resolve(), file)
+            found.setdefault(resolved(file), file)
     return list(found.values())
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why there is nothing at a path; None if there is something."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:  # a name that is too long, links in a circle
+        return str(error.strerror)
+    return None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at a path, which may be no path at all."""
+    return _unreadable(path) is None and path.is_dir()
+
+
+def resolved(path: Path) -> Path:
+    """The path without links; as it is where they lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # the latter before Python 3.13
+        return path.absolute()
 
 
 def _listing(folder: Path, outcomes: Outcomes) -> list[Path]:
@@ -72,11 +100,15 @@ def plan(
         outcomes: records why a job cannot be done.
     """
     jobs: list[Job] = []
-    taken = {source.resolve(): source for source in sources}  # no source may be overwritten
+    taken = {resolved(source): source for source in sources}  # no source may be overwritten
     for source in sources:
         target = target_of(source, output, into_folder, suffix)
-        other = taken.setdefault(target.resolve(), source)
-        if target.resolve() == source.resolve():
+        if target == STREAM and not into_folder:
+            show.data_on_stdout()
+            jobs.append(Job(source, target))
+            continue
+        other = taken.setdefault(resolved(target), source)
+        if resolved(target) == resolved(source):
             outcomes.failed(f"{source}: would overwrite itself: choose another -o")
         elif other is not source:
             outcomes.failed(f"{source}: {target} is already used for {other}: choose another -o")
@@ -89,21 +121,37 @@ def plan(
 
 def target_of(source: Path, output: str | None, into_folder: bool, suffix: str) -> Path:
     """The output path of a source."""
+    if output == str(STREAM) or (output is None and source == STDIN):
+        return STREAM
     if output is None:
         return source.with_suffix(suffix)
     path = Path(output)
-    if into_folder or path.is_dir() or output.endswith(("/", os.sep)):
+    if into_folder or is_folder(path) or output.endswith(("/", os.sep)):
         return path / source.with_suffix(suffix).name
     return path
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def obstacle(target: Path, force: bool) -> str | None:
     """Why `target` cannot be written; None if no reason is known."""
-    if target.exists() and not target.is_file():
-        return f"{target} is not a file that can be written"
-    if target.exists() and not force:
+    if target == STREAM:
+        return "several files cannot be written to standard output"
+    try:
+        is_there = _is_there(target)  # a link that leads nowhere is there, too
+        if is_there and target.exists() and not target.is_file():
+            return f"{target} is not a file that can be written"
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+    except OSError as error:  # a name that is too long
+        return f"{target}: cannot be written: {error.strerror}"
+    if is_there and not force:
         return f"{target} exists: use --force to replace it"
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir():
         return f"{target}: cannot be written: {folder} is not a folder"
     if not os.access(folder, os.W_OK | os.X_OK):

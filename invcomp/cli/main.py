@@ -32,6 +32,13 @@ INTERRUPTED = 130  # the exit code that shells use
 class Program(TyperGroup):
     """The group of all commands; errors that users can cause end in one line, no traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuses an empty argument, which as a path would mean the folder one is in."""
+        if "" in args:
+            show.error("an argument is empty")
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
@@ -148,17 +155,36 @@ def invcomp(
 
 def run() -> None:
     """The entry point of the command line."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop acts as Ctrl-C
+    for stop in ("SIGTERM", "SIGHUP"):  # a scheduler's stop, or a closed terminal, act as Ctrl-C
+        number = getattr(signal, stop, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    _open_streams()
     show.image_warnings()
     try:
         app()
+    except SystemExit as ended:
+        if show.results_lost() and not ended.code:
+            raise SystemExit(1) from ended
+        raise
     finally:
         _let_go_of_stdout()
 
 
+def _open_streams() -> None:
+    """Opens streams that the shell has closed, so that no file takes their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115, to the end of the program
+
+
 def _let_go_of_stdout() -> None:
-    """Flushes stdout, so that a closed reader (`| head`) causes no error at exit."""
+    """Flushes stdout, so that a closed reader (`| head`) or a full disk causes no error at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

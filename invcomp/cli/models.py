@@ -31,10 +31,9 @@ def list_models(as_json: Json = False) -> None:
     """List the known models and the bundles in the cache."""
     entries = [_listed(name) for name in _names()]
     if as_json:
-        typer.echo(json.dumps(entries, indent=2))
+        show.json_values(entries)
         return
     from rich.table import Table
-    from rich.text import Text
 
     table = Table()
     table.add_column("name", overflow="fold")  # a path must not be truncated
@@ -43,7 +42,8 @@ def list_models(as_json: Json = False) -> None:
     for entry in entries:
         fetched = "yes" if entry["fetched"] else "no"
         fingerprint = (entry["fingerprint"] or "")[:8]
-        table.add_row(Text(entry["name"]), fetched, fingerprint, Text(entry["description"]))
+        described = show.plain(entry["description"])
+        table.add_row(show.plain(entry["name"]), fetched, fingerprint, described)
     show.table(table)
 
 
@@ -106,16 +106,15 @@ def info(
     """Describe a model: origin, licence, size and preparation."""
     entry = describe(name)
     if as_json:
-        typer.echo(json.dumps(entry, indent=2))
+        show.json_values(entry)
         return
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(show_header=False)
     table.add_column()
     table.add_column(overflow="fold")  # a hash must not be truncated
     for key, value in _flat(entry):
-        table.add_row(key, Text(value))
+        table.add_row(show.plain(key), show.plain(value))
     show.table(table)
 
 

@@ -7,6 +7,19 @@ from typing import Annotated
 import typer
 
 DEFAULT_MODEL = "faces-1024"
+LARGEST_SEED = 1 << 40
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """A seed that all random generators take.
+
+    Raises:
+        BadParameter: it has too many digits.
+    """
+    if seed is not None and abs(seed) > LARGEST_SEED:
+        raise typer.BadParameter(f"at most {LARGEST_SEED}")
+    return seed
+
 
 Output = Annotated[
     str | None,  # not a Path, which would drop the final slash that means a folder
@@ -14,7 +27,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE|DIR",
-        help="Output file, or folder if there are several inputs.",
+        help="Output file, or folder if there are several inputs; - for stdout.",
         show_default="next to each input",
     ),
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import show
-from .jobs import Job, find_sources, obstacle, plan
+from .jobs import Job, find_sources, is_folder, obstacle, plan, resolved
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,7 +56,7 @@ class Files:
             outcomes: records why a job cannot be done.
         """
         sources = find_sources(images, suffixes, outcomes)
-        into_folder = len(images) > 1 or images[0].is_dir()
+        into_folder = len(images) > 1 or is_folder(images[0])
         force = self._force or numbered
         return plan(sources, self._output, into_folder, FILE, force, outcomes)
 
@@ -192,14 +192,21 @@ def sources_below(
     """
     seen = set[Path]()
     for path in paths:
-        found = _below(path, suffixes, outcomes) if path.is_dir() else [path] * path.exists()
+        found = _below(path, suffixes, outcomes) if is_folder(path) else [path] * _is_there(path)
         if not found:
             reason = "the folder has no files of a supported type"
-            outcomes.failed(f"{path}: {reason if path.is_dir() else 'no such file'}")
+            outcomes.failed(f"{path}: {reason if is_folder(path) else 'no such file'}")
         for file in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
+            if resolved(file) not in seen:
+                seen.add(resolved(file))
+                yield file, file.relative_to(path) if is_folder(path) else Path(file.name)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, links in a circle
+        return False
 
 
 def _below(folder: Path, suffixes: Collection[str], outcomes: show.Outcomes) -> list[Path]:

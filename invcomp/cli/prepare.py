@@ -12,7 +12,7 @@ import typer
 from . import show
 from .jobs import obstacle
 from .models import download_progress
-from .options import Device, Force
+from .options import Device, Force, checked_seed
 
 
 def prepare(
@@ -84,7 +84,9 @@ def prepare(
     pairs: Annotated[
         int, typer.Option(metavar="N", help="Number of generated images for --encoder.")
     ] = 8000,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Random seed.", callback=checked_seed)
+    ] = None,
     device: Device = "auto",
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile the generator (takes a minute).")

@@ -10,7 +10,7 @@ import typer
 from . import show
 from .jobs import obstacle
 from .models import download_progress
-from .options import Device, Force
+from .options import Device, Force, checked_seed
 
 
 def sample(
@@ -29,7 +29,7 @@ def sample(
     size: Annotated[
         int | None, typer.Option(metavar="PX", min=1, help="Side of each image in the grid.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.", callback=checked_seed)] = 0,
     class_index: Annotated[
         int | None,
         typer.Option(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TextIO
@@ -23,14 +26,55 @@ if TYPE_CHECKING:
 PLAIN_LINES = 10  # of progress for each task if stderr is not a terminal
 
 
+class _Stdout:
+    """Whether results can still be printed. Work goes on without."""
+
+    lost: str = ""  # the reason
+    has_data: bool = False  # then lines go to stderr
+
+
+def data_on_stdout() -> None:
+    """From now on, stdout has the data of a file, and results are printed on stderr."""
+    _Stdout.has_data = True
+
+
 def result(text: str) -> None:
-    """Prints one line on stdout."""
-    typer.echo(_printable(text))
+    """Prints one line on stdout, or on stderr if stdout has data."""
+    err = _Stdout.has_data
+    _print(lambda: typer.echo(_printable(text), err=err))
 
 
 def table(content: RenderableType) -> None:
     """Prints a table or panel on stdout."""
-    Console().print(content)
+    _print(lambda: Console().print(content))
+
+
+def json_values(values: object) -> None:
+    """Prints JSON on stdout, in ASCII."""
+    _print(lambda: typer.echo(json.dumps(values, indent=2)))
+
+
+def plain(text: str) -> Text:
+    """A text for a table, without markup, and with unprintable characters escaped."""
+    return Text(_printable(text))
+
+
+def _print(write: Callable[[], None]) -> None:
+    """Prints on stdout; if that fails, says so once, and prints nothing from then on."""
+    try:
+        write()
+    except OSError as failure:
+        with suppress(OSError):  # what is still to be written goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(failure, BrokenPipeError):  # not `| head`
+            _Stdout.lost = f"the output cannot be written: {failure.strerror}"
+            error(_Stdout.lost)
+
+
+def results_lost() -> bool:
+    """Whether results could not be printed; forgets this run."""
+    lost, _Stdout.lost, _Stdout.has_data = _Stdout.lost, "", False
+    return bool(lost)
 
 
 def error(message: str) -> None:
@@ -140,8 +184,9 @@ class Meter:
 
     def show(self, name: str, done: float, total: float, note: str = "") -> None:
         """Sets the bar `name` to `done` of `total`, creating it on first use."""
+        note = _printable(note)
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, note=note)
+            self._tasks[name] = self._progress.add_task(_printable(name), total=total, note=note)
         identity = self._tasks[name]
         self._progress.update(identity, completed=done, total=total, note=note)
         if self._plain:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import Device
+from .options import Device, checked_seed
 
 if TYPE_CHECKING:
     from ..training.data import Dataset
@@ -100,7 +100,9 @@ def train(
             show_default="if it is fast here",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Random seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Random seed.", callback=checked_seed)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write the metrics as TensorBoard events.")

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import BundleError
 from ..files import atomic_write
+from ..generators.base import Generator
+from ..generators.weights import load_checked
+from ..stored import json_object, number, one_line
 from .encoder import InversionEncoder
 from .surrogate import Surrogate
 
 FORMAT = "invcomp search aids 1"
+LARGEST_SIZE = 1 << 20  # of a layer
 ENCODER, SURROGATE = "encoder", "shortcut"  # names in files; the surrogate's is an older one
 KINDS: dict[str, type[InversionEncoder] | type[Surrogate]] = {
     ENCODER: InversionEncoder,
@@ -53,6 +57,22 @@ class SearchAids:
         """The options of each as JSON, by name."""
         return {name: json.dumps(part.options()) for name, part in self._parts().items()}
 
+    def matching(self, generator: Generator, coordinates: int) -> SearchAids:
+        """Those that a bundle can use: a surrogate of another generator is left out.
+
+        Args:
+            generator: of the bundle.
+            coordinates: their number.
+
+        Raises:
+            ValueError: the encoder network predicts more coordinates.
+        """
+        if self.encoder is not None and self.encoder.count > coordinates:
+            raise ValueError(f"an encoder of {self.encoder.count} coordinates, of {coordinates}")
+        if self.surrogate is None or self.surrogate.fits_between(generator):
+            return self
+        return SearchAids(self.encoder)
+
     def _parts(self) -> dict[str, InversionEncoder | Surrogate]:
         parts = {ENCODER: self.encoder, SURROGATE: self.surrogate}
         return {name: part for name, part in parts.items() if part is not None}
@@ -69,13 +89,12 @@ class SearchAids:
             if name not in metadata:
                 continue
             with torch.device("meta"):
-                part = kind(**json.loads(metadata[name]))
-            state = {
-                key.removeprefix(f"{name}."): value.float() if value.is_floating_point() else value
-                for key, value in tensors.items()
-                if key.startswith(f"{name}.")
-            }
-            part.load_state_dict(state, assign=True)
+                part = kind(**_sizes(metadata[name]))
+            prefix = f"{name}."
+            load_checked(
+                part,
+                {key[len(prefix) :]: tensors[key] for key in tensors if key.startswith(prefix)},
+            )
             found[name] = part.eval().requires_grad_(False)
         return cls(found.get(ENCODER), found.get(SURROGATE))
 
@@ -106,5 +125,18 @@ class SearchAids:
                     raise BundleError(f"{path}: made for another bundle")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return cls.of(metadata, tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-            raise BundleError(f"{path}: damaged ({error})") from error
+        except BundleError:
+            raise
+        except Exception as error:  # a hostile file can raise anything
+            raise BundleError(f"{path}: damaged ({one_line(error)})") from error
+
+
+def _sizes(text: str) -> dict[str, int]:
+    """The options of a network.
+
+    Raises:
+        ValueError: they are no sizes.
+    """
+    return {
+        name: int(number(value, 1, LARGEST_SIZE, name)) for name, value in json_object(text).items()
+    }

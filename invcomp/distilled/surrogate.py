@@ -52,6 +52,16 @@ class Surrogate(nn.Module):
         """Whether a generator is large enough for a surrogate, and can return its trunk."""
         return generator.resolution >= LEAST and generator.trunk_layers(TRUNK) > 0
 
+    def fits_between(self, generator: Generator) -> bool:
+        """Whether its sizes are those of a generator's trunk and of the layers that it replaces."""
+        if not self.fits(generator):
+            return False
+        channels = dict(generator.inner_maps).get(TRUNK, self.inputs)
+        skipped = generator.layers[generator.trunk_layers(TRUNK) :]
+        # a trunk may hold the image too
+        fits = self.inputs in (channels, channels + 3)
+        return fits and self.skipped == sum(layer.size for layer in skipped)
+
     @classmethod
     def of(cls, generator: Generator) -> Surrogate:
         """An untrained surrogate for a generator.

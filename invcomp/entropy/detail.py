@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError
 from .coder import BeginningReader, Reader, Unsettled, Writer, check_shortest
-from .tables import PriorTables
+from .tables import LARGEST_WEIGHTS, PriorTables
 
 Integers = NDArray[np.int32]
 ADJUSTMENTS = (-8, 0, 8)  # of a channel's scale in one image, in sixteenths of an octave
@@ -88,6 +88,8 @@ class DetailModel:
             raise BundleError("detail: the scales are not those of the channels")
         if min(sizes, default=0) < 2 or any(b <= a for a, b in pairwise(sizes)):
             raise BundleError(f"detail: maps of {sizes} places are not from coarse to fine")
+        if sizes[-1] ** 2 * self.tables.frequencies.shape[1] > 2 * LARGEST_WEIGHTS:
+            raise BundleError(f"detail: a map of {sizes[-1]} places a side is too large")
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> DetailModel:
@@ -97,14 +99,9 @@ class DetailModel:
             BundleError: they do not fit together.
             KeyError, TypeError, ValueError: they are no model.
         """
-        first, stride, *shapes = arrays["detail.layout"].tolist()
-        tables = PriorTables(
-            arrays["detail.frequencies"].astype(np.uint32),
-            first,
-            stride,
-            arrays["detail.scales"],
-            slopes=arrays["detail.slopes"],
-        )
+        tables, shapes = PriorTables.of(arrays, "detail")
+        if len(shapes) % 2 or min(shapes, default=0) < 1:
+            raise BundleError(f"detail: maps of {shapes} channels and places")
         pairs = tuple(map(MapShape, shapes[::2], shapes[1::2]))
         return cls(tables, pairs, arrays["detail.boosts"])
 

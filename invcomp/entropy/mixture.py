@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stored import number
 from .coder import decode_beginning, decode_payload, encode_payload
 from .model import Decoded, EntropyModel
 from .tables import PriorTables
@@ -26,6 +27,16 @@ class PriorShape:
 
     tail_weight: float = 0.1
     tail_ratio: float = 3.0
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PriorShape:
+        """The inverse of `dataclasses.asdict` through JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are no shape.
+        """
+        weight = number(values["tail_weight"], 0, 1, "tail_weight")
+        return cls(weight, number(values["tail_ratio"], 1e-3, 1e6, "tail_ratio"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +66,9 @@ class LaplaceMixture(EntropyModel):
         """
         if others := settings.keys() - {"shape"}:
             raise ValueError(f"unknown settings {', '.join(sorted(others))}")
-        first_ratio, ratio_stride, *segment_ends = arrays["tables.layout"].tolist()
-        tables = PriorTables(
-            arrays["tables.frequencies"].astype(np.uint32),
-            first_ratio,
-            ratio_stride,
-            arrays["tables.scales"],
-            classes,
-            arrays.get("tables.slopes"),
-            tuple(segment_ends),
-        )
-        return cls(tables, PriorShape(**settings["shape"]))
+        tables, segment_ends = PriorTables.of(arrays, "tables", classes)
+        tables = replace(tables, segment_ends=tuple(segment_ends))
+        return cls(tables, PriorShape.from_json(settings["shape"]))
 
     @property
     def count(self) -> int:

@@ -1,5 +1,6 @@
 """The integer frequency tables that encoder and decoder share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, BundleError, OptionError
+from ..stored import array
 from .model import STEP_INDICES
 
 PRECISION = 24  # bits; constriction's Categorical models have this precision
@@ -15,6 +17,7 @@ TOTAL = 1 << PRECISION
 LARGEST_INTEGER = 2**31 - 1  # absolute value of a coordinate, which decodes to int32
 MAX_SEGMENTS = 8  # of a file of version 1; the count had three bits
 MAX_CLASSES = 1 << 16
+LARGEST_WEIGHTS = 1 << 22  # of all integers that are decoded at once, which have a row each
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +78,32 @@ class PriorTables:
             )
         if any(end <= start for start, end in pairwise((0, *ends))):
             raise BundleError(f"prior tables: segment ends {ends} do not increase")
+        if len(self.scales) > LARGEST_WEIGHTS // shape[1]:
+            raise BundleError(
+                f"prior tables: {len(self.scales)} coordinates with {shape[1]} columns each"
+            )
         if not 1 <= self.classes <= MAX_CLASSES:
             raise BundleError(f"prior tables: {self.classes} classes are not 1 to {MAX_CLASSES}")
+
+    @classmethod
+    def of(
+        cls, arrays: Mapping[str, NDArray[Any]], prefix: str, classes: int = 1
+    ) -> tuple["PriorTables", list[int]]:
+        """Tables that a bundle stores under names with a prefix.
+
+        Returns:
+            The tables, without segments, and the other numbers of their layout.
+
+        Raises:
+            BundleError, KeyError, ValueError: they do not fit together, or one is missing.
+        """
+        layout = array(arrays[f"{prefix}.layout"], "layout", "int32", None).tolist()
+        frequencies = array(arrays[f"{prefix}.frequencies"], "frequencies", "int32", None, None)
+        if frequencies.min() < 1:
+            raise BundleError("prior tables: a frequency is under 1")
+        first_ratio, ratio_stride, *others = layout
+        own = arrays[f"{prefix}.scales"], classes, arrays.get(f"{prefix}.slopes")
+        return cls(frequencies.astype(np.uint32), first_ratio, ratio_stride, *own), others
 
     @property
     def largest(self) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import OptionError
 
 Offsets = Mapping[int, Tensor]  # what is added to inner maps: [N, C, size, size] by their size
+LARGEST_SIDE = 4096  # px of an image
 NO_OFFSETS: Offsets = MappingProxyType({})
 
 
@@ -183,6 +184,17 @@ def check_class(class_index: int, classes: int) -> None:
 def normal(count: int, size: int, seed: int) -> Tensor:
     """Standard normal [count, size], the same on every machine for a seed (drawn on the CPU)."""
     return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+def enlarged(side: int, doublings: int) -> int:
+    """The side in pixels after doublings, before any layer is made for them.
+
+    Raises:
+        OptionError: it is over LARGEST_SIDE: a mistake, or an attack on memory.
+    """
+    if not 0 <= doublings <= LARGEST_SIDE.bit_length() or side << doublings > LARGEST_SIDE:
+        raise OptionError(f"{doublings} doublings of {side} px: over {LARGEST_SIDE} px")
+    return side << doublings
 
 
 def check_depth(depth: int) -> None:

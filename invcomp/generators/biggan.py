@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
+from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, enlarged, with_offset
 
 SQUEEZE = 4  # a block's inner convolutions have this many times fewer channels than its input
-LARGEST = 4096  # px
+MOST_BLOCKS = 64
 
 
 class Norm(nn.Module):
@@ -178,9 +178,11 @@ class BigGAN(Generator):
     def _check(self) -> None:
         widths = [before for _, before, _ in self.shape] + [1]
         follows = widths[1:] == [after for _, _, after in self.shape]
-        enlarged = 4 << sum(up for up, _, _ in self.shape)
-        if not self.shape or not follows or min(widths) < 1 or enlarged > LARGEST:
+        if not self.shape or not follows or min(widths) < 1:
             raise OptionError(f"blocks {[list(block) for block in self.shape]}: not a BigGAN")
+        if len(self.shape) > MOST_BLOCKS or not 0 < self.eps < 1:
+            raise OptionError(f"{len(self.shape)} blocks, eps {self.eps}: not a BigGAN")
+        enlarged(4, sum(up for up, _, _ in self.shape))
         if min(self.z_size, self.embedding_size, self.classes) < 1:
             raise OptionError("a BigGAN needs z, classes and a class embedding")
         if any(after > before for _, before, after in self.shape) or self.width < SQUEEZE:

@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
-
-LARGEST = 8192  # px: larger images are a mistake, or an attack on memory
+from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, enlarged, with_offset
 
 
 class DCGAN(Generator):
@@ -38,9 +36,7 @@ class DCGAN(Generator):
             raise OptionError(f"{classes} classes among {channels[0]} inputs: not a DCGAN")
         self.channels, self.kernel, self.bias = tuple(channels), kernel, bias
         self.classes, self.z_size = classes, channels[0] - classes
-        self.resolution = kernel * 2 ** (len(channels) - 1)
-        if self.resolution > LARGEST:
-            raise OptionError(f"{len(channels)} layers make images of {self.resolution} px")
+        self.resolution = enlarged(kernel, len(channels) - 1)
         self.layers = (LatentLayer("z", (channels[0],)),)
         stack: list[nn.Module] = []
         for index, (inputs, outputs) in enumerate(pairwise([*channels, 3])):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import NO_OFFSETS, Generator, LatentLayer, Offsets
+from .base import NO_OFFSETS, Generator, LatentLayer, Offsets, enlarged
 from .mobile_stylegan import Block, MobileStyleGAN
 
 RANK = 96  # 2.9 M parameters at 128 px with 650 coordinates
@@ -44,7 +44,7 @@ class MobileProxy(Generator):
                 f"{coordinates} coordinates, rank {rank}, channels {list(channels)}: no such proxy"
             )
         self.coordinates, self.rank, self.channels = coordinates, rank, tuple(channels)
-        self.resolution, self.z_size = 2 * 2 ** len(channels), coordinates
+        self.resolution, self.z_size = enlarged(2, len(channels)), coordinates
         self.layers = (LatentLayer("coordinates", (coordinates,)),)
         self.squeeze = nn.Linear(coordinates, rank, bias=False)
         self.first = nn.Linear(rank, 16 * channels[0])

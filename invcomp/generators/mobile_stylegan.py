@@ -18,6 +18,7 @@ from .base import (
     LatentLayer,
     Offsets,
     check_depth,
+    enlarged,
     reduce_images,
     with_offset,
 )
@@ -87,7 +88,7 @@ class MobileStyleGAN(Generator):
     def __init__(self, style: int, channels: Sequence[int], mapping_depth: int = 8) -> None:
         super().__init__()
         self.style, self.channels, self.mapping_depth = style, tuple(channels), mapping_depth
-        self.resolution = 4 * 2 ** len(self.channels)
+        self.resolution = enlarged(4, len(self.channels))
         self.z_size = self.shared_size = style
         check_depth(mapping_depth)
         self.mapping = Mapping(style, mapping_depth)

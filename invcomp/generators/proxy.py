@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import NO_OFFSETS, Generator, LatentLayer, Offsets
+from .base import NO_OFFSETS, Generator, LatentLayer, Offsets, enlarged
 from .mobile_stylegan import inverse_haar
 
 SEED = 48  # channels of the 4-px map made from coordinates
@@ -60,7 +60,7 @@ class Proxy(Generator):
                 f"channels are {list(channels)}: one positive number per resolution is needed"
             )
         self.coordinates, self.channels, self.classes = coordinates, tuple(channels), classes
-        self.resolution, self.z_size = 4 * 2 ** len(channels), coordinates
+        self.resolution, self.z_size = enlarged(4, len(channels)), coordinates
         size = coordinates + classes
         self.layers = (LatentLayer("coordinates", (size,)),)
         self.seed = nn.Linear(size, 16 * SEED)

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import OptionError
 from .base import Generator, check_class, draw_classes, normal, reduce_images, sample_of
 
 CHUNK_PIXELS = 1 << 22  # generated per batch
 MEAN_SAMPLES = 10_000
+LARGEST_GRID = 1 << 27  # pixels
 
 
 @torch.no_grad()
@@ -36,8 +38,10 @@ def samples(
         class_index: of all images; None: random, if there are classes.
 
     Raises:
-        OptionError: there is no such class.
+        OptionError: there is no such class, the images are smaller than `size`, or all of them
+            together have too many pixels.
     """
+    _check_sizes(generator.resolution, count, size)
     device = next(generator.parameters()).device
     chunk = max(1, min(CHUNK_PIXELS // generator.resolution**2, count))
     classes = _classes(generator, count, seed, class_index)
@@ -48,6 +52,13 @@ def samples(
     for part in latents.split(chunk):
         images = generator(generator.spread(part))
         yield reduce_images(images, size) if size else images
+
+
+def _check_sizes(resolution: int, count: int, size: int | None) -> None:
+    if size is not None and size > resolution:
+        raise OptionError(f"samples of {size} px: the generator's images have {resolution}")
+    if count * (size or resolution) ** 2 > LARGEST_GRID:
+        raise OptionError(f"{count} samples of {size or resolution} px are too many for a grid")
 
 
 def _classes(generator: Generator, count: int, seed: int, class_index: int | None) -> Tensor | None:

@@ -23,6 +23,7 @@ from .base import (
     LatentLayer,
     Offsets,
     check_depth,
+    enlarged,
     with_offset,
 )
 
@@ -267,7 +268,7 @@ class StyleGAN2(Generator):
             )
         self.channels, self.z_size, self.w_size = tuple(channels), z_size, w_size
         self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes
-        self.resolution = 4 * 2 ** (len(channels) - 1)
+        self.resolution = enlarged(4, len(channels) - 1)
         self.mapping = MappingNetwork(z_size, w_size, mapping_depth, classes)
         self.clamp, self.synthesis = clamp, SynthesisNetwork(w_size, channels, clamp)
         names = ["4px.conv1"]

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from .base import NO_OFFSETS, Generator, InnerMap, LatentLayer, Offsets, with_offset
+from .base import (
+    LARGEST_SIDE,
+    NO_OFFSETS,
+    Generator,
+    InnerMap,
+    LatentLayer,
+    Offsets,
+    with_offset,
+)
 from .stylegan2 import FullyConnected, MappingNetwork, check_clamp
 
 LARGEST = {  # of a design: otherwise a few bytes in a file could demand any amount of memory
@@ -33,12 +41,11 @@ LARGEST = {  # of a design: otherwise a few bytes in a file could demand any amo
     "channel_base": 1 << 24,
     "channel_max": 1 << 14,
     "kernel": 15,
-    "filter_size": 64,
+    "filter_size": 16,
     "upsampling": 16,
     "output_scale": 1000,
 }
-LARGEST_RESOLUTION = 8192
-LARGEST_FACTOR = 64  # of a layer's up- or downsampling
+LARGEST_FACTOR = 16  # of a layer's up- or downsampling
 
 
 @dataclass(frozen=True)
@@ -281,7 +288,7 @@ class StyleGAN3(Generator):
         classes: int = 0,
     ) -> None:
         super().__init__()
-        if not 16 <= resolution <= LARGEST_RESOLUTION or resolution & (resolution - 1):
+        if not 16 <= resolution <= LARGEST_SIDE or resolution & (resolution - 1):
             raise OptionError(f"resolution {resolution} is not a power of two of at least 16")
         self.resolution, self.z_size, self.w_size = resolution, z_size, w_size
         self.mapping_depth, self.shared_size, self.classes = mapping_depth, w_size, classes

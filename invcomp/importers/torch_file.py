@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..generators.base import Generator
+from ..generators.weights import check_memory
 from .numpy_pickle import ARRAY_GLOBALS, ArrayUnpickler
 
 STORAGES = {
@@ -104,7 +105,9 @@ def load_into(generator: Generator, tensors: Mapping[str, NDArray[Any]]) -> None
 
     Raises:
         ValueError: one is missing, has another shape, or is unknown.
+        BundleError: the generator's inner maps are too large.
     """
+    check_memory(generator)
     wanted = generator.state_dict()
     for name, value in wanted.items():
         if name not in tensors or tensors[name].shape != value.shape:

@@ -8,15 +8,20 @@ J^T J is estimated from single backward passes: E[(J^T u)(J^T u)^T] for u ~ N(0,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from ..generators.base import Generator
+from ..stored import array
 from .prior import Prior
 from .space import LatentSpace
 
+FLOATS = "float16 float32"
+LARGEST_MEANS = 1 << 25  # values, of all classes
 RANK = (
     1e-4  # directions with a smaller eigenvalue of the root, relative to the largest, are left out
 )
@@ -37,6 +42,29 @@ class Coordinates(LatentSpace):
     codes: Tensor
     code_scales: Tensor
     deviations: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], generator: Generator) -> Coordinates:
+        """The coordinates of a bundle's tensors, for its generator.
+
+        Raises:
+            KeyError, ValueError: one is missing, or they do not fit the generator.
+        """
+        mean = tensors["coordinates.mean"]
+        means = mean if mean.ndim == 2 else mean[None]  # [C, d]
+        size, classes = generator.latent_size, max(generator.classes, 1)
+        length = means.shape[1] if means.shape[1:] == (size,) else generator.shared_size
+        array(means, "the mean", FLOATS, classes, length or size)
+        if classes * size > LARGEST_MEANS:
+            raise ValueError(f"means of {classes} classes, each of {size} values")
+        codes = array(tensors["coordinates.codes"], "the basis", "int8", None, size)
+        scales, deviations = (
+            array(tensors[f"coordinates.{part}"], part, FLOATS, len(codes))
+            for part in ("code_scales", "deviations")
+        )
+        if float(deviations.min()) <= 0:
+            raise ValueError("a deviation is not above 0")
+        return cls(means.repeat(1, size // means.shape[1]), codes, scales, deviations)
 
     @property
     def classes(self) -> int:

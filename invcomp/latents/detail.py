@@ -22,6 +22,7 @@ from torch import Tensor
 from ..entropy.detail import DetailModel, MapShape
 from ..errors import BundleError
 from ..generators.base import NO_OFFSETS, Generator, Offsets
+from ..stored import array
 
 DIGEST = 2  # bytes of the digest at the beginning of a file's layer
 
@@ -68,6 +69,34 @@ class MapChannels:
         )[0, 0]
         units = (smooth / smooth.mean()).clamp(0.05, 20).rsqrt()
         return cls(basis.half(), units.half(), deviations.float())
+
+    @classmethod
+    def of(
+        cls, tensors: Mapping[str, Tensor], prefix: str, shape: MapShape, channels: int
+    ) -> MapChannels:
+        """Those of a bundle's tensors, whose names begin with a prefix.
+
+        Args:
+            tensors: of the bundle.
+            prefix: of their names.
+            shape: by the entropy model.
+            channels: C, of the generator's map.
+
+        Raises:
+            KeyError, ValueError: one is missing, or has another shape or values out of range.
+        """
+        wanted = {
+            "basis": (shape.channels, channels),
+            "units": (shape.size, shape.size),
+            "deviations": (shape.channels,),
+        }
+        found = {
+            name: array(tensors[prefix + name], prefix + name, "float16 float32", *form)
+            for name, form in wanted.items()
+        }
+        if min(float(found[name].min()) for name in ("units", "deviations")) <= 0:
+            raise ValueError(f"{prefix}: a unit or a deviation is not above 0")
+        return cls(**found)
 
     def to(self, device: torch.device | str) -> MapChannels:
         """The same channels on another device."""
@@ -157,14 +186,17 @@ class Detail:
         }
         if not arrays:
             return None
-        model, names = DetailModel.of(arrays), MapChannels.__dataclass_fields__
-        maps = [
-            MapChannels(*(tensors[f"detail.{index}.{name}"] for name in names))
-            for index in range(len(model.shapes))
-        ]
-        own = {each.size: each.channels for each in generator.inner_maps}
-        if any(own.get(each.shape.size) != each.basis.shape[1] for each in maps):
+        model, own = DetailModel.of(arrays), {e.size: e.channels for e in generator.inner_maps}
+        bases = [tensors[f"detail.{index}.basis"] for index in range(len(model.shapes))]
+        if any(
+            basis.shape[1:] != (own.get(shape.size),)
+            for basis, shape in zip(bases, model.shapes, strict=True)
+        ):
             raise BundleError("detail: the generator has no such maps")
+        maps = [
+            MapChannels.of(tensors, f"detail.{index}.", shape, own[shape.size])
+            for index, shape in enumerate(model.shapes)
+        ]
         return cls(tuple(maps), model)
 
 

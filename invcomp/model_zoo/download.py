@@ -11,6 +11,8 @@ import errno
 import hashlib
 import logging
 import os
+import platform
+import shutil
 import ssl
 import subprocess
 import sys
@@ -63,11 +65,12 @@ def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:
         DownloadError: no network, no such file, wrong content, or no space.
     """
     path = cache_directory() / pinned.filename
+    _clear(path.parent)
     try:
         if path.is_file() and _sha256(path) == pinned.sha256:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_mine()) as folder:
             part = Path(folder) / pinned.filename
             _download(pinned, part, progress or (lambda done, total: None))
             os.replace(part, path)
@@ -78,6 +81,34 @@ def fetch(pinned: PinnedFile, progress: ByteProgress | None = None) -> Path:
             "(INVCOMP_CACHE sets another folder)"
         ) from error
     return path
+
+
+def _mine() -> str:
+    """How the folder of a download of this process is called."""
+    return f".download-{platform.node()}-{os.getpid()}-"
+
+
+def _clear(cache: Path) -> None:
+    """Removes what processes left that were killed on this machine as they downloaded."""
+    begin = f".download-{platform.node()}-"
+    for folder in cache.glob(".download-*"):
+        process = folder.name.removeprefix(begin).partition("-")[0]
+        ours = folder.name.startswith(begin) and process.isdecimal()
+        if ours and int(process) != os.getpid() and not _runs(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process runs; where that cannot be asked, it does."""
+    if os.name != "posix":  # there, signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sha256(path: Path) -> str:

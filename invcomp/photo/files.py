@@ -95,23 +95,28 @@ def _conventional(size: tuple[int, int] | None, stream: bytes) -> bytes:
     return IvcFile(NO_BUNDLE, 0, (b"",), size, (Layer(CONVENTIONAL, stream),)).pack()
 
 
-def conventional_image(file: IvcFile, longer: int | None = None) -> Image.Image:
+def conventional_image(
+    file: IvcFile, longer: int | None = None, most: int | None = None
+) -> Image.Image:
     """The image of a file that a conventional codec coded.
 
     Args:
         file: with a layer CONVENTIONAL.
         longer: longer side of the image in pixels; None: that of the original.
+        most: pixels; None: Pillow's limit.
 
     Raises:
         BitstreamError: its stream is damaged.
-        ImageError: the size is over Pillow's limit, or Pillow cannot read its codec here.
+        ImageError: the size is over the limit, or Pillow cannot read its codec here.
         OptionError: the longer side is not at least 1.
         ValueError: the file has no such layer.
     """
     stream = file.layer(CONVENTIONAL)
     if stream is None:
         raise ValueError("a conventional file has a layer that says so")
-    size = shown_size(file.original_size or conventional.read_header(stream).size, longer)
+    coded = conventional.read_header(stream).size
+    size = shown_size(file.original_size or coded, longer, most)
+    shown_size(coded, None, most)  # it is decoded in this size
     image = conventional.decompress(stream)
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
@@ -130,11 +135,13 @@ def own_size(file: IvcFile) -> tuple[int, int] | None:
     return conventional.read_header(stream).size
 
 
-def shown_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
+def shown_size(
+    size: tuple[int, int], longer: int | None, most: int | None = None
+) -> tuple[int, int]:
     """The size of an image of `size` that is scaled to a longer side, unless that is None.
 
     Raises:
-        ImageError: it is over Pillow's limit.
+        ImageError: it is over Pillow's limit, or has more than `most` pixels.
         OptionError: the longer side is not at least 1.
     """
     if longer is not None:
@@ -143,4 +150,6 @@ def shown_size(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
         scale = longer / max(size)
         size = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     check_size(size)
+    if most is not None and size[0] * size[1] > most:
+        raise ImageError(f"{size[0]} x {size[1]} pixels are more than {most:,}")
     return size

@@ -13,6 +13,7 @@ from ..errors import OptionError
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
+BITS_PER_SAMPLE, SAMPLE_FORMAT, SIGNED = 258, 339, 2  # of TIFF
 GREYS = ("1", "L", "LA")
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # Pillow's mode for a profile's space
 FROM_16_BITS = np.round(np.arange(65536) / 257).astype(np.uint8)
@@ -71,17 +72,20 @@ def to_srgb(image: Image.Image, background: Colour = WHITE) -> tuple[Image.Image
 
 def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     """Integers of 16 or 32 bits, or floats, scaled to mode L; LA if one value is transparent."""
-    values = np.asarray(image)
+    values, wide = np.asarray(image), _has_32_bits(image)
+    if wide and SIGNED not in image.tag_v2.get(SAMPLE_FORMAT, ()):  # type: ignore[attr-defined]
+        values = values.view(np.uint32)  # Pillow reads them as signed
     if image.mode == "F":
         values = np.nan_to_num(values, posinf=0, neginf=0)
         greatest = float(values.max())
         top = next((limit for limit in (1.0, 255.0, 65535.0) if greatest <= limit), greatest)
         notes.append(f"floating-point values: taken as 0 to {top:g}")
         scaled = _scaled(values, top)
-    elif values.dtype == np.uint16 or 0 <= values.min() <= values.max() <= 65535:
+    elif not wide and (values.dtype == np.uint16 or 0 <= values.min() <= values.max() <= 65535):
         scaled = FROM_16_BITS[values]
     else:
-        top = max(int(values.max()), 1)
+        greatest = max(int(values.max()), 1)
+        top = next((limit for limit in (255, 65535) if greatest <= limit), greatest)
         notes.append(f"32-bit values: taken as 0 to {top}")
         scaled = _scaled(values, top)
     eight = Image.fromarray(scaled)
@@ -89,6 +93,12 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     if isinstance(transparent, int):
         eight.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
     return eight
+
+
+def _has_32_bits(image: Image.Image) -> bool:
+    """Whether it is a TIFF of 32-bit integers, which may say no more than 8 or 16 bits do."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(BITS_PER_SAMPLE) == (32,)
 
 
 def _scaled(values: Any, top: float) -> Any:

@@ -26,7 +26,14 @@ PLUGINS = {  # of formats that Pillow does not read alone: suffixes, module, pac
     "HEIC": ((".heic", ".heif", ".hif"), "pillow_heif.HeifImagePlugin", "pillow-heif"),
     "JPEG XL": ((".jxl",), "pillow_jxl", "pillow-jxl-plugin"),
 }
+NAMES = (  # Pillow's, of the formats that are read: data alone, decoded in this process
+    "AVIF BMP CUR DDS DIB FITS GIF HEIF ICNS ICO IM JPEG JPEG2000 JXL MPO MSP PCX PNG PPM PSD QOI"
+    " SGI SUN TGA TIFF WEBP XBM XPM"
+)
+FORMATS = NAMES.split()
 COMPOSED = ("MPO", "PSD")  # several images that are no animation: views, layers
+JPEG_START = b"\xff\xd8"
+DAMAGED_EXIF = "damaged EXIF data: not turned upright"
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,8 +47,11 @@ TURNS = {
 
 
 def readable_suffixes() -> set[str]:
-    """Suffixes of the image formats that Pillow and its plug-ins read, in lower case."""
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    """Suffixes of the image formats that Pillow and its plug-ins read, in lower case.
+
+    Not those that Pillow passes to other programs: PostScript is a program itself.
+    """
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     return known.union(*(suffixes for suffixes, _, _ in PLUGINS.values()))
 
 
@@ -89,8 +99,9 @@ def decode_image(file: IO[bytes], background: Colour = WHITE) -> tuple[Image.Ima
     if not file.seekable():
         file = io.BytesIO(file.read())
     try:
-        with _open(file) as image:
-            notes = _limited(image)
+        opened, damage = _open(file)
+        with opened as image:
+            notes = damage + _limited(image)
             upright, more = _converted(image, background)
             if getattr(image, "is_animated", False) and image.format not in COMPOSED:
                 notes.append("several frames: the first is used")
@@ -113,13 +124,13 @@ def _converted(image: Image.Image, background: Colour) -> tuple[Image.Image, lis
     try:
         turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:
-        turn, damage = None, ["damaged EXIF data: not turned upright"]
+        turn, damage = None, [DAMAGED_EXIF]
     converted, notes = to_srgb(image, background)
     return converted if turn is None else converted.transpose(turn), damage + notes
 
 
-def _open(file: IO[bytes]) -> Image.Image:
-    """The image with its header read; its pixels are not."""
+def _open(file: IO[bytes]) -> tuple[Image.Image, list[str]]:
+    """The image with its header read, not its pixels, and what was wrong with it."""
     start = file.read(64)
     file.seek(0)
     if not start:
@@ -132,12 +143,30 @@ def _open(file: IO[bytes]) -> Image.Image:
             _refuse_large(*size)
         file.seek(0)
     try:
-        return Image.open(file)
+        Image.init()
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN]), []
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         file.seek(0)
-        if start.startswith(b"\xff\xd8"):  # can be reduced
-            return JpegImagePlugin.jpeg_factory(file)
+        if start.startswith(JPEG_START):  # can be reduced
+            return JpegImagePlugin.jpeg_factory(file), []
         raise ImageError(_too_large("the image has")) from error
+    except UnidentifiedImageError:
+        file.seek(0)
+        data = file.read() if start.startswith(JPEG_START) else b""
+        if len(plain := _without_exif(data)) == len(data):
+            raise
+        return Image.open(io.BytesIO(plain), formats=["JPEG"]), [DAMAGED_EXIF]
+
+
+def _without_exif(data: bytes) -> bytes:
+    """A JPEG file without its EXIF data, for which Pillow may refuse it."""
+    at, kept = 2, [data[:2]]
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # the scan
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] != 0xE1 or data[at + 4 : at + 8] != b"Exif":
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]])
 
 
 def plug_in(name: str) -> None:

@@ -215,3 +215,25 @@ def test_conventional_files_need_no_model(
     whole = file.with_name("whole.png")
     assert invcomp("decompress", files[0], "--bytes", "999", "-o", whole).code == 0
     assert pixels(whole).shape == (60, 90, 3)
+
+
+def test_small_files_that_claim_large_images(invcomp: Invcomp, file: Path, ivc: bytes) -> None:
+    """Each is refused by its size; the others of its batch are decoded."""
+    plain = IvcFile.unpack(ivc)
+    large = IvcFile(plain.fingerprint, 60, (b"",), (9459, 9459)).pack()
+    assert len(large) == 17
+    for name in ("b", "c"):
+        file.with_name(f"{name}.ivc").write_bytes(large)
+    outcome = invcomp("decompress", file.parent, "-o", file.parent, "--max-pixels", "1000000")
+    assert outcome.code == 1
+    assert [line.split(":")[-1] for line in outcome.errors] == [
+        " 9459 x 9459 pixels are more than 1,000,000"
+    ] * 2
+    assert pixels(file.with_suffix(".png")).shape == (64, 64, 3)
+
+
+def test_a_file_without_an_end(invcomp: Invcomp, tmp_path: Path) -> None:
+    outcome = invcomp("decompress", "/dev/zero", "-o", tmp_path / "x.png")
+    assert outcome.code == 1
+    assert outcome.errors == ["error: /dev/zero: over 67,108,864 bytes are no .ivc file"]
+    assert "67,108,864" in invcomp("info", "/dev/zero").errors[0]

@@ -1,5 +1,6 @@
 """invcomp distill: a proxy of a model, and files that either decodes."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def test_one_file_two_sizes(
     assert invcomp("decompress", file, "--model", tiny_model, "-o", large).code == 0
     assert Image.open(small).size == (16, 16)
     assert Image.open(large).size == (64, 64)
+
+
+def test_bits_per_pixel_are_those_of_the_file(
+    invcomp: Invcomp, proxy: Path, images: list[Path], tmp_path: Path
+) -> None:
+    """A file names the proxied model, whose images it means: `info` counts the same pixels."""
+    file = tmp_path / "a.ivc"
+    outcome = invcomp("compress", images[0], "--model", proxy, "-o", file, "--bpp", "0.2", *FAST)
+    assert outcome.code == 0, outcome.err
+    rate = 8 * file.stat().st_size / 64**2
+    assert rate <= 0.2
+    assert f" {rate:.5f} bpp " in outcome.out
+    for model in ((), ("--model", proxy)):
+        (entry,) = json.loads(invcomp("info", file, "--json", *model).out)
+        assert entry["bits_per_pixel"] == pytest.approx(rate)
+        assert entry["width"] == 64
 
 
 def test_a_preview_of_what_the_cache_has(

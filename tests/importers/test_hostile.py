@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
 import signal
 import tracemalloc
 import zipfile
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from invcomp.errors import BundleError
+from invcomp.importers.plain_pickle import BYTES_PER_OPERATION, OPERATIONS, PlainUnpickler
 from invcomp.importers.recognise import read_foreign
 
 from .hostile import (
@@ -134,6 +137,39 @@ def test_attacks(wrapping: str, attack: str, path: Path) -> None:
     write_attack(path, wrapping, attack, Path("executed"))
     assert len("executed") == len(SENTINEL)
     refuse(path)
+
+
+LONG = 1 << 22  # bytes
+MANY = {
+    "tuples in each other": pickle.EMPTY_TUPLE + pickle.TUPLE1 * LONG,
+    "lists in each other": pickle.EMPTY_LIST * LONG,
+    "strings": pickle.EMPTY_LIST + pickle.MARK + text("") * (LONG // 5) + pickle.APPENDS,
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_objects_are_refused_after_little_work(name: str, path: Path) -> None:
+    """They would take half a minute; the work is counted in operations, of a byte at least."""
+    path.write_bytes(program(MANY[name]))
+    collections: list[str] = []
+    gc.callbacks.append(lambda phase, about: collections.append(phase))
+    try:
+        gc.collect()
+        before = len(collections)
+        with path.open("rb") as file:
+            unpickler = PlainUnpickler(file)
+            with pytest.raises(pickle.UnpicklingError, match="too many operations"):
+                unpickler.load()
+            assert file.tell() <= 5 * (OPERATIONS + LONG // BYTES_PER_OPERATION + 9)
+            assert len(collections) - before <= 2  # before it begins or after it ends
+    finally:
+        gc.callbacks.pop()
+    assert gc.isenabled()
+    refuse(path)
+
+
+def test_the_work_that_a_file_of_a_gigabyte_may_ask_for() -> None:
+    assert OPERATIONS + (1 << 30) // BYTES_PER_OPERATION < 170_000
 
 
 @pytest.mark.parametrize("tensor", TENSORS)

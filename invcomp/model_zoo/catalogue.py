@@ -28,6 +28,8 @@ class KnownModel:
         read: builds the generator from the downloaded file.
         example: an example image in pretrained/.
         aided_by: the model whose search aids it uses; for a proxy, that of its large model.
+        equalled_from: size of a file in bytes from which on a conventional codec shows the domain
+            as well, by a metric that no search optimises (docs/benchmarks.md); None: not measured.
     """
 
     name: str
@@ -37,6 +39,7 @@ class KnownModel:
     weights: PinnedFile | None = None
     read: Callable[[Path], Generator] | None = None
     aided_by: str | None = None
+    equalled_from: int | None = None
 
     @property
     def prepared(self) -> Path:
@@ -88,6 +91,7 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
+            equalled_from=2000,
         ),
         KnownModel(
             name="faces-128",

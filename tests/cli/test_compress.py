@@ -288,3 +288,12 @@ def test_by_the_clock(invcomp: Invcomp, tiny_model: Path, images: list[Path]) ->
     assert seconds >= 1.5  # that it is hardly more no test can assert: machines stall
     refused = invcomp(*common, "--time", "0")
     assert refused.errors == ["error: a time of 0.0 s: it must be above 0"]
+
+
+def test_a_limit_where_another_codec_is_as_good_is_noted() -> None:
+    from invcomp.cli.compress import advice_on
+
+    assert advice_on("faces-1024", 2000) is None
+    assert "AVIF" in (advice_on("faces-1024", 2001) or "")
+    for model, limit in (("faces-1024", None), ("avatars-64", 9000), ("my-own", 9000)):
+        assert advice_on(model, limit) is None

@@ -265,15 +265,23 @@ def test_compiling_goes_by_the_number_of_all_images(
     assert recorded.compilations[4:] == [True]
 
 
-def test_a_large_generator_is_compiled_unless_in_a_hurry(
-    recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("bfloat16", "expected"), [(True, [True, False, False]), (False, [False] * 3)]
+)
+def test_a_large_generator_is_compiled_in_bfloat16_unless_in_a_hurry(
+    recorded: type[Recorded],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    bfloat16: bool,
+    expected: list[bool],
 ) -> None:
+    monkeypatch.setattr("invcomp.encoder.has_fast_bfloat16", lambda device: bfloat16)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     large = MobileStyleGAN(style=8, channels=(8,) * 8)  # 1024 px
     bundle = dataclasses.replace(tiny_bundle(), generator=large)
     for options in (SearchOptions(), SearchOptions(fast=True), SearchOptions(seconds=1.0)):
         Codec(bundle, "cpu").encoder.searcher(options, 1)
-    assert recorded.compilations == [True, False, False]
+    assert recorded.compilations == expected
 
 
 @pytest.mark.parametrize(("said", "images"), [(True, 1), (False, MANY)])

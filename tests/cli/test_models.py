@@ -179,7 +179,7 @@ def test_every_kind_goes_the_whole_way(kind: str, invcomp: Invcomp, tmp_path: Pa
         assert outcome.code == 0, outcome.err
     with Image.open(image) as before, Image.open(decoded) as after:
         assert before.size == after.size
-    assert coded.stat().st_size < 100
+    assert coded.stat().st_size < 200  # a vector of 8 coordinates, and some detail
 
 
 def test_import_of_something_else(invcomp: Invcomp, tmp_path: Path) -> None:

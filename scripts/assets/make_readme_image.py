@@ -1,6 +1,6 @@
 """Makes docs/images/readme.jpg from the output of `invcomp demo`.
 
-    invcomp demo --iterations 120 --compile && python scripts/assets/make_readme_image.py
+    invcomp demo --iterations 120 && python scripts/assets/make_readme_image.py
 
 Shows the portrait that ships, our image with as many iterations as the default search, and the best
 of AVIF, WebP and JPEG at equal bytes, equal identity and equal LPIPS.

@@ -181,8 +181,7 @@ class Encoder:
             ImageError: the mask is not an image.
             OptionError: an option is out of range, or one image needs too much of the GPU's memory.
         """
-        index = self.step_index(options.quality, options.q_step)
-        search = options.search
+        index, search = self.step_index(options.quality, options.q_step), options.search
         if (options.frame or self.bundle.settings.frame) == FACE:
             face_networks()  # here, and not in the thread that reads
         with default_modes(self.device):

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
-from identity import COLUMNS, load
+from identity import COLUMNS, load, portraits_in
 from PIL import Image
 from tables import formatted, write
 
@@ -125,11 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    paths = [
-        image
-        for path in arguments.portraits
-        for image in (sorted(path.glob("*.jpg")) if path.is_dir() else [path])
-    ]
+    paths = portraits_in(arguments.portraits)
     names = [name for name in NAMES if name != "judge" or arguments.judge is not None]
     given = None if arguments.judge is None else Judge(arguments.judge)
     metrics = Metrics("cpu", names, Face(), given)

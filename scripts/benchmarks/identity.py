@@ -80,6 +80,15 @@ def codec_of(model: str, weights: list[float] | None) -> Codec:
     return Codec(bundle)
 
 
+def portraits_in(paths: list[Path]) -> list[Path]:
+    """The images, and the .jpg files of the folders."""
+    return [
+        image
+        for path in paths
+        for image in (sorted(path.glob("*.jpg")) if path.is_dir() else [path])
+    ]
+
+
 def load(folder: Path) -> list[dict[str, Any]]:
     path = folder / "results.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -164,11 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    paths = [
-        image
-        for path in arguments.portraits
-        for image in (sorted(path.glob("*.jpg")) if path.is_dir() else [path])
-    ]
+    paths = portraits_in(arguments.portraits)
     done = {(row["portrait"], row["codec"], row["goal"]) for row in load(output)}
     bench = Bench(arguments.judge)
     codec: Codec | None = None

@@ -1,6 +1,6 @@
 """The perceptual features whose squared distance is the distortion.
 
-LPIPS + beta * MSE, and for faces identity, and the face once more at twice the resolution.
+LPIPS + beta * MSE, and for faces identity, and both terms once more at twice the resolution.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .identity import DESCRIPTOR_SIZE, Face, Identity
 from .lpips_network import load_lpips
 
 RESOLUTION = 256  # LPIPS is computed on the image reduced to this; smaller ones are not resized
-CLOSER = 512  # px of the image in which the face is seen again
+CLOSER = 512  # px at which a face and what is around it are seen again
 LEAST = 32  # smaller images are enlarged to this: AlexNet's strides would leave nothing
 
 
@@ -33,18 +33,23 @@ class PerceptualFeatures(nn.Module):
         enlarged: side to which smaller images are enlarged for AlexNet; 0: no change. A proxy's
             coordinates were measured on large images; 128-px faces are too small for AlexNet.
         face: where the face is, for the identity part; None: no identity part.
-        closer: whether `Face.closer` counts: LPIPS + beta * MSE of the face, seen at 512 px. At 256
-            px an eye has 20 px, and what the detail does to skin is averaged away.
+        closer: whether `Face.closer` and `Face.around` count: LPIPS + beta * MSE of the face and of
+            the whole image, seen at 512 px. At 256 px an eye has 20 px, and what the detail does to
+            skin and hair is averaged away.
     """
+
+    places: Tensor | None
 
     def __init__(
         self, beta: float, enlarged: int = 0, face: Face | None = None, closer: bool = False
     ) -> None:
         super().__init__()
         self.beta, self.enlarged = beta, enlarged
-        self.closer = face if closer and face is not None and face.closer else None
+        self.closer = face if closer and face is not None and (face.closer or face.around) else None
         self.identity = None if face is None else Identity(face, RESOLUTION)
         self.lpips: Any = load_lpips("alex")  # its package has no types
+        places = None if self.closer is None else _places(self.closer)
+        self.register_buffer("places", places, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [-1, 1] to features [N, F]."""
@@ -53,8 +58,8 @@ class PerceptualFeatures(nn.Module):
         if self.identity is not None:
             parts.append(self.identity(at_least(images)))
         if self.closer is not None:
-            face = self._crop(reduce_images(at_least(large, CLOSER, "bilinear"), CLOSER))
-            parts += [part * self.closer.closer**0.5 for part in self._compared(face, face)]
+            closer = reduce_images(at_least(large, CLOSER, "bilinear"), CLOSER)
+            parts += self._compared(closer, closer, self.places)
         return torch.cat(parts, 1)
 
     @property
@@ -62,22 +67,23 @@ class PerceptualFeatures(nn.Module):
         """Of the images that `forward` needs, in pixels: larger ones are reduced to it."""
         return RESOLUTION if self.closer is None else CLOSER
 
-    def _compared(self, images: Tensor, seen: Tensor) -> list[Tensor]:
-        """Features of LPIPS + beta * MSE: of pixels, and of AlexNet's layers of `seen`."""
-        parts = [images.flatten(1) * self._pixel_weight(images[0].numel())]
-        for layer, head in zip(self.layers(seen), self.lpips.lins, strict=True):
-            positions = layer.shape[2] * layer.shape[3]
-            weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
-            parts.append((lpips.normalize_tensor(layer) * (weight / positions).sqrt()).flatten(1))
-        return parts
+    def _compared(self, images: Tensor, seen: Tensor, places: Tensor | None = None) -> list[Tensor]:
+        """Features of LPIPS + beta * MSE: of pixels, and of AlexNet's layers of `seen`.
 
-    def _crop(self, images: Tensor) -> Tensor:
-        """The face in images [N, C, H, W]."""
-        assert self.closer is not None
-        height, width = images.shape[2:]
-        left, top, right, bottom = self.closer.chip
-        rows = slice(round(top * height), round(bottom * height))
-        return images[:, :, rows, round(left * width) : round(right * width)]
+        Args:
+            images: [N, 3, H, W] in [-1, 1].
+            seen: the same at the size that AlexNet sees.
+            places: weights of places, [1, 1, H, W]; None: all are 1.
+        """
+        weighted = images if places is None else images * places.sqrt()
+        parts = [weighted.flatten(1) * self._pixel_weight(images[0].numel())]
+        for layer, head in zip(self.layers(seen), self.lpips.lins, strict=True):
+            height, width = layer.shape[2:]
+            weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
+            if places is not None:
+                weight = weight * F.adaptive_avg_pool2d(places, (height, width))
+            parts.append((lpips.normalize_tensor(layer) * (weight / (height * width)).sqrt()).flatten(1))
+        return parts
 
     def pixels(self, features: Tensor, resolution: int) -> Tensor:
         """The images that `forward` saw, [N, 3, R, R] in [-1, 1]; beta must not be 0.
@@ -106,14 +112,12 @@ class PerceptualFeatures(nn.Module):
         """
         images = reduce_images(images[:1], RESOLUTION)
         seen = (images, *self.layers(self._seen(images)))
-        parts = [_weights(part, region, None) for part in seen]
+        parts = [_weights(part, region) for part in seen]
         if self.identity is not None:  # of the face, independent of the region
             parts.append(torch.ones(1, DESCRIPTOR_SIZE, device=parts[0].device))
         if self.closer is not None:
-            face = self._crop(at_least(images, CLOSER, "bilinear"))
-            given = self._crop(F.interpolate(region, size=(CLOSER, CLOSER), mode="area"))
-            seen = (face, *self.layers(face))
-            parts += [_weights(part, given, float(region.mean())) for part in seen]
+            closer = at_least(images, CLOSER, "bilinear")
+            parts += [_weights(part, region) for part in (closer, *self.layers(closer))]
         return torch.cat(parts, 1)
 
     def _seen(self, images: Tensor) -> Tensor:
@@ -146,11 +150,19 @@ class PerceptualFeatures(nn.Module):
         return self.lpips(*pair).flatten()  # type: ignore[no-any-return]
 
 
-def _weights(part: Tensor, region: Tensor, mean: float | None) -> Tensor:
-    """Weights [1, F] of feature maps [1, C, h, w] for a region, relative to its mean there."""
+def _places(face: Face) -> Tensor:
+    """Weights of places at 512 px, [1, 1, 512, 512]: those of the face have a mean of `closer`."""
+    left, top, right, bottom = (round(side * CLOSER) for side in face.chip)
+    places = torch.zeros(1, 1, CLOSER, CLOSER)
+    places[:, :, top:bottom, left:right] = 1
+    return face.around + face.closer * places / places.mean()
+
+
+def _weights(part: Tensor, region: Tensor) -> Tensor:
+    """Weights [1, F] of feature maps [1, C, h, w] for a region, relative to its mean."""
     height, width = part.shape[2:]
     places = F.adaptive_avg_pool2d(region.cpu(), (height, width)).to(part.device)
-    return (places / (places.mean() if mean is None else mean)).expand_as(part).flatten(1)
+    return (places / places.mean()).expand_as(part).flatten(1)
 
 
 def at_least(images: Tensor, side: int = RESOLUTION, mode: str = "bicubic") -> Tensor:

@@ -39,12 +39,14 @@ class Face:
         dlib: weight of the squared distance of dlib's descriptors.
         mobile: weight of the squared distance of MobileFace's descriptors, 2 - 2 cosine.
         closer: weight, in the search, of LPIPS and MSE of the chip at twice the resolution.
+        around: the same of the whole image.
     """
 
     chip: tuple[float, float, float, float] = FFHQ_CHIP
     dlib: float = 0.15
     mobile: float = 0.2
     closer: float = 1.0
+    around: float = 0.5
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Face:
@@ -55,7 +57,8 @@ class Face:
         """
         left, top, right, bottom = (float(side) for side in values["chip"])
         weights = {name: float(values[name]) for name in ("dlib", "mobile")}
-        weights["closer"] = float(values.get("closer", cls.closer))  # older bundles have none
+        for name in ("closer", "around"):  # older bundles have none
+            weights[name] = float(values.get(name, getattr(cls, name)))
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise ValueError("the face chip is not within the frame")
         if not all(0 <= weight < 100 for weight in weights.values()):

@@ -40,31 +40,47 @@ def test_small_images_may_be_seen_enlarged() -> None:
     assert weights.shape == features(one).shape
 
 
-def test_a_face_may_be_seen_closer() -> None:
-    """At 512 px, by LPIPS and squared error of its square, in proportion to the weight."""
-    face = Face((0.25, 0.25, 0.75, 0.75), dlib=0.15, mobile=0.2, closer=0.7)
+def test_faces_are_seen_closer() -> None:
+    """At 512 px, by LPIPS and squared error of the whole, the face's part weighing more."""
+    face = Face((0.25, 0.25, 0.75, 0.75), closer=0.0, around=0.7)
     one, other = (0.4 * normal(1, 3 * 1024**2, seed).reshape(1, 3, 1024, 1024) for seed in (1, 2))
     features = PerceptualFeatures(0.5, face=face, closer=True)
     plain = PerceptualFeatures(0.5, face=face)
     assert (features.resolution, plain.resolution) == (512, 256)
     with torch.no_grad():
         found, without = ((each(one) - each(other)).square().sum() for each in (features, plain))
-        crops = [F.avg_pool2d(x, 2)[:, :, 128:384, 128:384] for x in (one, other)]
-        wanted = plain.lpips_distance(*crops) + 0.5 * (crops[0] - crops[1]).square().mean()
-    torch.testing.assert_close(found - without, 0.7 * wanted[0], rtol=1e-4, atol=1e-4)
+        whole = [F.avg_pool2d(x, 2) for x in (one, other)]
+        distance = features.lpips(*whole) + 0.5 * (whole[0] - whole[1]).square().mean()
+    torch.testing.assert_close(found - without, 0.7 * distance.sum(), rtol=1e-4, atol=1e-4)
     assert features(F.avg_pool2d(one, 4)).shape == features(one).shape  # as a surrogate's image
     count = plain(one).shape[1]
     assert torch.equal(features(one)[:, :count], plain(one))
 
 
-def test_a_region_weighs_the_closer_face_too() -> None:
-    face = Face((0.5, 0.25, 1.0, 0.75))
+def test_the_face_weighs_by_its_share() -> None:
+    """An even difference counts `closer` + `around` times; beside the face, `around` times."""
+    face = Face((0.25, 0.25, 0.75, 0.75), closer=1.0, around=0.5)
+    features = PerceptualFeatures(1.0, face=face, closer=True)
+    count = PerceptualFeatures(1.0, face=face)(torch.zeros(1, 3, 512, 512)).shape[1]
+    black = torch.zeros(1, 3, 512, 512)
+    grey, beside = black + 0.1, black.clone()
+    beside[..., :64] = 0.1  # left of the face, an eighth of the image
+    pixels = slice(count, count + 3 * 512**2)
+    with torch.no_grad():
+        seen = [features(image)[:, pixels] for image in (black, grey, beside)]
+    found = [float((each - seen[0]).square().sum()) for each in seen[1:]]
+    assert found == pytest.approx([1.5 * 0.01, 0.5 * 0.01 / 8], rel=1e-3)
+
+
+def test_a_region_weighs_what_is_closer_too() -> None:
     image = torch.zeros(1, 3, 512, 512)
+    face = Face((0.5, 0.25, 1.0, 0.75))
     features = PerceptualFeatures(0.5, face=face, closer=True)
     even = features.weights(image, torch.full((1, 1, 64, 64), 0.3))
     torch.testing.assert_close(even, torch.ones_like(features(image)))
     region = torch.full((1, 1, 64, 64), 0.5)
-    region[..., 32:] = 1.5  # where the face is
+    region[..., 32:] = 1.5
     count = PerceptualFeatures(0.5, face=face)(image).shape[1]
-    weights = features.weights(image, region)[:, count:]
-    torch.testing.assert_close(weights.mean(), torch.tensor(1.5), rtol=0.05, atol=0)
+    pixels = features.weights(image, region)[:, count : count + 3 * 512**2].view(3, 512, 512)
+    torch.testing.assert_close(pixels[..., :256], torch.full((3, 512, 256), 0.5))
+    torch.testing.assert_close(pixels[..., 256:], torch.full((3, 512, 256), 1.5))

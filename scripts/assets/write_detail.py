@@ -7,7 +7,7 @@
 Measures the channels (3 minutes), encodes the calibration portraits of prepare_faces.py with a
 provisional model at each of --indices, fits the model to their integers and writes
 pretrained/faces-1024.safetensors. The table of qualities is fitted to the same files where they
-have a detail, and keeps what was measured without one. The bundle's fingerprint stays. --part 0 2
+have a detail, and keeps what was measured without one; faces-128 gets it too. The bundle's fingerprint stays. --part 0 2
 and --part 1 2 in parallel encode half of the portraits each and write nothing; then run without
 --part. Images that are encoded already are only read. A killed run continues where it stopped.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from calibrate_quality import write_settings
 from prepare_faces import PRETRAINED, calibration_portraits
 
 from invcomp.bitstream import DETAIL, IvcFile
@@ -38,7 +39,8 @@ from invcomp.perception.features import PerceptualFeatures
 from invcomp.preparation import PrepareOptions
 from invcomp.quality import QUALITIES, fit_steps, lpips_of
 
-MODEL = "faces-1024"
+MODEL, PROXY = "faces-1024", "faces-128"
+DEFAULT_QUALITY = 55  # the coarsest at which a file has a useful detail
 
 
 def measured(bundle: Bundle, folder: Path) -> Detail:
@@ -83,7 +85,9 @@ def with_finer_qualities(bundle: Bundle, coded: Sequence[CodedImage]) -> Bundle:
         means[image.step_index].append(image.lpips)
     measured = {index: fmean(values) for index, values in means.items()}
     print({index: round(measured[index], 4) for index in sorted(measured)})
-    settings = replace(bundle.settings, quality_steps=fit_steps(measured))
+    settings = replace(
+        bundle.settings, quality_steps=fit_steps(measured), default_quality=DEFAULT_QUALITY
+    )
     print(f"qualities {QUALITIES}: step indices {settings.quality_steps}")
     return replace(bundle, settings=settings)
 
@@ -120,6 +124,12 @@ def main() -> None:
     report(arguments.output, provisional.detail, fitted.detail)
     if not arguments.dry:
         fitted.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
+        proxy = load_bundle(PROXY)  # it shares the files, and so what a quality means
+        qualities = {
+            name: getattr(fitted.settings, name) for name in ("quality_steps", "default_quality")
+        }
+        settings = replace(proxy.settings, **qualities)
+        write_settings(PRETRAINED / f"{PROXY}.safetensors", settings)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,11 @@ def test_a_face_survives_json() -> None:
     assert Face.from_json(json.loads(json.dumps(asdict(face)))) == face
 
 
+def test_faces_of_older_bundles_are_seen_closer_too() -> None:
+    older = {name: value for name, value in asdict(Face()).items() if name in ("chip", "dlib")}
+    assert Face.from_json({**older, "mobile": 0.3}) == Face(mobile=0.3)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -98,6 +103,7 @@ def test_a_face_survives_json() -> None:
         {"dlib": -1},
         {"mobile": float("nan")},
         {"mobile": "much"},
+        {"around": -0.5},
     ],
     ids=str,
 )

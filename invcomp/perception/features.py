@@ -82,7 +82,8 @@ class PerceptualFeatures(nn.Module):
             weight = head.model[-1].weight.clamp_min(0)  # [1, C, 1, 1]
             if places is not None:
                 weight = weight * F.adaptive_avg_pool2d(places, (height, width))
-            parts.append((lpips.normalize_tensor(layer) * (weight / (height * width)).sqrt()).flatten(1))
+            root = (weight / (height * width)).sqrt()
+            parts.append((lpips.normalize_tensor(layer) * root).flatten(1))
         return parts
 
     def pixels(self, features: Tensor, resolution: int) -> Tensor:

@@ -7,9 +7,10 @@
 Measures the channels (3 minutes), encodes the calibration portraits of prepare_faces.py with a
 provisional model at each of --indices, fits the model to their integers and writes
 pretrained/faces-1024.safetensors. The table of qualities is fitted to the same files where they
-have a detail, and keeps what was measured without one; faces-128 gets it too. The bundle's fingerprint stays. --part 0 2
-and --part 1 2 in parallel encode half of the portraits each and write nothing; then run without
---part. Images that are encoded already are only read. A killed run continues where it stopped.
+have a detail, and keeps what was measured without one; faces-128 gets it too. The bundle's
+fingerprint stays. --part 0 2 and --part 1 2 in parallel encode half of the portraits each and write
+nothing; then run without --part. Images that are encoded already are only read. A killed run
+continues where it stopped.
 """
 
 from __future__ import annotations

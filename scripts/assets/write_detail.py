@@ -42,6 +42,7 @@ from invcomp.quality import QUALITIES, fit_steps, lpips_of
 
 MODEL, PROXY = "faces-1024", "faces-128"
 DEFAULT_QUALITY = 55  # the coarsest at which a file has a useful detail
+PROXY_QUALITY = 50  # it has no detail, and more bytes gain nothing
 
 
 def measured(bundle: Bundle, folder: Path) -> Detail:
@@ -126,10 +127,8 @@ def main() -> None:
     if not arguments.dry:
         fitted.save(PRETRAINED / f"{MODEL}.safetensors", generator=False)
         proxy = load_bundle(PROXY)  # it shares the files, and so what a quality means
-        qualities = {
-            name: getattr(fitted.settings, name) for name in ("quality_steps", "default_quality")
-        }
-        settings = replace(proxy.settings, **qualities)
+        steps = fitted.settings.quality_steps
+        settings = replace(proxy.settings, quality_steps=steps, default_quality=PROXY_QUALITY)
         write_settings(PRETRAINED / f"{PROXY}.safetensors", settings)
 
 

@@ -32,8 +32,9 @@ class MapChannels:
     """The coded channels of one inner map.
 
     Attributes:
-        basis: float16 [K, C], the offset of a coefficient of one.
-        units: float16 [size, size], a factor on the coefficients of each place.
+        basis: [K, C], the offset of a coefficient of one. float32, of which a bundle's float16 is
+            an exact copy: compiled code that mixes float16 and bfloat16 warns.
+        units: [size, size], a factor on the coefficients of each place. float32 as well.
         deviations: of the coefficients under the prior, [K], descending.
     """
 
@@ -68,7 +69,7 @@ class MapChannels:
             energies[None, None].double(), 3, 1, 1, count_include_pad=False
         )[0, 0]
         units = (smooth / smooth.mean()).clamp(0.05, 20).rsqrt()
-        return cls(basis.half(), units.half(), deviations.float())
+        return cls(basis.half().float(), units.half().float(), deviations.float())
 
     @classmethod
     def of(
@@ -85,18 +86,26 @@ class MapChannels:
         Raises:
             KeyError, ValueError: one is missing, or has another shape or values out of range.
         """
-        wanted = {
-            "basis": (shape.channels, channels),
-            "units": (shape.size, shape.size),
-            "deviations": (shape.channels,),
+        wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+            "basis": ("float16", (shape.channels, channels)),
+            "units": ("float16", (shape.size, shape.size)),
+            "deviations": ("float32", (shape.channels,)),
         }
         found = {
-            name: array(tensors[prefix + name], prefix + name, "float16 float32", *form)
-            for name, form in wanted.items()
+            name: array(tensors[prefix + name], prefix + name, dtype, *form)
+            for name, (dtype, form) in wanted.items()
         }
         if min(float(found[name].min()) for name in ("units", "deviations")) <= 0:
             raise ValueError(f"{prefix}: a unit or a deviation is not above 0")
-        return cls(**found)
+        return cls(**{name: value.float() for name, value in found.items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a bundle stores."""
+        return {
+            "basis": self.basis.half().cpu(),
+            "units": self.units.half().cpu(),
+            "deviations": self.deviations.cpu(),
+        }
 
     def to(self, device: torch.device | str) -> MapChannels:
         """The same channels on another device."""
@@ -168,9 +177,7 @@ class Detail:
         """What a bundle's file stores, by name."""
         found = {name: torch.from_numpy(array) for name, array in self.model.arrays().items()}
         for index, each in enumerate(self.maps):
-            found |= {
-                f"detail.{index}.{name}": value.detach().cpu() for name, value in vars(each).items()
-            }
+            found |= {f"detail.{index}.{name}": value for name, value in each.tensors().items()}
         return found
 
     @classmethod

@@ -7,7 +7,7 @@ all maps at once. Its outer product estimates their metric, as in latents/coordi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -30,12 +30,17 @@ DRAWS, SAMPLES = 72, 64  # of the metric, and of the covariance
 SAVE_EVERY = 8  # draws between two checkpoints
 
 
-def coded_maps(generator: Generator) -> dict[int, int]:
-    """How many channels of which inner maps a detail codes, by their size, coarsest first."""
+def coded_maps(generator: Generator, channels: Sequence[int] = CHANNELS) -> dict[int, int]:
+    """How many channels of which inner maps a detail codes, by their size, coarsest first.
+
+    Args:
+        generator: G.
+        channels: of the coarsest maps that can be coded, in order, where the map has so many.
+    """
     finest = generator.resolution // FINEST
     own = sorted(each for each in generator.inner_maps if COARSEST <= each.size <= finest)
     return {
-        each.size: min(count, each.channels) for each, count in zip(own, CHANNELS, strict=False)
+        each.size: min(count, each.channels) for each, count in zip(own, channels, strict=False)
     }
 
 
@@ -49,6 +54,7 @@ class MapMeasurement:
         tau: deviation of a layer's own part of the latents that are drawn.
         seed: of the draws.
         device: that it runs on.
+        channels: see `coded_maps`.
     """
 
     def __init__(
@@ -59,11 +65,12 @@ class MapMeasurement:
         tau: float,
         seed: int,
         device: torch.device,
+        channels: Sequence[int] = CHANNELS,
     ) -> None:
         self.generator, self.features, self.prior, self.tau = generator, features, prior, tau
         self.device, self.seed = device, seed
         self.resolution = min(features.resolution, generator.resolution)
-        self.coded, own = coded_maps(generator), dict(generator.inner_maps)
+        self.coded, own = coded_maps(generator, channels), dict(generator.inner_maps)
         self.channels = {size: own[size] for size in self.coded}
         self.random = torch.Generator().manual_seed(seed + 3)
 
@@ -179,7 +186,14 @@ class MapMeasurement:
         return found
 
     def _made_for(self) -> str:
-        return json.dumps([self.generator.latent_size, list(self.channels.items()), self.seed])
+        features = self.features
+        return json.dumps(
+            [
+                *(self.generator.latent_size, list(self.channels.items())),
+                *(list(self.coded.items()), self.seed, self.tau),
+                *(features.resolution, features.beta, str(features.closer)),
+            ]
+        )
 
     def _save(self, path: Path, sums: dict[str, Tensor], done: int) -> None:
         tensors = {**sums, "done": torch.tensor(done), "source": self.random.get_state()}

@@ -112,11 +112,14 @@ def keep_compiled_code() -> None:
 def _compiled_code() -> Path:
     """The user's choice, else a folder in the cache of invcomp.
 
-    The default of torch, which importing torchvision sets, is a temporary folder and is lost.
+    The default of torch, which importing torchvision sets, is a temporary folder and is lost. Code
+    of another version of invcomp would seem to be there, and then be compiled anew.
     """
+    from . import __version__
+
     given = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", ""))
     temporary = given.parent == Path(tempfile.gettempdir()) and "torchinductor_" in given.name
-    own = cache_directory() / "compiled" / torch.__version__
+    own = cache_directory() / "compiled" / f"{__version__}-torch-{torch.__version__}"
     return own if temporary or not given.name else given
 
 

@@ -113,7 +113,7 @@ def demo(
             "--steps",
             metavar="N",
             help="Iterations of the search.",
-            show_default="few, or what 40 s allow",
+            show_default="those of --fast",
         ),
     ] = None,
     device: Device = "auto",

@@ -26,7 +26,7 @@ from identity import COLUMNS, load, portraits_in
 from PIL import Image
 from tables import formatted, write
 
-from invcomp.conventional.codecs import Reduced, finest_within
+from invcomp.conventional.codecs import LABELS, Reduced, finest_within
 from invcomp.evaluation.codecs import SIZES, SMALL_SIZES, available_codecs
 from invcomp.evaluation.curves import METRIC_NAMES, OURS, Point, mean_points
 from invcomp.evaluation.judge import Judge
@@ -38,6 +38,7 @@ from invcomp.perception.identity import Face
 
 CODECS = ("avif", "webp", "jxl", "heic")
 LARGEST = 4  # sizes in pixels to measure for each limit
+TITLES = {**METRIC_NAMES, "psnr": "PSNR", "identity": "identity (dlib)", "judge": "judge"}
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr", "identity", "judge")
 
 
@@ -90,10 +91,12 @@ def equal(report: Report) -> Iterator[dict[str, str]]:
                 for match in report.matches
                 if match.ours == point and match.metric == metric and match.bytes is not None
             }
-            row = {"bytes": f"{point.bytes:.0f}", "metric": METRIC_NAMES[metric].split(" (")[0]}
+            row = {"bytes": f"{point.bytes:.0f}", "metric": TITLES[metric]}
             row |= {codec: f"{size:.0f}" for codec, size in needed.items()}
             if needed:
-                row |= formatted({"times": min(needed.values()) / point.bytes})
+                best = min(needed, key=lambda codec: needed[codec])
+                row |= {"best": LABELS[best], "best_bytes": row[best]}
+                row |= formatted({"times": needed[best] / point.bytes})
             yield row
 
 
@@ -148,7 +151,7 @@ def main() -> None:
     write(
         output / "crossings.csv",
         [
-            {"metric": METRIC_NAMES[metric].split(" (")[0], "bytes": size and f"{size:.0f}"}
+            {"metric": TITLES[metric], "bytes": size and f"{size:.0f}"}
             for metric, size in crossings.items()
         ],
     )

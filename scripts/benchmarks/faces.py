@@ -99,7 +99,7 @@ def load(path: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The rows of docs/results/default_search.csv: means over the portraits by quality."""
+    """Means over the portraits by quality, as rows of a table."""
     by_label = defaultdict(list)
     for row in rows:
         if "equal" not in row:

@@ -73,7 +73,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["distilled", "conventional"],
     ["bundle", "inversion", "photo"],
     ["lookup"],
-    ["decoder"],
+    ["decoder", "export"],
     ["archive", "measurement", "fitting"],
     ["runner"],
     ["encoder"],

@@ -18,6 +18,7 @@ from .compress import compress
 from .decompress import decompress
 from .demo import demo
 from .distill import distill
+from .export import export
 from .fit import fit
 from .info import info
 from .models import models
@@ -118,6 +119,12 @@ app.command(
         "invcomp decompress image.ivc --model mine-small.ivm",
     )
 )(distill)
+app.command(
+    epilog=examples(
+        "invcomp export faces-128 -o faces-128/",
+        "invcomp export faces-1024 -o faces-1024/ --half",
+    )
+)(export)
 app.command(
     epilog=examples(
         "invcomp train images/ -o runs/mine --resolution 64",

@@ -74,7 +74,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["bundle", "inversion", "photo"],
     ["lookup"],
     ["decoder", "export"],
-    ["archive", "measurement", "fitting"],
+    ["archive", "measurement", "fitting", "web"],
     ["runner"],
     ["encoder"],
     ["codec"],

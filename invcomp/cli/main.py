@@ -26,6 +26,7 @@ from .options import examples
 from .prepare import prepare
 from .sample import sample
 from .train import train
+from .web import web
 
 INTERRUPTED = 130  # the exit code that shells use
 
@@ -125,6 +126,13 @@ app.command(
         "invcomp export faces-1024 -o faces-1024/ --half",
     )
 )(export)
+app.command(
+    epilog=examples(
+        "invcomp web -o site/",
+        "invcomp web -o site/ --model faces-128 --model avatars-64",
+        "invcomp web -o site/ --runtime onnxruntime-web-1.30.0.tgz",
+    )
+)(web)
 app.command(
     epilog=examples(
         "invcomp train images/ -o runs/mine --resolution 64",

@@ -67,7 +67,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["files", "stored"],
     ["device", "entropy", "preprocessing"],
     ["generators", "bitstream", "quality", "domain"],
-    ["importers", "latents"],
+    ["importers", "latents", "qr"],
     ["model_zoo"],
     ["perception"],
     ["distilled", "conventional"],

@@ -24,6 +24,7 @@ from .info import info
 from .models import models
 from .options import examples
 from .prepare import prepare
+from .qr import qr
 from .sample import sample
 from .train import train
 from .web import web
@@ -148,6 +149,7 @@ app.command(
 )(sample)
 app.add_typer(models, name="models")
 app.add_typer(archive, name="archive")
+app.add_typer(qr, name="qr")
 
 
 def _show_version(wanted: bool) -> None:

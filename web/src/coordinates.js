@@ -14,14 +14,12 @@ export function coordinatesOf(file, tables) {
   const alphabets = new Alphabets(tables);
   const found = { integers: new Int32Array(tables.scales.length), classIndex: 0 };
   const parts = [...file.payloads, ...(file.missing ? [file.beginning] : [])];
-  const bounds = boundsOf(file, tables);
+  const [bounds, classes] = [boundsOf(file, tables), tables.classes ?? 1];
   parts.forEach((payload, index) => {
     const whole = index < file.payloads.length;
     const decoder = whole ? new RangeDecoder(payload) : new BeginningDecoder(payload);
     try {
-      if (index === 0 && (tables.classes ?? 1) > 1) {
-        found.classIndex = decoder.symbol(uniform(tables.classes));
-      }
+      if (index === 0 && classes > 1) found.classIndex = decoder.symbol(uniform(classes));
       const part = /** @type {[number, number]} */ (bounds.slice(index, index + 2));
       readIntegers(decoder, alphabets, file, part, found.integers);
     } catch (error) {

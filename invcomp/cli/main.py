@@ -18,13 +18,16 @@ from .compress import compress
 from .decompress import decompress
 from .demo import demo
 from .distill import distill
+from .export import export
 from .fit import fit
 from .info import info
 from .models import models
 from .options import examples
 from .prepare import prepare
+from .qr import qr
 from .sample import sample
 from .train import train
+from .web import web
 
 INTERRUPTED = 130  # the exit code that shells use
 
@@ -120,6 +123,19 @@ app.command(
 )(distill)
 app.command(
     epilog=examples(
+        "invcomp export faces-128 -o faces-128/",
+        "invcomp export faces-1024 -o faces-1024/ --half",
+    )
+)(export)
+app.command(
+    epilog=examples(
+        "invcomp web -o site/",
+        "invcomp web -o site/ --model faces-128 --model avatars-64",
+        "invcomp web -o site/ --runtime onnxruntime-web-1.30.0.tgz",
+    )
+)(web)
+app.command(
+    epilog=examples(
         "invcomp train images/ -o runs/mine --resolution 64",
         "invcomp train images/ -o runs/mine --resolution 64 --resume",
         "torchrun --nproc_per_node 8 -m invcomp train images.zip -o runs/mine --batch 256",
@@ -133,6 +149,7 @@ app.command(
 )(sample)
 app.add_typer(models, name="models")
 app.add_typer(archive, name="archive")
+app.add_typer(qr, name="qr")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,62 @@
+"""invcomp web: a static site that shows .ivc files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import show
+from .jobs import obstacle
+from .models import fetch_bundle
+from .options import Force
+
+SMALL_MODEL = "faces-128"  # a few MB to fetch; decodes the files of the default model
+
+
+def web(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="SITE", help="Folder of the site.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Model that the site decodes with; may be given several times.",
+            show_default=SMALL_MODEL,
+        ),
+    ] = None,
+    half: Annotated[
+        bool,
+        typer.Option("--half", help="Round weights to float16: smaller files, other last digits."),
+    ] = False,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="npm's package onnxruntime-web, packed or unpacked.",
+            show_default="fetched by npm",
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a static site that shows .ivc files in a browser, also without a network.
+
+    Any file server can serve it. It asks no other host for anything.
+    """
+    from ..errors import OutputError
+
+    show.needs("onnx", "onnx", "onnxscript", "onnxruntime")
+    if reason := obstacle(output / "index.html", force):
+        raise OutputError(reason)
+    from ..web import write_site
+
+    with show.Meter() as meter:
+        names = model or [SMALL_MODEL]
+        bundles = [fetch_bundle(name, meter, aids=False) for name in names]
+        manifests = write_site(bundles, output, half, runtime, force)
+    listed = ", ".join(manifest["name"] for manifest in manifests)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    show.result(f"{output}: {size / 1e6:.1f} MB, decodes with {listed}")
+    show.result(f"to see it: python -m http.server --directory {output}")

@@ -1,0 +1,255 @@
+/** The page: opens files, shows what the engine makes of them. */
+import { CONVENTIONAL, PHOTO, layerOf, unpack } from "./decoder/index.js";
+
+const LARGEST_FILE = 1 << 26;
+const HEADER = 10; // bytes of a file without which nothing decodes
+const STEPS = 16; // images on the way to the whole, where that is quick
+const QUICK = 400; // ms of one image, under which a file is shown as it arrives
+const PAUSE = 40; // ms between these images
+const byId = (id) => document.getElementById(id);
+const engine = new Worker(new URL("./engine.js", import.meta.url), { type: "module" });
+const waiting = new Map();
+let asked = 0;
+let models = [];
+let following = false;
+/** @type {number | null} what the slider says, if that is not shown yet */
+let wanted = null;
+/** @type {{data: Uint8Array, name: string, file: any} | null} */
+let current = null;
+
+engine.addEventListener("message", ({ data: { id, ...answer } }) => {
+  waiting.get(id)?.(answer);
+  waiting.delete(id);
+});
+engine.addEventListener("error", (event) => fail(`The decoder cannot start: ${event.message ?? ""}`));
+
+/** The decoded image of the current file's first bytes; null if another was asked for since. */
+async function decode(first) {
+  const { data, file } = current;
+  const id = ++asked;
+  const model = models[byId("model").value];
+  const message = { id, model, data, first: first < data.length ? first : undefined };
+  const answer = await new Promise((resolve) => {
+    waiting.set(id, resolve);
+    engine.postMessage(message);
+  });
+  if (answer.error) throw new Error(answer.error);
+  return file === current?.file ? answer : null;
+}
+
+async function open(data, name) {
+  try {
+    byId("error").hidden = true;
+    const file = unpack(data);
+    current = { data, name, file };
+    describe(file, data);
+    fillModels(file);
+    await show(data.length, true);
+  } catch (error) {
+    fail(`${name}: ${error.message}`);
+  }
+}
+
+/** @param {any} file @param {Uint8Array} data */
+function describe(file, data) {
+  if (layerOf(file, CONVENTIONAL)) {
+    throw new Error("a conventional codec coded this file; this page shows only those of a model");
+  }
+  const notes = [];
+  if (layerOf(file, PHOTO)) notes.push("It is a photo. This page shows its first face alone.");
+  byId("notes").replaceChildren(...notes.map((text) => element("li", text)));
+  byId("facts").textContent = `${data.length.toLocaleString("en")} bytes`;
+  byId("bytes").max = String(data.length);
+}
+
+/** Offers the models that decode a file, the one in use first. @param {any} file */
+function fillModels(file) {
+  const fitting = [...models.keys()].filter((index) =>
+    models[index].manifest.fingerprint.startsWith(file.fingerprint),
+  );
+  if (!fitting.length) {
+    const names = models.map(({ name }) => name).join(", ");
+    throw new Error(`the model ${file.fingerprint} that it was made with is not here (${names})`);
+  }
+  const chosen = byId("model").value;
+  byId("model").replaceChildren(
+    ...fitting.map((index) => new Option(titleOf(models[index].manifest), String(index))),
+  );
+  if (fitting.map(String).includes(chosen)) byId("model").value = chosen;
+}
+
+function titleOf({ name, resolution, files }) {
+  const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
+  return `${name}: ${resolution} px (${(bytes / 1e6).toFixed(1)} MB)`;
+}
+
+/** Shows the current file's first bytes; at first from the coarsest on, where that is quick. */
+async function show(first, growing = false) {
+  status("Decoding.");
+  const answer = await decode(first);
+  if (!answer) return;
+  if (growing && answer.milliseconds < QUICK && !wantsCalm()) await grow();
+  byId("error").hidden = true;
+  draw(answer.image, first);
+  status(`Decoded in ${Math.round(answer.milliseconds)} ms.`);
+}
+
+/** Whether the reader has asked for less motion. */
+const wantsCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** Shows the images of more and more bytes of the current file, until another is opened. */
+async function grow() {
+  const { file, data } = current;
+  for (let step = 1; step < STEPS; step++) {
+    const first = Math.round(HEADER + ((data.length - HEADER) * step) / STEPS);
+    const answer = await decode(first).catch(() => null); // it ends within the header
+    if (current.file !== file) return;
+    if (answer) draw(answer.image, first);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+}
+
+/** Shows what the slider says, and what it says meanwhile. */
+async function follow() {
+  wanted = Number(byId("bytes").value);
+  if (following) return;
+  following = true;
+  try {
+    while (wanted !== null) {
+      const first = wanted;
+      wanted = null;
+      await show(first);
+    }
+  } finally {
+    following = false;
+  }
+}
+
+/** @param {{width: number, height: number, pixels: Uint8Array}} image @param {number} first */
+function draw({ width, height, pixels }, first) {
+  const canvas = byId("image");
+  const shown = new ImageData(width, height);
+  for (let at = 0; at < width * height; at++) {
+    shown.data.set(pixels.subarray(3 * at, 3 * at + 3), 4 * at);
+    shown.data[4 * at + 3] = 255;
+  }
+  Object.assign(canvas, { width, height });
+  canvas.classList.toggle("small", Math.max(width, height) < 384);
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(shown, 0, 0);
+  canvas.dataset.bytes = String(first);
+  if (wanted === null) byId("bytes").value = String(first);
+  byId("used").textContent = `${first} of ${current.data.length}`;
+  byId("shown").hidden = false;
+}
+
+function status(text) {
+  byId("status").textContent = text;
+}
+
+function fail(text) {
+  byId("error").textContent = text;
+  byId("error").hidden = false;
+  status("");
+}
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+async function openFile(file) {
+  if (file.size > LARGEST_FILE) return fail(`${file.name}: too large to be an .ivc file`);
+  await open(new Uint8Array(await file.arrayBuffer()), file.name);
+}
+
+/** @param {string} text base64, of either alphabet; a data URL or a link, too @param {string} name */
+async function openText(text, name) {
+  const digits = text.replace(/^.*(base64,|#ivc=)/s, "").replace(/\s+/g, "");
+  let bytes;
+  try {
+    bytes = atob(digits.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return fail(`${name}: not base64`);
+  }
+  await open(Uint8Array.from(bytes, (letter) => letter.charCodeAt(0)), name);
+}
+
+const base64 = (data) =>
+  btoa(String.fromCharCode(...data)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+function save() {
+  byId("image").toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${current.name.replace(/\.ivc$/i, "")}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }, "image/png");
+}
+
+async function copyLink() {
+  const link = new URL(location.href);
+  link.hash = `ivc=${base64(current.data)}`;
+  try {
+    await navigator.clipboard.writeText(link.href);
+    status("The link is copied.");
+  } catch {
+    location.hash = link.hash;
+    status("The link is this page's address now.");
+  }
+}
+
+/** Runs something that a control asks for; shows why it failed. */
+const on = (id, event, act) =>
+  byId(id).addEventListener(event, (happened) => {
+    Promise.resolve(act(happened)).catch((error) => fail(error.message));
+  });
+
+function listen() {
+  on("file", "change", ({ target }) => target.files[0] && openFile(target.files[0]));
+  on("decode", "click", () => openText(byId("text").value, "pasted text"));
+  on("model", "change", follow);
+  on("bytes", "input", follow);
+  on("play", "click", async () => {
+    await grow();
+    await show(current.data.length);
+  });
+  on("save", "click", save);
+  on("link", "click", copyLink);
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      document.body.classList.toggle("dragging", kind === "dragover");
+      const [file] = event.dataTransfer?.files ?? [];
+      if (kind === "drop" && file) openFile(file);
+    });
+  }
+  document.addEventListener("paste", (event) => {
+    if (event.target === byId("text")) return;
+    const [file] = event.clipboardData.files;
+    if (file) openFile(file);
+    else openText(event.clipboardData.getData("text"), "pasted text");
+  });
+  addEventListener("hashchange", openHash);
+}
+
+function openHash() {
+  if (location.hash.startsWith("#ivc=")) openText(location.hash, "the link's image");
+}
+
+async function start() {
+  if ("serviceWorker" in navigator) await navigator.serviceWorker.register("service_worker.js");
+  const listed = await (await fetch("models.json")).json();
+  models = listed.models;
+  byId("about").textContent = [
+    `invcomp ${listed.version}`,
+    ...models.map(({ manifest }) => `${manifest.name}: ${manifest.licence ?? "its own licence"}`),
+  ].join("; ");
+  listen();
+  engine.postMessage({ id: 0, model: models[0] }); // it is there then, also without a network
+  status("Ready.");
+  openHash();
+}
+
+start().catch((error) => fail(error.message));

@@ -24,6 +24,7 @@ from .models import models
 from .options import examples
 from .prepare import prepare
 from .sample import sample
+from .thumbnails import thumbnails
 from .train import train
 
 INTERRUPTED = 130  # the exit code that shells use
@@ -132,6 +133,12 @@ app.command(
     )
 )(sample)
 app.add_typer(models, name="models")
+archive.command(
+    epilog=examples(
+        "invcomp archive thumbnails set.ivca",
+        "invcomp archive thumbnails set.ivca -o sheet.jpg --size 64",
+    )
+)(thumbnails)
 app.add_typer(archive, name="archive")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..bitstream.ivc import NO_BUNDLE
 from ..bitstream.ivca import Contents, Digest, Member, read_file
 from ..bitstream.source import Source
-from ..errors import BitstreamError
+from ..errors import BitstreamError, MissingBundleError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,6 +45,8 @@ class Archive(Mapping[str, Any]):
             decoded by the model that it names.
         device: "cpu", "cuda", "mps" or "auto".
         size: longer side of the images in pixels; None: that of the originals.
+        proxy: whether a model's small proxy decodes its images where there is one: rough, fast, and
+            without the model's weights.
         transform: makes of each image what is returned.
 
     Raises:
@@ -59,11 +62,12 @@ class Archive(Mapping[str, Any]):
         model: str | Path | None = None,
         device: str = "auto",
         size: int | None = None,
+        proxy: bool = False,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
         self._opened = Path(source) if isinstance(source, (str, Path)) else source
         self._model, self._device, self._size = model, device, size
-        self._transform = transform
+        self._proxy, self._transform = proxy, transform
         self._decoders: dict[bytes, Decoder] = {}
         self._source: Source | None = None
         self._pid = os.getpid()
@@ -141,12 +145,19 @@ class Archive(Mapping[str, Any]):
 
     def _decoder(self, fingerprint: bytes) -> Decoder:
         from ..decoder import Decoder
-        from ..lookup import find_bundle
 
         if fingerprint not in self._decoders:
-            name = self._model or find_bundle(fingerprint)
+            name = self._model or self._find(fingerprint)
             self._decoders[fingerprint] = Decoder.load(name, self._device)
         return self._decoders[fingerprint]
+
+    def _find(self, fingerprint: bytes) -> str:
+        from ..lookup import find_bundle
+
+        if self._proxy:
+            with suppress(MissingBundleError):
+                return find_bundle(fingerprint, proxy=True)
+        return find_bundle(fingerprint)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._numbers)

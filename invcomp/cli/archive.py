@@ -24,8 +24,8 @@ archive = typer.Typer(no_args_is_help=True, help="List, extend and verify archiv
 Path_ = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive (.ivca).")]
 
 
-def open_archive(path: Path) -> Archive:
-    """The archive at a path.
+def open_archive(path: Path, **options: Any) -> Archive:
+    """The archive at a path, with options of `Archive`.
 
     Raises:
         BitstreamError: it is none, cannot be read, or is to be refused.
@@ -34,7 +34,7 @@ def open_archive(path: Path) -> Archive:
     from ..errors import BitstreamError
 
     try:
-        return Archive(path)
+        return Archive(path, **options)
     except BitstreamError as error:
         raise type(error)(f"{path}: {error}") from error
     except OSError as error:
@@ -198,11 +198,11 @@ def member_jobs(
         outcomes.failed(f"{path}: {line}")
     if opened.cut:
         outcomes.failed(f"{path}: cut short: {opened.cut} images or more are missing")
-    names = _chosen(opened, only, path, outcomes)
+    names = chosen(opened, only, path, outcomes)
     folder = path.with_suffix("") if output is None else Path(output)
     if several and output is not None:
         folder /= path.stem
-    single = len(names) == 1 and only and not several and _is_file(output)
+    single = len(names) == 1 and only and not several and names_file(output)
     jobs = list[tuple[Job, Callable[[], bytes]]]()
     for name in names:
         target = folder if single else folder / f"{name}.png"
@@ -213,7 +213,7 @@ def member_jobs(
     return jobs
 
 
-def _chosen(opened: Archive, only: list[str], path: Path, outcomes: show.Outcomes) -> list[str]:
+def chosen(opened: Archive, only: list[str], path: Path, outcomes: show.Outcomes) -> list[str]:
     """The names that are asked for, in the order of the archive."""
     if not only:
         return [*opened]
@@ -226,6 +226,6 @@ def _chosen(opened: Archive, only: list[str], path: Path, outcomes: show.Outcome
     return [name for name in opened if name in wanted]
 
 
-def _is_file(output: str | None) -> bool:
+def names_file(output: str | None) -> bool:
     """Whether an output means an image file, by its suffix."""
     return output is not None and bool(Path(output).suffix) and not Path(output).is_dir()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -26,10 +28,23 @@ from .options import examples
 from .prepare import prepare
 from .qr import qr
 from .sample import sample
+from .thumbnails import thumbnails
 from .train import train
 from .web import web
 
 INTERRUPTED = 130  # the exit code that shells use
+
+
+@contextmanager
+def _usage_errors_printable() -> Iterator[None]:
+    """Escapes what is unprintable in click's errors, which repeat options as they were typed."""
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "message", None)
+        if hasattr(error, "format_message") and isinstance(message, str):
+            vars(error)["message"] = show.printable(message)
+        raise
 
 
 class Program(TyperGroup):
@@ -40,12 +55,14 @@ class Program(TyperGroup):
         if "" in args:
             show.error("an argument is empty")
             raise typer.Exit(2)
-        return super().parse_args(ctx, args)
+        with _usage_errors_printable():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
-            return super().invoke(ctx)
+            with _usage_errors_printable():
+                return super().invoke(ctx)
         except InvcompError as error:
             show.error(str(error))
             raise typer.Exit(1) from error
@@ -148,6 +165,12 @@ app.command(
     )
 )(sample)
 app.add_typer(models, name="models")
+archive.command(
+    epilog=examples(
+        "invcomp archive thumbnails set.ivca",
+        "invcomp archive thumbnails set.ivca -o sheet.jpg --size 64",
+    )
+)(thumbnails)
 app.add_typer(archive, name="archive")
 app.add_typer(qr, name="qr")
 

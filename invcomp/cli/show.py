@@ -41,7 +41,7 @@ def data_on_stdout() -> None:
 def result(text: str) -> None:
     """Prints one line on stdout, or on stderr if stdout has data."""
     err = _Stdout.has_data
-    _print(lambda: typer.echo(_printable(text), err=err))
+    _print(lambda: typer.echo(printable(text), err=err))
 
 
 def table(content: RenderableType) -> None:
@@ -56,7 +56,7 @@ def json_values(values: object) -> None:
 
 def plain(text: str) -> Text:
     """A text for a table, without markup, and with unprintable characters escaped."""
-    return Text(_printable(text))
+    return Text(printable(text))
 
 
 def _print(write: Callable[[], None]) -> None:
@@ -79,14 +79,14 @@ def results_lost() -> bool:
 
 def error(message: str) -> None:
     """Prints one red line on stderr."""
-    line = _printable(" ".join(message.split()))
+    line = printable(" ".join(message.split()))
     text = Text.assemble(("error: ", "bold red"), (line, "red"))
     Console(stderr=True).print(text, soft_wrap=True)
 
 
 def warning(message: str) -> None:
     """Prints one yellow line on stderr."""
-    text = Text.assemble(("warning: ", "bold yellow"), _printable(" ".join(message.split())))
+    text = Text.assemble(("warning: ", "bold yellow"), printable(" ".join(message.split())))
     Console(stderr=True).print(text, soft_wrap=True)
 
 
@@ -116,7 +116,7 @@ def image_warnings() -> None:
 
 def note(message: str) -> None:
     """Prints one line on stderr."""
-    typer.echo(_printable(message), err=True)
+    typer.echo(printable(message), err=True)
 
 
 def needs(extra: str, *modules: str) -> None:
@@ -132,7 +132,7 @@ def needs(extra: str, *modules: str) -> None:
         raise OptionError(f'{missing[0]} is missing: pip install "invcomp[{extra}]"')
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with unprintable characters (as in odd file names) escaped."""
     text = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -184,9 +184,9 @@ class Meter:
 
     def show(self, name: str, done: float, total: float, note: str = "") -> None:
         """Sets the bar `name` to `done` of `total`, creating it on first use."""
-        note = _printable(note)
+        note = printable(note)
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(_printable(name), total=total, note=note)
+            self._tasks[name] = self._progress.add_task(printable(name), total=total, note=note)
         identity = self._tasks[name]
         self._progress.update(identity, completed=done, total=total, note=note)
         if self._plain:
@@ -197,7 +197,7 @@ class Meter:
         if self._plain:
             note(message)
         else:
-            self._progress.console.print(_printable(message))
+            self._progress.console.print(printable(message))
 
     def drop(self, name: str) -> None:
         """Removes the bar."""
@@ -214,7 +214,7 @@ class Meter:
         left = task.time_remaining
         time = f"{timedelta(seconds=round(left))} left" if left else ""
         parts = (f"{task.description}:", f"{task.percentage:.0f}%", task.fields["note"], time)
-        typer.echo(_printable("  ".join(part for part in parts if part)), err=True)
+        typer.echo(printable("  ".join(part for part in parts if part)), err=True)
 
 
 def byte_note(done: int, total: int) -> str:

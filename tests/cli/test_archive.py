@@ -300,3 +300,56 @@ def test_damaged_members_are_named_and_the_others_decoded(
     path.write_bytes(data[:-3])
     outcome = invcomp("decompress", path, "--force")
     assert outcome.errors == [f"error: {path}: cut short: 1 images or more are missing"]
+
+
+# archive thumbnails -------------------------------------------------------------------------------
+
+
+def test_thumbnails(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:
+    path, out = tmp_path / "set.ivca", tmp_path / "set-thumbnails"
+    path.write_bytes(packed({"x": ivc, "day 1/photo": conventional(), "y": ivc}))
+    outcome = invcomp("archive", "thumbnails", path, "--size", "12")
+    assert outcome.code == 0, outcome.err
+    with Image.open(out / "x.png") as image:
+        assert max(image.size) == 12
+    with Image.open(out / "day 1" / "photo.png") as image:
+        assert image.size == (12, 8)
+    outcome = invcomp("archive", "thumbnails", path, "--size", "12")
+    assert outcome.code == 1
+    assert len(outcome.errors) == 3
+    sheet = tmp_path / "sheet.png"
+    outcome = invcomp("archive", "thumbnails", path, "-o", sheet, "--size", "12")
+    assert outcome.code == 0, outcome.err
+    assert f"{sheet}: 3 images" in outcome.out
+    with Image.open(sheet) as image:
+        assert image.size == (32, 32)
+    outcome = invcomp("archive", "thumbnails", path, "-o", sheet, "--size", "100000", "--force")
+    assert outcome.code == 1
+    assert "too many for one sheet" in outcome.err
+
+
+def test_thumbnails_of_an_archive_with_a_damaged_member(
+    invcomp: Invcomp, ivc: bytes, tmp_path: Path
+) -> None:
+    path, sheet = tmp_path / "set.ivca", tmp_path / "sheet.jpg"
+    data = bytearray(packed({"x": ivc, "y": ivc}))
+    data[-1] ^= 1
+    path.write_bytes(data)
+    outcome = invcomp("archive", "thumbnails", path, "-o", sheet, "--size", "8", "--only", "*")
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert f"{path}/y: altered" in line
+    with Image.open(sheet) as image:
+        assert image.size == (12, 12)
+
+
+def test_thumbnails_by_a_proxy(invcomp: Invcomp, tmp_path: Path) -> None:
+    """The weights of faces-1024 are not needed: its proxy ships whole."""
+    golden = Path(__file__).resolve().parents[1] / "golden" / "faces-1024.ivc"
+    path = tmp_path / "set.ivca"
+    path.write_bytes(packed({"face": golden.read_bytes()}))
+    outcome = invcomp("archive", "thumbnails", path, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    with Image.open(tmp_path / "set-thumbnails" / "face.png") as image:
+        assert max(image.size) == 128
+    assert not (tmp_path / "models").exists()

@@ -57,6 +57,27 @@ def test_names_of_files_cannot_command_the_terminal(
     assert len([*folder.glob("*.png")]) == 3
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compress", f"--{ESCAPE}"),
+        ("compress", "a.png", f"--no-compile={ESCAPE}"),
+        ("compress", "a.png", "--seed", ESCAPE),
+        ("demo", "a.png", ESCAPE),
+        (ESCAPE,),
+        ("archive", ESCAPE),
+        ("info", f"-{ESCAPE}"),
+    ],
+    ids=range(7),
+)
+def test_what_is_typed_wrongly_cannot_command_the_terminal(
+    invcomp: Invcomp, arguments: tuple[str, ...]
+) -> None:
+    outcome = invcomp(*arguments)
+    assert outcome.code == 2
+    assert (outcome.out + outcome.err).replace("\n", "").isprintable()
+
+
 def test_names_of_bundles_cannot_command_the_terminal(
     invcomp: Invcomp, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ivc: bytes
 ) -> None:

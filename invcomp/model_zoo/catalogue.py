@@ -91,7 +91,7 @@ KNOWN_MODELS = {
                 size=37_588_926,
             ),
             read=read_random_face,
-            equalled_from=2000,
+            equalled_from=3000,
         ),
         KnownModel(
             name="faces-128",

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch._inductor.config as inductor_config
 
+from invcomp import __version__
 from invcomp.device import has_compiled_code
 from invcomp.generators import StyleGAN2
 from invcomp.generators.base import normal
@@ -91,7 +92,8 @@ def test_what_is_compiled_is_kept_where_it_lasts(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(given))
     monkeypatch.setenv("INVCOMP_CACHE", str(tmp_path))
     Distortion(tiny_bundle().generator, features, mixed=False, compiled=True)
-    expected = given if chosen else tmp_path / "compiled" / torch.__version__
+    own = tmp_path / "compiled" / f"{__version__}-torch-{torch.__version__}"
+    expected = given if chosen else own
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(expected)
     assert not has_compiled_code()
     (expected / "aa").mkdir(parents=True)

@@ -1,7 +1,7 @@
 """Compares a whole photo in one small file with AVIF at equal bytes; makes docs/images/photo.jpg.
 
     pip download --no-deps scikit-image && unzip -j scikit_image-*.whl skimage/data/astronaut.png
-    invcomp compress astronaut.png --keep-photo --bytes 230 --background 1500 --fast
+    invcomp compress astronaut.png --keep-photo --bytes 400 --background 1500
     python scripts/benchmarks/photo.py astronaut.png astronaut.ivc --judge JUDGE
     python scripts/benchmarks/photo.py group.png group.ivc -o runs/group.jpg --judge JUDGE
 

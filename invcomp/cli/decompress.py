@@ -134,7 +134,7 @@ def decompress(
     with show.Meter() as meter:
         for name, tasks in _read(inputs, first_bytes, model, proxy, outcomes).items():
             try:
-                decoder = _open(name, device, meter) if name else None
+                decoder = open_decoder(name, device, meter) if name else None
             except (BundleError, DownloadError, MissingBundleError) as error:
                 if model:
                     raise
@@ -145,7 +145,7 @@ def decompress(
     outcomes.finish()
 
 
-def _open(model: str, device: str, meter: show.Meter) -> Decoder:
+def open_decoder(model: str, device: str, meter: show.Meter) -> Decoder:
     """The decoder of a model, which is downloaded if necessary."""
     from ..decoder import Decoder
     from ..device import choose_device

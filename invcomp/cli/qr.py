@@ -9,6 +9,7 @@ import typer
 
 from . import show
 from .compress import open_codec, search_options
+from .decompress import open_decoder
 from .jobs import obstacle
 from .options import DEFAULT_MODEL, Device, FilesModel, Force, Model, examples
 
@@ -116,8 +117,9 @@ def _file_of(image: Path, limit: int, model: str, fast: bool, device: str) -> by
     original = read_image(image)
     with show.Meter() as meter:
         codec = open_codec(model, device, None, meter)
-        search = search_options(fast=fast)
-        return codec.compress(original, goal=Goal(bytes=limit), search=search)
+        search, progress = search_options(fast=fast), show.search_progress(meter, image.name)
+        goal = Goal(bytes=limit)
+        return codec.compress(original, goal=goal, search=search, progress=progress)
 
 
 @qr.command(
@@ -138,15 +140,15 @@ def decode(
     force: Force = False,
 ) -> None:
     """Read the file in a QR code and decompress it."""
+    from ..bitstream import IvcFile
     from ..errors import OutputError
 
     show.needs("qr", "segno", "zxingcpp")
-    from ..decoder import Decoder, decode_conventional
+    from ..decoder import decode_conventional
     from ..lookup import find_bundle
     from ..preprocessing.reading import read_image
     from ..qr import read_code
     from .images import image_format, write_bytes, write_image
-    from .models import fetch_bundle
 
     if reason := obstacle(output, force):
         raise OutputError(reason)
@@ -159,9 +161,9 @@ def decode(
     else:
         decoded = decode_conventional(data)
         if decoded is None:
+            name = model or find_bundle(IvcFile.unpack(data).fingerprint)
             with show.Meter() as meter:
-                name = model or find_bundle(data[3:7])
-                bundle = fetch_bundle(name, meter, aids=False)
-            decoded = Decoder(bundle, device).decompress(data)
+                decoder = open_decoder(name, device, meter)
+            decoded = decoder.decompress(data)
         write_image(decoded, output, force)
     show.result(f"{output}: from a code of {len(data)} bytes")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..bundle import Bundle
 from ..entropy.density import q_step_of
 from ..entropy.model import STEP_INDICES
-from ..generators.base import NO_OFFSETS, Offsets
+from ..generators.base import NO_OFFSETS
 
 
 class IntegersToImage(nn.Module):
@@ -23,27 +23,18 @@ class IntegersToImage(nn.Module):
     """
 
     q_steps: Tensor
-    codes: Tensor
-    code_scales: Tensor
-    means: Tensor
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.generator = bundle.generator
-        coordinates, self.classes = bundle.coordinates, bundle.coordinates.classes
+        self.generator, self.coordinates = bundle.generator, bundle.coordinates
+        self.classes = self.coordinates.classes
+        self.maps = () if bundle.detail is None else bundle.detail.maps
         steps = [np.float32(q_step_of(index)) for index in range(STEP_INDICES)]
         self.register_buffer("q_steps", torch.from_numpy(np.array(steps)))
-        self.register_buffer("codes", coordinates.codes)
-        self.register_buffer("code_scales", coordinates.code_scales.float())
-        self.register_buffer("means", coordinates.mean.float())
-        self.maps = () if bundle.detail is None else bundle.detail.maps
-        for index, each in enumerate(self.maps):
-            self.register_buffer(f"basis{index}", each.basis)
-            self.register_buffer(f"units{index}", each.units.float())
 
     def inputs(self) -> dict[str, Tensor]:
         """Examples of all inputs by name, zeros: what each is, see `forward`."""
-        found = {"integers": torch.zeros(1, len(self.codes), dtype=torch.int32)}
+        found = {"integers": torch.zeros(1, self.coordinates.count, dtype=torch.int32)}
         found["step_index"] = torch.zeros(1, dtype=torch.int32)
         if self.classes > 1:
             found["class_index"] = torch.zeros(1, dtype=torch.int32)
@@ -62,22 +53,14 @@ class IntegersToImage(nn.Module):
                 for each map of the bundle's, coarsest first, int32 [1, channels, size, size].
         """
         q_step = self.q_steps[step_index.long()]  # [1]
-        coordinates = integers.float() * q_step
-        scaled = coordinates * self.code_scales
-        given = list(others)
-        mean = self.means[given.pop(0).long()] if self.classes > 1 else self.means[:1]
-        latents = mean + scaled @ self.codes.float()
-        offsets = self._offsets(given, q_step)
+        details = list(others)
+        classes = details.pop(0).long() if self.classes > 1 else None
+        latents = self.coordinates.latents(integers.float() * q_step, classes)
+        offsets = {
+            each.shape.size: each.offset(found.float() * q_step)
+            for each, found in zip(self.maps, details, strict=True)
+        } or NO_OFFSETS
         taken = () if offsets is NO_OFFSETS else (offsets,)  # a generator may take none
         image = self.generator(latents, *taken)[0]  # [3, R, R]
         values: Tensor = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return values.permute(1, 2, 0)
-
-    def _offsets(self, details: list[Tensor], q_step: Tensor) -> Offsets:
-        """What the details add to the inner maps, by their size."""
-        found: dict[int, Tensor] = {}
-        for index, integers in enumerate(details):
-            basis, units = getattr(self, f"basis{index}"), getattr(self, f"units{index}")
-            scaled = integers.float() * q_step * units
-            found[integers.shape[-1]] = torch.einsum("nkhw,kc->nchw", scaled, basis.float())
-        return found or NO_OFFSETS

@@ -60,7 +60,6 @@ class PlainUnpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO, length: int | None = None) -> None:
         bounded = _BoundedFile(file, length)
         super().__init__(bounded)
-        self._direct = bounded.read  # `read` does the same through one more function
         limit = OPERATIONS + bounded.left // BYTES_PER_OPERATION
         self.dispatch = _Dispatch(self.operations, limit)
         self.text_left = TEXT
@@ -93,7 +92,7 @@ class PlainUnpickler(pickle._Unpickler):
         Latin-1 text takes no more memory than its bytes and may be as long as the file, because
         protocol 2 stores the tensors of a network in this way.
         """
-        data = self._direct(int.from_bytes(self._direct(size), "little"))
+        data = self.read(int.from_bytes(self.read(size), "little"))
         if not data.isascii() and WIDE.search(data):
             self.text_left -= len(data)
             if self.text_left < 0:

@@ -42,18 +42,31 @@ TITLES = {**METRIC_NAMES, "psnr": "PSNR", "identity": "identity (dlib)", "judge"
 NAMES = ("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "psnr", "identity", "judge")
 
 
-def measured(path: Path, limits: list[int], metrics: Metrics, done: set[str]) -> Iterator[Measured]:
-    """Conventional files of a portrait that are not done yet."""
+Group = tuple[str, str, float]  # the files of a portrait, a codec and a limit
+
+
+def group_of(file: Measured) -> Group:
+    return file.image, file.codec, file.quality
+
+
+def measured(
+    path: Path, limits: list[int], metrics: Metrics, done: list[Measured]
+) -> Iterator[Measured]:
+    """Conventional files of a portrait that are not done yet; only the last group may lack some."""
+    keys = {str(file.key) for file in done}
+    whole = {*map(group_of, done)} - {*map(group_of, done[-1:])}
     original = Image.open(path).convert("RGB")
     reference = metrics.of(tensor_of(original))
     for codec in available_codecs(CODECS):
         sizes = [Reduced(codec, original, size) for size in (*SMALL_SIZES, *SIZES)]
         for limit in limits:
+            if (path.stem, codec, limit) in whole:
+                continue
             for reduced, quality in list(finest_within(sizes, limit))[-LARGEST:]:
                 row = Measured(
                     *(path.stem, "", codec, reduced.size, limit, reduced.length(quality), 0.0, {})
                 )
-                if str(row.key) in done:
+                if str(row.key) in keys:
                     continue
                 row.values.update(reference.measure(tensor_of(reduced.decode(quality))))
                 yield row
@@ -133,7 +146,7 @@ def main() -> None:
     given = None if arguments.judge is None else Judge(arguments.judge)
     metrics = Metrics("cpu", names, Face(), given)
     files = [Measured(**row) for row in load(output)]
-    done = {str(file.key) for file in files}
+    done = [*files]
     for path in paths:
         for row in measured(path, arguments.bytes, metrics, done):
             files.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..training.loop import Tick, Trainer
 
 SHOWN_BAD_FILES = 10
-NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled"}  # of the training
+NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled", "hours"}  # of the training
 
 
 def train(
@@ -37,12 +38,24 @@ def train(
     kimg: Annotated[
         float | None, typer.Option(metavar="K", help="Training length in thousand images.")
     ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="H",
+            help="Stop after H hours, with a snapshot; --resume goes on.",
+            show_default=False,
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(metavar="LR", help="Learning rate.")
     ] = None,
     loss: Annotated[
         str | None, typer.Option(metavar="nonsaturating|rpgan", help="Adversarial loss.")
+    ] = None,
+    discriminator: Annotated[
+        str | None,
+        typer.Option(metavar="pixels|features|both", help="What the discriminator sees."),
     ] = None,
     gamma: Annotated[
         float | None, typer.Option(metavar="G", help="Weight of the gradient penalty.")
@@ -152,7 +165,7 @@ def train(
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
         try:
-            trainer.run(lambda tick: _show(meter, tick))
+            trainer.run(lambda tick: _show(meter, tick), inf if hours is None else hours)
         except KeyboardInterrupt:
             trainer.stop()
             raise

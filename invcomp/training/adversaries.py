@@ -20,8 +20,45 @@ from .augmentation import augment
 from .batches import Batches
 from .data import Dataset
 from .discriminator import Discriminator
+from .feature_discriminator import FeatureDiscriminator
 from .losses import discriminator_loss, generator_loss, gradient_penalty, path_lengths
 from .options import TrainOptions
+
+FEATURE_RATE = 0.1  # of the learning rate: only StyleGAN2's layers equalise theirs
+
+
+class Discriminators(nn.Module):
+    """One discriminator, or two whose logits stand side by side.
+
+    Args:
+        options: of the training.
+
+    Attributes:
+        weights: of the logits, [K].
+    """
+
+    weights: Tensor
+
+    def __init__(self, options: TrainOptions) -> None:
+        super().__init__()
+        self.pixels = self.features = None
+        weights: list[Tensor] = []
+        if options.discriminator != "features":
+            self.pixels = Discriminator(options.channels, options.group)
+            weights.append(torch.ones(1))
+        if options.discriminator != "pixels":
+            self.features = FeatureDiscriminator(options.resolution)
+            weights.append(self.features.weights)
+        self.register_buffer("weights", torch.cat(weights), persistent=False)
+
+    def forward(self, images: Tensor, batches: int = 1) -> Tensor:
+        """Images [N, 3, R, R] to logits [N, K]; for `batches` see `Discriminator`."""
+        found: list[Tensor] = []
+        if self.pixels is not None:
+            found.append(self.pixels(images, batches)[:, None])
+        if self.features is not None:
+            found.append(self.features(images))
+        return torch.cat(found, 1)
 
 
 class Adversaries:
@@ -46,15 +83,17 @@ class Adversaries:
         channels, w = options.channels, options.w_size
         generator = StyleGAN2(channels, w, w, options.mapping_depth)
         generator.frame = options.frame
-        discriminator = Discriminator(channels, options.group)
+        discriminator = Discriminators(options)
         fast: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self.generator: StyleGAN2 = generator.to(**fast)
-        self.discriminator: Discriminator = discriminator.to(**fast)
+        self.discriminator: Discriminators = discriminator.to(**fast)
+        self._trained = [p for p in self.discriminator.parameters() if p.requires_grad]
         self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.optimiser_g = self._adam(
             self.generator, options.path_length_every if options.path_length else 0
         )
-        self.optimiser_d = self._adam(self.discriminator, options.penalty_every)
+        penalised = self.discriminator.pixels is not None
+        self.optimiser_d = self._adam(self.discriminator, options.penalty_every if penalised else 0)
         mixed = options.bfloat16
         self.mixed = has_fast_bfloat16(self.device) if mixed is None else mixed
         self.batches = Batches(data, options, len(self.generator.layers), accelerator)
@@ -64,9 +103,18 @@ class Adversaries:
     def _adam(self, module: nn.Module, every: int) -> torch.optim.Adam:
         """Adam, slowed to compensate the steps of lazy regularisation (StyleGAN2, appendix B)."""
         part = every / (every + 1) if every else 1
+        rate = self.options.learning_rate * part
+        features = getattr(module, "features", None)
+        plain = [] if features is None else _trainable(features)
+        known = {id(parameter) for parameter in plain}
+        others = [each for each in _trainable(module) if id(each) not in known]
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": plain, "lr": rate * FEATURE_RATE},
+        ]
         return torch.optim.Adam(
-            module.parameters(),
-            lr=self.options.learning_rate * part,
+            [group for group in groups if group["params"]],
+            lr=rate,
             betas=(0.0, 0.99**part),
             eps=1e-8,
             fused=self.device.type in ("cpu", "cuda"),
@@ -97,14 +145,17 @@ class Adversaries:
     ) -> tuple[Tensor, Tensor]:
         both = torch.cat([augment(fake, p, randoms[0]), augment(real, p, randoms[1])])
         fake_logits, real_logits = self.discriminator(both, batches=2).chunk(2)
-        return discriminator_loss(self.options.loss, real_logits, fake_logits), real_logits
+        weights = self.discriminator.weights
+        loss = discriminator_loss(self.options.loss, real_logits, fake_logits, weights)
+        return loss, real_logits
 
     def _generator_loss(self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
         fake_logits = self.discriminator(augment(fake, p, randoms[0]))
         real_logits = None
         if self.options.loss == "rpgan":
             real_logits = self.discriminator(augment(real, p, randoms[1]))
-        return generator_loss(self.options.loss, real_logits, fake_logits)
+        weights = self.discriminator.weights
+        return generator_loss(self.options.loss, real_logits, fake_logits, weights)
 
     # Steps ---------------------------------------------------------------------------------------
 
@@ -127,22 +178,34 @@ class Adversaries:
             fake = generated.detach()
             loss, logits = self._discriminator_loss(fake, real, p, self.batches.randoms())
         self._update(self.optimiser_d, self.discriminator, loss)
-        seen |= {"discriminator": loss.detach(), "sign": logits.detach().sign().mean()}
-        if self.steps % options.penalty_every == 0:
-            seen["penalty"] = self._penalise(real, fake, p)
-        self.discriminator.requires_grad_(False)
+        seen |= {"discriminator": loss.detach(), "sign": self._sign(logits.detach())}
+        if self.discriminator.pixels is not None and self.steps % options.penalty_every == 0:
+            seen["penalty"] = self._penalise(self.discriminator.pixels, real, fake, p)
+        self._train_discriminator(False)
         with self._autocast():
             loss = self._generator_loss(generated, real, p, self.batches.randoms())
         self._update(self.optimiser_g, self.generator, loss)
         seen["generator"] = loss.detach()
         if options.path_length and self.steps % options.path_length_every == 0:
             seen["path_length"] = self._regularise_paths()
-        self.discriminator.requires_grad_(True)
+        self._train_discriminator(True)
         self.steps, self.images = self.steps + 1, self.images + options.batch
         self._average()
         return seen
 
-    def _penalise(self, real: Tensor, fake: Tensor, p: Tensor) -> Tensor:
+    def _sign(self, logits: Tensor) -> Tensor:
+        """Mean sign of logits [N, K]: of the pixels' discriminator, if there is one."""
+        if self.discriminator.pixels is not None:
+            return logits[:, 0].sign().mean()
+        return (logits.sign() @ self.discriminator.weights).mean()
+
+    def _train_discriminator(self, wanted: bool) -> None:
+        for parameter in self._trained:
+            parameter.requires_grad_(wanted)
+
+    def _penalise(
+        self, discriminator: Discriminator, real: Tensor, fake: Tensor, p: Tensor
+    ) -> Tensor:
         randoms = self.batches.randoms()
         total = torch.zeros([], device=self.device)
         with self._autocast():
@@ -150,7 +213,7 @@ class Adversaries:
                 if kind == 1 and self.options.loss != "rpgan":
                     break
                 images = augment(images.detach().requires_grad_(), p, randoms[kind])
-                total = total + gradient_penalty(self.discriminator(images), images)
+                total = total + gradient_penalty(discriminator(images), images)
         weight = self.options.penalty_weight / 2 * self.options.penalty_every
         self._update(self.optimiser_d, self.discriminator, total * weight)
         return total.detach()
@@ -200,7 +263,7 @@ class Adversaries:
     def sizes(self) -> tuple[int, int]:
         """Numbers of trainable values of generator and discriminator."""
         networks = (self.generator, self.discriminator)
-        generator, discriminator = (sum(p.numel() for p in n.parameters()) for n in networks)
+        generator, discriminator = (sum(p.numel() for p in _trainable(n)) for n in networks)
         return generator, discriminator
 
     # State ---------------------------------------------------------------------------------------
@@ -208,13 +271,18 @@ class Adversaries:
     @property
     def networks(self) -> dict[str, nn.Module]:
         """By name, as in a checkpoint."""
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "averaged": self.averaged,
+        parts = {
+            "discriminator": self.discriminator.pixels,
+            "features": self.discriminator.features,
         }
+        present = {name: part for name, part in parts.items() if part is not None}
+        return {"generator": self.generator, **present, "averaged": self.averaged}
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """By name, as in a checkpoint."""
         return {"optimiser_g": self.optimiser_g, "optimiser_d": self.optimiser_d}
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

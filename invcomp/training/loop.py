@@ -6,6 +6,7 @@ variables, devices and collectives.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from .data import Dataset
 from .monitor import Monitor, saturated
 from .options import TrainOptions
 from .run import RunDirectory
+
+EARLY = (500, 1000, 2000, 5000)  # images after which samples are drawn, besides every snapshot
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,28 @@ class Trainer:
         """Real images seen."""
         return self.adversaries.images
 
-    def run(self, progress: Callable[[Tick], None] = lambda tick: None) -> None:
+    def run(
+        self, progress: Callable[[Tick], None] = lambda tick: None, hours: float = math.inf
+    ) -> None:
         """Trains until the last image of the options; writes to the run directory.
 
         Args:
             progress: called at every tick, in the main process.
+            hours: stop after this time, with a snapshot and a state to resume from.
         """
         options, total = self.options, int(self.options.kimg * 1000)
         sums: dict[str, list[Tensor]] = {}
-        started, before = time.perf_counter(), self.images
-        while self.images < total:
+        began = started = time.perf_counter()
+        before, late = self.images, False
+        if self.accelerator.is_main_process and not self.images:
+            self.monitor.draw_samples(0)
+        while self.images < total and not late:
             for name, value in self.adversaries.step(self.ada.p).items():
                 sums.setdefault(name, []).append(value)
-            snapshot = self._passed(options.snapshot) or self.images >= total
+            late = self._late(began + hours * 3600)
+            snapshot = self._passed(options.snapshot) or self.images >= total or late
+            if self.accelerator.is_main_process and not snapshot and any(map(self._reached, EARLY)):
+                self.monitor.draw_samples(self.images)
             if self._passed(options.tick) or snapshot:
                 values = self._values(sums)
                 seconds = time.perf_counter() - started
@@ -114,6 +126,17 @@ class Trainer:
                 if is_main:
                     progress(Tick(self.images, total, values, warning))
                 sums, started, before = {}, time.perf_counter(), self.images
+
+    def _late(self, end: float) -> bool:
+        """Whether the time is over, in any process: all stop at the same step."""
+        late = time.perf_counter() >= end
+        if self.accelerator.num_processes == 1 or math.isinf(end):
+            return late
+        return bool(self.accelerator.reduce(torch.tensor(float(late), device=self.device), "sum"))
+
+    def _reached(self, images: int) -> bool:
+        """Whether the last step passed this number of images."""
+        return self.images - self.options.batch < images <= self.images
 
     def _passed(self, every: int) -> bool:
         return self.images // every != (self.images - self.options.batch) // every

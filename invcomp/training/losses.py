@@ -11,23 +11,36 @@ from torch import Tensor
 Loss = Literal["nonsaturating", "rpgan"]
 
 
-def discriminator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(
+    kind: Loss, real: Tensor, fake: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """The discriminator's loss from logits [N] of real and generated images.
+
+    Logits may be [N, K], of K places with these weights [K].
 
     "nonsaturating": Goodfellow et al. 2014 (arXiv:1406.2661, section 3). "rpgan": the relativistic
     pairing loss of R3GAN (Huang et al. 2024, arXiv:2501.05441, section 2), which compares each
     generated image with a real one.
     """
     if kind == "rpgan":
-        return F.softplus(fake - real).mean()
-    return F.softplus(fake).mean() + F.softplus(-real).mean()
+        return _mean(F.softplus(fake - real), weights)
+    return _mean(F.softplus(fake), weights) + _mean(F.softplus(-real), weights)
 
 
-def generator_loss(kind: Loss, real: Tensor | None, fake: Tensor) -> Tensor:
-    """The generator's loss; logits [N] of real images are only used by "rpgan"."""
+def generator_loss(
+    kind: Loss, real: Tensor | None, fake: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """The generator's loss; logits of real images are only used by "rpgan".
+
+    Logits may be [N, K], of K places with these weights [K].
+    """
     if kind == "rpgan" and real is not None:
-        return F.softplus(real - fake).mean()
-    return F.softplus(-fake).mean()
+        return _mean(F.softplus(real - fake), weights)
+    return _mean(F.softplus(-fake), weights)
+
+
+def _mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    return losses.mean() if weights is None else (losses @ weights).mean()
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:

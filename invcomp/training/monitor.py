@@ -55,9 +55,7 @@ class Monitor:
         Returns:
             KID as values for the record, and a warning if all samples look alike.
         """
-        self._set_mean_w()
-        shown = torch.cat(list(samples(self.averaged, GRID)))
-        self.directory.save_samples(grid([shown]), images)
+        shown = self.draw_samples(images)
         values: dict[str, Any] = {}
         best = self.held_out is None
         if self.held_out is not None:
@@ -67,6 +65,13 @@ class Monitor:
             self.best_kid = min(self.best_kid, kid)
         self.directory.snapshot(self.averaged, images, best)
         return values, self.collapsed(shown)
+
+    def draw_samples(self, images: int) -> Tensor:
+        """Writes a grid of samples after `images` images; returns them, [GRID, 3, R, R]."""
+        self._set_mean_w()
+        shown = torch.cat(list(samples(self.averaged, GRID)))
+        self.directory.save_samples(grid([shown]), images)
+        return shown
 
     @torch.no_grad()
     def _set_mean_w(self) -> None:

@@ -12,12 +12,14 @@ from .losses import Loss
 
 Preset = Literal["compact", "stylegan2"]
 Augmentation = Literal["ada", "fixed", "none"]
+Sees = Literal["pixels", "features", "both"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "preset": ("compact", "stylegan2"),
     "loss": ("nonsaturating", "rpgan"),
     "augmentation": ("ada", "fixed", "none"),
     "noise": ("random", "const", "none"),
+    "discriminator": ("pixels", "features", "both"),
 }
 
 
@@ -34,6 +36,8 @@ class TrainOptions:
         batch: images per step, over all processes.
         learning_rate: of Adam, for both networks.
         loss: "nonsaturating" with R1, or "rpgan" (relativistic) with R1 and R2.
+        discriminator: what it sees: "pixels" (StyleGAN2's), "features" of a frozen network
+            (Projected GAN's, without a penalty) or "both" (as in arXiv:2112.09130).
         gamma: weight of the gradient penalty; None: 0.0002 resolution^2 / batch, or 1 for "rpgan".
         penalty_every: steps between two penalties (lazy regularisation).
         path_length: weight of path-length regularisation; 0 (off): it costs a sixth of the time,
@@ -63,6 +67,7 @@ class TrainOptions:
     batch: int = 32
     learning_rate: float = 0.0025
     loss: Loss = "nonsaturating"
+    discriminator: Sees = "pixels"
     gamma: float | None = None
     penalty_every: int = 16
     path_length: float = 0

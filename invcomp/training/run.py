@@ -32,6 +32,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .options import TrainOptions
 from .record import Record
 
+LATER = {"frame": CENTRE_CROP, "discriminator": "pixels"}  # options that older runs do not name
 MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # when a run is resumed
 
 
@@ -63,7 +64,11 @@ class RunDirectory:
                 f"{self.path} already contains a run: resume it or choose another folder"
             )
         if config.is_file():
-            before = {"frame": CENTRE_CROP, **json.loads(config.read_text())["options"]}
+            before = {
+                "frame": CENTRE_CROP,
+                "discriminator": "pixels",
+                **json.loads(config.read_text())["options"],
+            }
             differing = [
                 f"{name} was {before.get(name)}"
                 for name, value in asdict(options).items()

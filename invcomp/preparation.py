@@ -147,9 +147,10 @@ def make_bundle(
     options = replace(options, frame=frame)
     prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
-    gradients = drawing.run(_draws_beside(output), progress)
-    coordinates, projection = perceptual_coordinates(gradients, prior, options.coordinates)
-    starts, start_classes = _starts(samples, prior, options)
+    gradients = drawing.run(_draws_beside(output), progress)  # on the CPU, as what follows
+    own = prior.to("cpu")
+    coordinates, projection = perceptual_coordinates(gradients, own, options.coordinates)
+    starts, start_classes = _starts(samples.cpu(), own, options)
     candidates = (0.8 * starts @ projection).half()
     settings = Settings(
         output.stem,
@@ -160,9 +161,9 @@ def make_bundle(
     )
     bundle = Bundle(
         generator,
-        coordinates.to("cpu"),
-        provisional_mixture(coordinates.deviations.cpu(), len(prior.mean)),
-        candidates.cpu(),
+        coordinates,
+        provisional_mixture(coordinates.deviations, len(prior.mean)),
+        candidates,
         settings,
         start_classes,
     )

@@ -42,7 +42,8 @@ def images_of(codec: Codec, count: int) -> list[Image.Image]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "compiled"), [("plain", False), ("classes", False), ("detail", False), ("detail", True)]
+    ("kind", "compiled"),
+    [("plain", False), ("classes", False), ("detail", False), ("detail", True)],
 )
 def test_files_in_batches_decode_on_both_devices(kind: str, compiled: bool) -> None:
     codec = Codec(BUNDLES[kind](), "cuda", compiled=compiled)
@@ -61,8 +62,7 @@ def test_a_search_on_the_gpu_is_as_good() -> None:
     gpu, cpu = Codec(bundle, "cuda"), Codec(tiny_bundle(), "cpu")
     images = images_of(cpu, 4)
     found = [
-        np.mean([each.lpips for each in codec.encode(images, search=SHORT)])
-        for codec in (gpu, cpu)
+        np.mean([each.lpips for each in codec.encode(images, search=SHORT)]) for codec in (gpu, cpu)
     ]
     assert found[0] < 1.15 * found[1] + 0.01
 
@@ -108,7 +108,14 @@ def test_training_and_resuming(tmp_path: Path, options: tuple[str, ...]) -> None
         pixels = random.integers(0, 256, (32, 32, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
     command = [sys.executable, "-m", "invcomp", "train", str(tmp_path / "images"), "-o", str(run)]
-    command += ["--resolution=32", "--batch=16", "--tick=64", "--device=cuda", "--no-compile", *options]
+    command += [
+        "--resolution=32",
+        "--batch=16",
+        "--tick=64",
+        "--device=cuda",
+        "--no-compile",
+        *options,
+    ]
     for kimg in ("0.128", "0.256"):
         subprocess.run([*command, f"--kimg={kimg}", "--resume"], check=True)
     lines = (run / "metrics.jsonl").read_text().splitlines()

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from ..training.loop import Tick, Trainer
 
 SHOWN_BAD_FILES = 10
-NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled", "hours"}  # of the training
+NO_OPTIONS = {
+    "images",
+    "output",
+    "resume",
+    "tensorboard",
+    "device",
+    "compiled",
+    "hours",
+}  # of the training
 
 
 def train(
@@ -55,7 +63,12 @@ def train(
     ] = None,
     discriminator: Annotated[
         str | None,
-        typer.Option(metavar="pixels|features|both", help="What the discriminator sees."),
+        typer.Option(
+            metavar="pixels|features|both",
+            help="What the discriminator sees: the image, or features of a frozen network, which "
+            "need fewer images.",
+            show_default="features below 10,000 images, else pixels",
+        ),
     ] = None,
     gamma: Annotated[
         float | None, typer.Option(metavar="G", help="Weight of the gradient penalty.")
@@ -74,7 +87,11 @@ def train(
     ] = None,
     augmentation: Annotated[
         str | None,
-        typer.Option(metavar="ada|fixed|none", help="Discriminator augmentation."),
+        typer.Option(
+            metavar="ada|fixed|none",
+            help="Discriminator augmentation.",
+            show_default="fixed for features, else ada",
+        ),
     ] = None,
     augmentation_p: Annotated[
         float | None, typer.Option(metavar="P", help="Probability: fixed, or initial for ada.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,10 @@ class Prior:
         values, vectors = torch.linalg.eigh(torch.cov(within.T.double()))
         root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
         return cls(mean.view(-1, samples.shape[-1]), root.float(), layers, tau)
+
+    def to(self, device: torch.device | str) -> Prior:
+        """The same on another device."""
+        return replace(self, mean=self.mean.to(device), root=self.root.to(device))
 
     def own_parts(self, x: Tensor) -> Tensor:
         """What own parts x [N, layers * d] add to flat latents with tau 1: root x_j."""

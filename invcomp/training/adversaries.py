@@ -41,6 +41,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
+        assert options.discriminator is not None, "TrainOptions.for_images has chosen one"
         self.pixels = self.features = None
         weights: list[Tensor] = []
         if options.discriminator != "features":
@@ -66,7 +67,7 @@ class Adversaries:
 
     Args:
         data: images to train on.
-        options: how to train.
+        options: how to train, by `TrainOptions.for_images`.
         accelerator: processes and device.
 
     Attributes:

@@ -69,17 +69,18 @@ class Trainer:
         accelerator: Accelerator | None = None,
         compiled: bool = False,
     ) -> None:
-        self.options, self.directory = options, directory
+        data, held_out = _split(dataset, options)
+        self.options = options = options.for_images(len(data))
+        self.directory = directory
         self.accelerator = accelerator or Accelerator()
         self.device, self.rank = self.accelerator.device, self.accelerator.process_index
         processes = self.accelerator.num_processes
         _check(dataset, options, processes)
         if self.accelerator.is_main_process:
             directory.begin(options, source, resume)
-        data, held_out = _split(dataset, options)
         torch.manual_seed(options.seed)  # the same weights in every process
         self.adversaries = Adversaries(data, options, self.accelerator)
-        self.ada = AdaptiveProbability(options.augmentation_p, options.ada_target)
+        self.ada = AdaptiveProbability(options.augmentation_p or 0.0, options.ada_target)
         self.monitor = Monitor(self.adversaries.averaged, data, held_out, options, directory)
         torch.manual_seed(options.seed * processes + self.rank)  # noise differs per process
         if resume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import OptionError
@@ -14,6 +14,10 @@ Preset = Literal["compact", "stylegan2"]
 Augmentation = Literal["ada", "fixed", "none"]
 Sees = Literal["pixels", "features", "both"]
 
+# images below which the discriminator sees features: 2,243 photographs gained by it, 18,643
+# drawings were learnt without (docs/experiments.md)
+SMALL_SET = 10_000
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "preset": ("compact", "stylegan2"),
     "loss": ("nonsaturating", "rpgan"),
@@ -21,6 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "noise": ("random", "const", "none"),
     "discriminator": ("pixels", "features", "both"),
 }
+OPEN = {"discriminator": (None,), "augmentation": (None,)}  # until the images are known
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class TrainOptions:
         learning_rate: of Adam, for both networks.
         loss: "nonsaturating" with R1, or "rpgan" (relativistic) with R1 and R2.
         discriminator: what it sees: "pixels" (StyleGAN2's), "features" of a frozen network
-            (Projected GAN's, without a penalty) or "both" (as in arXiv:2112.09130).
+            (Projected GAN's, without a penalty) or "both" (as in arXiv:2112.09130). None: see
+            `for_images`.
         gamma: weight of the gradient penalty; None: 0.0002 resolution^2 / batch, or 1 for "rpgan".
         penalty_every: steps between two penalties (lazy regularisation).
         path_length: weight of path-length regularisation; 0 (off): it costs a sixth of the time,
@@ -46,8 +52,10 @@ class TrainOptions:
         style_mixing: fraction of images made from two w; 0 for the same reason.
         ema_kimg: half-life of the averaged generator; None: batch * 10 / 32.
         ema_ramp: the half-life is at most this fraction of the images seen; None: no ramp.
-        augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none".
-        augmentation_p: probability of each augmentation; for "ada", the initial one.
+        augmentation: "ada" (adaptive), "fixed" (always `augmentation_p`) or "none". None: see
+            `for_images`.
+        augmentation_p: probability of each augmentation; for "ada", the initial one. None: 1 for
+            "fixed", 0 for "ada".
         ada_target: target mean sign of real logits for "ada".
         frame: how images are fitted, one of `FRAMES`. By "ffhq-face" faces are found and aligned.
         mirror: whether to train on mirrored images too.
@@ -67,7 +75,7 @@ class TrainOptions:
     batch: int = 32
     learning_rate: float = 0.0025
     loss: Loss = "nonsaturating"
-    discriminator: Sees = "pixels"
+    discriminator: Sees | None = None
     gamma: float | None = None
     penalty_every: int = 16
     path_length: float = 0
@@ -75,8 +83,8 @@ class TrainOptions:
     style_mixing: float = 0
     ema_kimg: float | None = None
     ema_ramp: float | None = 0.05
-    augmentation: Augmentation = "ada"
-    augmentation_p: float = 0
+    augmentation: Augmentation | None = None
+    augmentation_p: float | None = None
     ada_target: float = 0.6
     frame: str = CENTRE_CROP
     mirror: bool = False
@@ -94,7 +102,7 @@ class TrainOptions:
         if size < 8 or size > 1024 or size & (size - 1):
             raise OptionError(f"resolution {size} is not a power of two from 8 to 1024")
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in (*allowed, *OPEN.get(name, ())):
                 raise OptionError(f"{name} is {getattr(self, name)}: one of {', '.join(allowed)}")
         for name in ("batch", "group", "penalty_every", "path_length_every", "tick", "snapshot"):
             if getattr(self, name) < 1:
@@ -106,9 +114,24 @@ class TrainOptions:
         for name in ("kimg", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise OptionError(f"{name} is {getattr(self, name)}: it must be above 0")
-        if not 0 <= self.augmentation_p <= 1:
+        if self.augmentation_p is not None and not 0 <= self.augmentation_p <= 1:
             raise OptionError(f"augmentation_p {self.augmentation_p} is not in 0..1")
         check_frame(self.frame)
+
+    def for_images(self, count: int) -> TrainOptions:
+        """These options, with what was left open chosen for a number of images.
+
+        Fewer than 10,000 images: the discriminator sees features, and every image is augmented, as
+        in Projected GAN. Else, or with another discriminator, the augmentation is adaptive.
+        """
+        sees = self.discriminator or ("features" if count < SMALL_SET else "pixels")
+        augmentation = self.augmentation or ("fixed" if sees == "features" else "ada")
+        probability = self.augmentation_p
+        if probability is None:
+            probability = 1.0 if augmentation == "fixed" else 0.0
+        return replace(
+            self, discriminator=sees, augmentation=augmentation, augmentation_p=probability
+        )
 
     @property
     def penalty_weight(self) -> float:

@@ -93,6 +93,7 @@ class Record:
             axes[1].set_yscale("log")
         axes[1].set_xlabel("thousand images seen")
         for axis in axes:
-            axis.legend()
+            if axis.lines:
+                axis.legend()
         with atomic_write(self.folder / "losses.png", force=True) as temporary:
             figure.savefig(temporary, format="png", dpi=80)

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tables import formatted
 
 from invcomp.codec import Codec
 from invcomp.inversion.options import SearchOptions
@@ -87,7 +86,7 @@ def measure(arguments: argparse.Namespace, batch: int, compiled: bool, fast: boo
         "batch": batch,
         "compiled": "yes" if compiled else "no",
         "images": count,
-        **formatted(found),
+        **{name: f"{value:.3f}" for name, value in found.items()},
     }
     path = arguments.output / "batches.csv"
     new = not path.exists()

@@ -44,6 +44,7 @@ def measure(variant: str, dataset: Dataset, arguments: argparse.Namespace, folde
         resolution=arguments.resolution,
         preset=arguments.preset,
         batch=arguments.batch,
+        discriminator=arguments.discriminator,
         bfloat16=variant.startswith("bfloat16"),
     )
     networks = Trainer(
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=2, help="rounds of 16 steps")
+    parser.add_argument("--discriminator", default="pixels")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--variants", nargs="+", default=["float32", "bfloat16"])
     arguments = parser.parse_args()

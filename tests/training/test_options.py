@@ -3,7 +3,7 @@
 import pytest
 
 from invcomp.errors import OptionError
-from invcomp.training.options import TrainOptions
+from invcomp.training.options import SMALL_SET, TrainOptions
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,16 @@ def test_rules() -> None:
     assert TrainOptions(gamma=3).penalty_weight == 3
     assert TrainOptions(batch=32).ema_half_life(10_000_000) == 10_000
     assert TrainOptions(batch=32).ema_half_life(1000) == 50
+
+
+def test_what_is_open_is_chosen_by_the_number_of_images() -> None:
+    small, large = TrainOptions().for_images(2000), TrainOptions().for_images(SMALL_SET)
+    assert (small.discriminator, small.augmentation, small.augmentation_p) == (
+        "features",
+        "fixed",
+        1,
+    )
+    assert (large.discriminator, large.augmentation, large.augmentation_p) == ("pixels", "ada", 0)
+    given = TrainOptions(discriminator="pixels", augmentation_p=0.3).for_images(2000)
+    assert (given.discriminator, given.augmentation, given.augmentation_p) == ("pixels", "ada", 0.3)
+    assert given.for_images(50_000) == given

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..training.loop import Tick, Trainer
 
 SHOWN_BAD_FILES = 10
+SHAPES = 150_000  # images, by docs/experiments.md, "Training on few photographs"
+SEEN = {"pixels": "pixels", "features": "features", "both": "pixels and features"}
 NO_OPTIONS = {
     "images",
     "output",
@@ -182,7 +184,8 @@ def train(
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
         try:
-            trainer.run(lambda tick: _show(meter, tick), inf if hours is None else hours)
+            told = _Told(meter, hours)
+            trainer.run(told, inf if hours is None else hours)
         except KeyboardInterrupt:
             trainer.stop()
             raise
@@ -205,24 +208,58 @@ def _say_what_there_is(dataset: Dataset, trainer: Trainer) -> None:
         show.warning(f"{faceless} images have {NO_FACE} and were left out")
     held_out = len(trainer.monitor.held_out) if trainer.monitor.held_out else 0
     sizes = (size / 1e6 for size in trainer.adversaries.sizes)
+    options = trainer.options
     show.note(
         "{} images to train on, {} held out; generator {:.1f} M parameters, discriminator "
-        "{:.1f} M; {}".format(len(trainer.monitor.data), held_out, *sizes, trainer.device)
+        "{:.1f} M, on {}; augmentation {}; {}".format(
+            *(len(trainer.monitor.data), held_out, *sizes),
+            *(SEEN[str(options.discriminator)], options.augmentation, trainer.device),
+        )
     )
 
 
-def _show(meter: show.Meter, tick: Tick) -> None:
-    values = tick.values
-    note = (
-        f"{tick.images / 1000:.0f} kimg  {values['images_per_second']:.0f} img/s  "
-        f"G {values['generator']:.2f}  D {values['discriminator']:.2f}"
+class _Told:
+    """Shows every tick; after the first, what the speed means.
+
+    Args:
+        meter: progress bars.
+        hours: time limit; None: there is none.
+    """
+
+    def __init__(self, meter: show.Meter, hours: float | None) -> None:
+        self.meter, self.hours, self.first = meter, hours, True
+
+    def __call__(self, tick: Tick) -> None:
+        values, meter = tick.values, self.meter
+        rate = values["images_per_second"]
+        if self.first and tick.images < SHAPES:
+            meter.note(expectation(tick.images, rate, self.hours))
+        self.first = False
+        note = (
+            f"{tick.images / 1000:.0f} kimg  {rate:.0f} img/s  "
+            f"G {values['generator']:.2f}  D {values['discriminator']:.2f}"
+        )
+        if "kid" in values:
+            kid = f"KID {values['kid']:.4f} ({values['kid_features']} features)"
+            meter.note(f"{tick.images / 1000:.0f} kimg: {kid}")
+        meter.show("training", tick.images, tick.total, note)
+        if tick.warning:
+            show.warning(tick.warning)
+
+
+def expectation(images: int, rate: float, hours: float | None) -> str:
+    """What a training at `rate` images/s reaches, after `images` images.
+
+    Args:
+        hours: time limit, counted from here; None: 3.
+    """
+    there = (SHAPES - images) / rate / 3600
+    limit = 3 if hours is None else hours
+    reached = round(images + limit * 3600 * rate, -3)
+    return (
+        f"{rate:.0f} images/s: photographs have shapes after some {SHAPES:,} images, in "
+        f"{there:.1f} hours; {limit:g} hours reach {reached:,.0f} images"
     )
-    if "kid" in values:
-        kid = f"KID {values['kid']:.4f} ({values['kid_features']} features)"
-        meter.note(f"{tick.images / 1000:.0f} kimg: {kid}")
-    meter.show("training", tick.images, tick.total, note)
-    if tick.warning:
-        show.warning(tick.warning)
 
 
 def _outcome(trainer: Trainer, output: Path) -> str:

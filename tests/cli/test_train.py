@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from invcomp.bundle import read_bundle
+from invcomp.cli.train import expectation
 from invcomp.model_zoo.catalogue import pretrained_path
 
 from .conftest import FAST, Invcomp
@@ -38,6 +39,8 @@ def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_pat
     assert trained.code == 0, trained.err
     assert "broken.png: not an image" in trained.err
     assert "1 files were left out" in trained.err
+    assert "discriminator 1.8 M, on features; augmentation fixed" in trained.err
+    assert "photographs have shapes after some 150,000 images" in trained.err
     assert "best KID" in trained.out
     assert "features)" in trained.out
     sampled = invcomp("sample", run, "-n", "5", "-o", tmp_path / "grid.png", "--truncation", "0.7")
@@ -163,3 +166,12 @@ def test_samples_of_a_folder_without_a_training(invcomp: Invcomp, tmp_path: Path
     outcome = invcomp("sample", tmp_path, "-o", tmp_path / "grid.png")
     assert outcome.code == 1
     assert "no snapshot" in outcome.err
+
+
+def test_what_a_speed_means() -> None:
+    told = expectation(0, 15, None)
+    assert told.startswith(
+        "15 images/s: photographs have shapes after some 150,000 images, in 2.8 "
+    )
+    assert told.endswith("3 hours reach 162,000 images")
+    assert expectation(10_000, 10, 0.5).endswith("0.5 hours reach 28,000 images")

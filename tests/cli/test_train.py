@@ -39,7 +39,7 @@ def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_pat
     assert trained.code == 0, trained.err
     assert "broken.png: not an image" in trained.err
     assert "1 files were left out" in trained.err
-    assert "discriminator 1.8 M, on features; augmentation fixed" in trained.err
+    assert "M, on features; augmentation fixed; cpu" in trained.err
     assert "photographs have shapes after some 150,000 images" in trained.err
     assert "best KID" in trained.out
     assert "features)" in trained.out

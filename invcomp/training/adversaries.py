@@ -7,6 +7,7 @@ hand: DistributedDataParallel does not fit alternating steps with double backwar
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -88,34 +89,39 @@ class Adversaries:
         fast: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self.generator: StyleGAN2 = generator.to(**fast)
         self.discriminator: Discriminators = discriminator.to(**fast)
-        self._trained = [p for p in self.discriminator.parameters() if p.requires_grad]
+        self._trained = _trainable(self.discriminator)
         self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        both = self.discriminator
         self.optimiser_g = self._adam(
-            self.generator, options.path_length_every if options.path_length else 0
+            [(self.generator, 1.0)], options.path_length_every if options.path_length else 0
         )
-        penalised = self.discriminator.pixels is not None
-        self.optimiser_d = self._adam(self.discriminator, options.penalty_every if penalised else 0)
+        self.optimiser_d = self._adam(
+            [(both.pixels, 1.0), (both.features, FEATURE_RATE)],
+            options.penalty_every if both.pixels is not None else 0,
+        )
         mixed = options.bfloat16
         self.mixed = has_fast_bfloat16(self.device) if mixed is None else mixed
         self.batches = Batches(data, options, len(self.generator.layers), accelerator)
         self.images, self.steps = 0, 0
         self.path_mean = torch.zeros([], device=self.device)
 
-    def _adam(self, module: nn.Module, every: int) -> torch.optim.Adam:
-        """Adam, slowed to compensate the steps of lazy regularisation (StyleGAN2, appendix B)."""
+    def _adam(
+        self, parts: Sequence[tuple[nn.Module | None, float]], every: int
+    ) -> torch.optim.Adam:
+        """Adam, slowed to compensate the steps of lazy regularisation (StyleGAN2, appendix B).
+
+        Args:
+            parts: networks, and what part of the learning rate each has.
+            every: steps between two of the regularisation; 0: there is none.
+        """
         part = every / (every + 1) if every else 1
         rate = self.options.learning_rate * part
-        features = getattr(module, "features", None)
-        plain = [] if features is None else _trainable(features)
-        known = {id(parameter) for parameter in plain}
-        others = [each for each in _trainable(module) if id(each) not in known]
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            {"params": plain, "lr": rate * FEATURE_RATE},
-        ]
         return torch.optim.Adam(
-            [group for group in groups if group["params"]],
-            lr=rate,
+            [
+                {"params": _trainable(network), "lr": rate * factor}
+                for network, factor in parts
+                if network is not None
+            ],
             betas=(0.0, 0.99**part),
             eps=1e-8,
             fused=self.device.type in ("cpu", "cuda"),

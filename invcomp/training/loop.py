@@ -154,7 +154,9 @@ class Trainer:
 
     def _report(self, values: dict[str, Any], snapshot: bool) -> str | None:
         """Writes a tick's line of metrics, and what belongs to a snapshot; returns a warning."""
-        warning = saturated(values["sign"], self.ada.p, self.images)
+        warning = None
+        if self.options.discriminator != "features":  # whose heads are held back by their norms
+            warning = saturated(values["sign"], self.ada.p, self.images)
         if snapshot:
             found, collapsed = self.monitor.snapshot(self.images)
             values |= found

@@ -97,9 +97,11 @@ class Monitor:
         real = self.data.batch(np.arange(count)).float() / 127.5 - 1
         ours, theirs = (float(x.float().var(0).mean()) for x in (shown, real))
         if ours < theirs / 4:
+            on_features = self.options.discriminator == "features"  # which has no penalty
+            advice = "" if on_features else "raise gamma two- to fourfold, or "
             return (
                 f"the samples look alike (variance {ours:.3f}, real images {theirs:.3f}): "
-                "raise gamma two- to fourfold, or try the loss rpgan"
+                f"{advice}try the loss rpgan"
             )
         return None
 

@@ -18,15 +18,8 @@ if TYPE_CHECKING:
 SHOWN_BAD_FILES = 10
 SHAPES = 150_000  # images, by docs/experiments.md, "Training on few photographs"
 SEEN = {"pixels": "pixels", "features": "features", "both": "pixels and features"}
-NO_OPTIONS = {
-    "images",
-    "output",
-    "resume",
-    "tensorboard",
-    "device",
-    "compiled",
-    "hours",
-}  # of the training
+# parameters of `train` that are no options of a training
+NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled", "hours"}
 
 
 def train(
@@ -96,7 +89,12 @@ def train(
         ),
     ] = None,
     augmentation_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Probability: fixed, or initial for ada.")
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Probability: fixed, or initial for ada.",
+            show_default="1 for fixed, 0 for ada",
+        ),
     ] = None,
     frame: Annotated[
         str | None,
@@ -184,8 +182,8 @@ def train(
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
         try:
-            told = _Told(meter, hours)
-            trainer.run(told, inf if hours is None else hours)
+            expected = trainer.options.discriminator == "features"
+            trainer.run(_Told(meter, hours, expected), inf if hours is None else hours)
         except KeyboardInterrupt:
             trainer.stop()
             raise
@@ -224,17 +222,18 @@ class _Told:
     Args:
         meter: progress bars.
         hours: time limit; None: there is none.
+        expected: whether `expectation` holds, which was measured on features.
     """
 
-    def __init__(self, meter: show.Meter, hours: float | None) -> None:
-        self.meter, self.hours, self.first = meter, hours, True
+    def __init__(self, meter: show.Meter, hours: float | None, expected: bool) -> None:
+        self.meter, self.hours, self.expected = meter, hours, expected
 
     def __call__(self, tick: Tick) -> None:
         values, meter = tick.values, self.meter
         rate = values["images_per_second"]
-        if self.first and tick.images < SHAPES:
+        if self.expected and tick.images < SHAPES:
             meter.note(expectation(tick.images, rate, self.hours))
-        self.first = False
+        self.expected = False  # told once
         note = (
             f"{tick.images / 1000:.0f} kimg  {rate:.0f} img/s  "
             f"G {values['generator']:.2f}  D {values['discriminator']:.2f}"

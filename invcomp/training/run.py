@@ -64,11 +64,7 @@ class RunDirectory:
                 f"{self.path} already contains a run: resume it or choose another folder"
             )
         if config.is_file():
-            before = {
-                "frame": CENTRE_CROP,
-                "discriminator": "pixels",
-                **json.loads(config.read_text())["options"],
-            }
+            before = {**LATER, **json.loads(config.read_text())["options"]}
             differing = [
                 f"{name} was {before.get(name)}"
                 for name, value in asdict(options).items()

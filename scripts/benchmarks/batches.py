@@ -3,10 +3,10 @@
     python scripts/benchmarks/batches.py PORTRAITS... -o runs/batches
     python scripts/benchmarks/batches.py IMAGES... -o runs/batches --model avatars-64 --batches 1 64
 
-IMAGES, or folders of .jpg and .png files, are compressed at the default quality, --batches at a
-time, each in its own process: the first of each batch size, with and without compiling, in whole
-batches; the last also with --fast. Starting, which includes compiling, is timed alone. Then files
-are decoded, in batches too. Writes batches.csv, in the form of docs/results.
+IMAGES, or folders of .jpg and .png files, are compressed at the default quality, in whole batches.
+Each of --batches and --compiled-batches is a process of its own, and the last of them is measured
+with --fast too. Its first batch, which includes compiling, is timed alone. Then its files are
+decoded in one batch. Appends to batches.csv.
 """
 
 from __future__ import annotations
@@ -116,9 +116,11 @@ def main() -> None:
     variants = [(batch, 0, 0) for batch in arguments.batches]
     variants += [(batch, 1, 0) for batch in arguments.compiled_batches]
     variants += [(variants[-1][0], variants[-1][1], 1)]
-    for variant in variants:
+    ended = []
+    for variant in variants:  # the others go on if one runs out of memory
         one = ["--one", ",".join(map(str, variant))]
-        subprocess.run([sys.executable, *sys.argv, *one], check=False)
+        ended.append(subprocess.run([sys.executable, *sys.argv, *one], check=False).returncode)
+    sys.exit(max(map(abs, ended)))
 
 
 if __name__ == "__main__":

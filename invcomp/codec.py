@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Codec:
         options: EncodeOptions | None = None,
         total: int | None = None,
         progress: StreamCallback | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Compresses any number of images as they come; see `Encoder.stream`."""
         return self.encoder.stream(inputs, options or EncodeOptions(), total, progress)
 

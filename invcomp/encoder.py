@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -160,7 +160,7 @@ class Encoder:
         options: EncodeOptions = EncodeOptions(),
         total: int | None = None,
         progress: StreamCallback | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Compresses images as they come: for each a file or an error, in the same order.
 
         Options are checked when this is called. An image that cannot be read, or whose goal cannot

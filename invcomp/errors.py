@@ -48,6 +48,10 @@ class GoalError(InvcompError):
     """No file of the image reaches the requested size or LPIPS."""
 
 
+class WorkerError(InvcompError):
+    """A process that encodes images ended by itself, for example because memory ran out."""
+
+
 class DatasetError(InvcompError):
     """Training images cannot be used: no such folder, too few, or a damaged archive."""
 

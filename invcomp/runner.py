@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .errors import GoalError, ImageError, OptionError
+from .errors import GoalError, ImageError, OptionError, WorkerError
 from .fitting import Fitted
 from .inversion.progress import Progress, ProgressCallback
 from .measurement import Encoded
@@ -39,14 +39,14 @@ class Outcome:
         key: of the input.
         encoded: the file and its metrics; None: there is an error.
         error: an ImageError if the image cannot be read or fitted, a GoalError if no file meets the
-            goal.
+            goal, a WorkerError if processes ended over it (`Workers`).
         place: of the face that was cut out of the image; None: it was fitted as a whole.
         notes: of fitting, one line each.
     """
 
     key: Any
     encoded: Encoded | None = None
-    error: ImageError | GoalError | None = None
+    error: ImageError | GoalError | WorkerError | None = None
     place: Frame | None = None
     notes: tuple[str, ...] = ()
 
@@ -54,7 +54,7 @@ class Outcome:
         """The file and its metrics.
 
         Raises:
-            ImageError, GoalError: the image has an error instead.
+            ImageError, GoalError, WorkerError: the image has an error instead.
         """
         if self.encoded is None:
             assert self.error is not None
@@ -71,17 +71,19 @@ class StreamProgress:
         total: number of images; None: it is not known.
         keys: of the images that are searched for now.
         search: progress of this search.
+        others: what other processes have done of theirs, in images (`Workers`).
     """
 
     done: int
     total: int | None
     keys: tuple[Any, ...]
     search: Progress
+    others: float = 0.0
 
     @property
     def amount(self) -> float:
         """Images done, with the part that is done of the present ones."""
-        return self.done + self.search.fraction * len(self.keys)
+        return self.done + self.search.fraction * len(self.keys) + self.others
 
     @property
     def fraction(self) -> float | None:

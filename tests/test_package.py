@@ -78,6 +78,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["runner"],
     ["encoder"],
     ["codec"],
+    ["workers"],
     ["calibration", "detail_preparation"],
     ["preparation", "evaluation", "pil"],
     ["training"],

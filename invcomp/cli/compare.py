@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .compress import open_codec, search_options
+from .encode_options import open_codec, search_options
 from .jobs import find_sources, obstacle
 from .models import LPIPS_VGG, download_progress
 from .options import DEFAULT_MODEL, Compile, Device, Model

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import show
-from .options import DEFAULT_MODEL, Compile, Device, Face, Force, Model, Output, checked_seed
+from .encode_options import (
+    advice_on,
+    check_handling,
+    devices_of,
+    encode_options,
+    open_stream,
+    read_mask,
+    search_options,
+)
+from .options import DEFAULT_MODEL, Compile, Face, Force, Model, Output, checked_seed
 from .outputs import output_of
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from ..codec import Codec
-    from ..encoder import EncodeOptions
-    from ..inversion.options import SearchOptions
-    from .encoding import Handling
-
-PHOTOS = "Photos"
+PHOTOS, SETS = "Photos", "Sets of images"
 
 
 def compress(
@@ -199,7 +200,32 @@ def compress(
             show_default="the best fit",
         ),
     ] = None,
-    device: Device = "auto",
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Processes for each device, which take images in turn. Each takes the memory of a "
+            "model.",
+            rich_help_panel=SETS,
+        ),
+    ] = 1,
+    failed_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--failed",
+            metavar="FILE",
+            help="List the inputs that failed, and why, in a file of tab-separated values.",
+            show_default="ARCHIVE.failed.tsv for an archive",
+            rich_help_panel=SETS,
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda|mps",
+            help="Device to compute on. Several, such as cuda:0,cuda:1, share the images.",
+        ),
+    ] = "auto",
     compiled: Compile = None,
     force: Force = False,
 ) -> None:
@@ -238,122 +264,20 @@ def compress(
         frame=frame,
         face=face,
     )
-    outcomes = show.Outcomes()
+    devices = devices_of(device, workers)
     # faces go into files of their own, which are checked when their number is known
     numbered = all_faces and not keep_photo
     with output_of(output, force) as written:
+        outcomes = show.Outcomes(failed_list or written.failed_list)
         jobs = written.plan(images, readable_suffixes() - {".ivc"}, numbered, outcomes)
         if jobs:
             with show.Meter() as meter:
-                codec = open_codec(model, device, compiled, meter)
-                check_handling(handling, options, codec.bundle.settings.frame)
-                if advice := advice_on(codec.bundle.settings.name, most_bytes):
+                bundle, stream = open_stream(model, devices, compiled, meter)
+                check_handling(handling, options, bundle.settings.frame)
+                if advice := advice_on(bundle.settings.name, most_bytes):
                     meter.note(advice)
                 parts = parts_of(jobs, handling, behind, written, outcomes, meter)
-                run = EncodingRun(codec, options, handling, written, outcomes, meter, behind)
+                where = (written, outcomes, meter)
+                run = EncodingRun(bundle, stream, options, handling, *where, behind)
                 run.compress_all(parts)
     outcomes.finish()
-
-
-def advice_on(model: str, most_bytes: int | None) -> str | None:
-    """What to say of a limit in bytes at which a conventional codec is as good as a model."""
-    from ..model_zoo.catalogue import KNOWN_MODELS
-
-    known = KNOWN_MODELS.get(model)
-    if most_bytes is None or known is None or known.equalled_from is None:
-        return None
-    if most_bytes <= known.equalled_from:
-        return None
-    return (
-        f"note: from some {known.equalled_from} bytes on, AVIF is as much like the original as "
-        f"{model}, by face recognition (see the benchmarks)"
-    )
-
-
-def check_handling(handling: Handling, options: EncodeOptions, frame: str) -> None:
-    """Checks what is asked of photos.
-
-    Args:
-        handling: to check.
-        options: of compressing.
-        frame: of the bundle.
-
-    Raises:
-        OptionError: options exclude each other, or there is no such codec.
-        ImageError: a codec is not available here.
-    """
-    from ..conventional import require
-    from ..errors import OptionError
-    from ..preprocessing.frame import FACE
-
-    if handling.all_faces and options.face is not None:
-        raise OptionError("--face and --all-faces exclude each other")
-    if handling.strict and handling.fallback:
-        raise OptionError("--strict and --fallback exclude each other")
-    if handling.all_faces or handling.keep_photo:
-        if (options.frame or frame) != FACE:
-            raise OptionError("--all-faces and --keep-photo need --frame ffhq-face")
-        if handling.keep_photo:
-            require(handling.codec)
-    if handling.fallback:
-        require(handling.fallback)
-
-
-def encode_options(aims: dict[str, Any], **others: Any) -> EncodeOptions:
-    """The options of compressing.
-
-    Args:
-        aims: quality, and the attributes of a goal. At most one is not None.
-        others: the other attributes.
-
-    Raises:
-        OptionError: more than one aim is given, or an option is out of range.
-    """
-    from ..encoder import EncodeOptions
-    from ..errors import OptionError
-    from ..inversion.options import Goal
-
-    given = {name: value for name, value in aims.items() if value is not None}
-    if len(given) > 1:
-        raise OptionError("--quality, --bytes, --bpp and --max-lpips exclude each other")
-    if not 0 <= given.get("quality", 0) <= 100:  # before a model is fetched for nothing
-        raise OptionError(f"quality {given['quality']} is not in 0..100")
-    aim = given if given.keys() <= {"quality"} else {"goal": Goal(**given)}
-    return EncodeOptions(**aim, **others)
-
-
-def read_mask(name: str) -> Image.Image | str:
-    """The image of a mask; the name of a built-in mask is returned unchanged.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    from ..preprocessing.reading import read_image
-    from ..preprocessing.region import FACES_OVAL
-
-    return name if name == FACES_OVAL else read_image(Path(name))
-
-
-def search_options(**given: Any) -> SearchOptions:
-    """The options of the search; None means the default.
-
-    Raises:
-        OptionError: an option is out of range.
-    """
-    from ..inversion.options import SearchOptions
-
-    return SearchOptions(**{name: value for name, value in given.items() if value is not None})
-
-
-def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter) -> Codec:
-    """The codec of a model, which is downloaded if necessary.
-
-    Raises:
-        InvcompError: as `Codec.load`.
-    """
-    from ..codec import Codec
-    from ..device import choose_device
-    from .models import fetch_bundle
-
-    choose_device(device)  # fails before anything is downloaded
-    return Codec(fetch_bundle(model, meter), device, compiled)

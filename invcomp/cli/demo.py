@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .compress import open_codec
+from .encode_options import open_codec
 from .options import DEFAULT_MODEL, Compile, Device
 
 if TYPE_CHECKING:

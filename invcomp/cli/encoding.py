@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import show
 from .jobs import Job
 from .outputs import Files
 
 if TYPE_CHECKING:
-    from ..codec import Codec
+    from ..bundle import Bundle
     from ..encoder import EncodeOptions
     from ..measurement import Encoded
     from ..preprocessing.alignment import Frame
     from ..preprocessing.colour import Colour
-    from ..runner import Outcome, StreamProgress
+    from ..runner import Input, Outcome, StreamCallback, StreamProgress
 
+FEW = 20  # images; of more, each has no lines of its own where stderr is no terminal
 HINT = "--frame center-crop compresses its centred square"
 
 
@@ -77,7 +80,7 @@ def parts_of(
         try:
             found = [*_faces_of(job, matte)]
         except ImageError as error:
-            outcomes.failed(str(error))
+            outcomes.failed(str(error), job.source)
             continue
         if not found:
             parts.append(Part(job))  # which says why, or falls back
@@ -87,7 +90,7 @@ def parts_of(
             for number, frame in found:
                 target = job.target.with_stem(f"{job.target.stem}-{number}")
                 if reason := output.obstacle(target):
-                    outcomes.failed(f"{job.source}: {reason}")
+                    outcomes.failed(f"{job.source}: {reason}", job.source)
                 elif not output.has(target):
                     parts.append(Part(replace(job, target=target), frame))
     meter.drop("finding faces")
@@ -116,11 +119,27 @@ def _load(part: Part, matte: Colour, resolution: int) -> Any:
     return image if part.place is None else fit_face(image, part.place, resolution)
 
 
+class Stream(Protocol):
+    """What encodes images as they come: `Encoder.stream`, or that of several processes."""
+
+    def __call__(
+        self,
+        inputs: Iterable[Input],
+        options: EncodeOptions,
+        total: int | None = None,
+        progress: StreamCallback | None = None,
+        /,
+    ) -> Generator[Outcome, None, None]:
+        """See `Encoder.stream`."""
+        ...
+
+
 @dataclass
 class EncodingRun:
     """One run of the command: its settings and totals."""
 
-    codec: Codec
+    bundle: Bundle
+    stream: Stream
     options: EncodeOptions
     handling: Handling
     output: Files
@@ -129,24 +148,28 @@ class EncodingRun:
     matte: Colour
     total: int = 0  # bytes
     written: int = 0
-    shown: str = ""  # the name of the bar of the present batch
+    started: float = 0.0
+    shown: dict[Any, str] = field(default_factory=dict)  # the bar of each part that is searched for
 
     def compress_all(self, parts: Sequence[Part]) -> None:
         """Compresses all parts. A failure is reported, and the others go on."""
-        resolution = self.codec.bundle.resolution
-        inputs = ((part, partial(_load, part, self.matte, resolution)) for part in parts)
-        stream = self.codec.stream(inputs, self.options, len(parts), self._show)
+        load = partial(_load, matte=self.matte, resolution=self.bundle.resolution)
+        inputs = ((part, partial(load, part)) for part in parts)
         left = Counter(part.job for part in parts)  # parts of each file
         faces: list[Outcome] = []
-        for outcome in stream:
-            if self._is_kept(outcome):
-                faces.append(outcome)
-            left[outcome.key.job] -= 1
-            if not left[outcome.key.job] and faces:
-                self._write(faces)
-                faces = []
-            if not self.output.usable:
-                break
+        outcomes = self.stream(inputs, self.options, len(parts), self._show)
+        self.started = time.monotonic()
+        with closing(outcomes):
+            for outcome in outcomes:
+                self._drop(outcome.key)
+                if self._is_kept(outcome):
+                    faces.append(outcome)
+                left[outcome.key.job] -= 1
+                if not left[outcome.key.job] and faces:
+                    self._write(faces)
+                    faces = []
+                if not self.output.usable:
+                    break
         if self.written > 1:
             mean = self.total / self.written
             show.result(f"{self.written} images, {mean:.1f} bytes on average")
@@ -155,7 +178,6 @@ class EncodingRun:
         """Whether a file is to be made of an outcome. If not, what is done instead is done."""
         from ..errors import FrameError, ImageError
 
-        self.meter.drop(self.shown)
         job, error = outcome.key.job, outcome.error
         for note in outcome.notes:
             show.warning(f"{job.source}: {note}")
@@ -163,13 +185,13 @@ class EncodingRun:
         if self.handling.fallback and (doubt or isinstance(error, FrameError)):
             self._fall_back(job, doubt or str(error))
         elif isinstance(error, FrameError):
-            self.outcomes.failed(f"{job.source}: {error}: {HINT}")
+            self._failed(job, f"{error}: {HINT}")
         elif isinstance(error, ImageError):
-            self.outcomes.failed(str(error))  # with the file's name
+            self.outcomes.failed(str(error), job.source)  # which has the file's name
         elif error is not None:
-            self.outcomes.failed(f"{job.source}: {error}")
+            self._failed(job, str(error))
         elif doubt and self.handling.strict:
-            self.outcomes.failed(f"{job.source}: {doubt}")
+            self._failed(job, doubt)
         else:
             if doubt:
                 show.warning(f"{job.source}: {doubt}")
@@ -177,11 +199,24 @@ class EncodingRun:
         return False
 
     def _show(self, state: StreamProgress) -> None:
-        self.shown = ", ".join(part.job.source.name for part in state.keys)
-        show.search_progress(self.meter, self.shown)(state.search)
+        """Shows the bar of the present batch, and that of all images."""
+        if not self.meter.plain or state.total in range(FEW + 1):
+            name, more = state.keys[0].job.source.name, len(state.keys) - 1
+            name += f" and {more} more" if more else ""
+            self.shown |= dict.fromkeys(state.keys, name)
+            show.search_progress(self.meter, name)(state.search)
         if state.total is not None and state.total > len(state.keys):
             note = f"{int(state.amount)} of {state.total}"
+            if state.done and (seconds := time.monotonic() - self.started):
+                note += f"  {show.rate(state.done / seconds)}"
+            if self.written:
+                note += f"  {self.total / self.written:.0f} bytes on average"
             self.meter.show("all images", state.amount, state.total, note)
+
+    def _drop(self, part: Part) -> None:
+        """Removes the bar of a batch when it has its first outcome."""
+        if name := self.shown.pop(part, None):
+            self.meter.drop(name)
 
     def _write(self, faces: Sequence[Outcome]) -> None:
         """Writes the file of an image, or of a photo with its faces."""
@@ -193,7 +228,7 @@ class EncodingRun:
             data = self._photo(job, faces) if kept else encoded[0].data
             self._keep(job, data)
         except InvcompError as error:
-            self.outcomes.failed(f"{job.source}: {error}")
+            self._failed(job, str(error))
             return
         rest = ""
         if kept:
@@ -223,10 +258,13 @@ class EncodingRun:
             data = conventional_file(image, codec, self.handling.background)
             self._keep(job, data)
         except InvcompError as error:
-            self.outcomes.failed(f"{job.source}: {error}")
+            self._failed(job, str(error))
             return
         show.warning(f"{job.source}: {reason}: stored by {LABELS[codec]}")
         show.result(f"{job.source} -> {job.target}  {len(data)} bytes, {LABELS[codec]}")
+
+    def _failed(self, job: Job, reason: str) -> None:
+        self.outcomes.failed(f"{job.source}: {reason}", job.source)
 
     def _keep(self, job: Job, data: bytes) -> None:
         self.output.keep(job.target, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,11 @@ def find_sources(
     for path in (STDIN if path == STREAM else path for path in paths):
         if reason := _unreadable(path):
             files = []
-            outcomes.failed(f"{path}: {reason}")
+            outcomes.failed(f"{path}: {reason}", path)
         elif path.is_dir():
             files = [file for file in _listing(path, outcomes) if file.suffix.lower() in suffixes]
             if not files:
-                outcomes.failed(f"{path}: the folder has no files of a supported type")
+                outcomes.failed(f"{path}: the folder has no files of a supported type", path)
         else:
             files = [path]
         for file in files:
@@ -77,7 +77,7 @@ def _listing(folder: Path, outcomes: Outcomes) -> list[Path]:
         files = (file for file in folder.iterdir() if not file.name.startswith("."))
         return sorted(file for file in files if file.is_file())
     except OSError as error:
-        outcomes.failed(f"{folder}: {error.strerror}")
+        outcomes.failed(f"{folder}: {error.strerror}", folder)
         return []
 
 
@@ -88,6 +88,7 @@ def plan(
     suffix: str,
     force: bool,
     outcomes: Outcomes,
+    is_done: Callable[[Path], bool] = lambda target: False,
 ) -> list[Job]:
     """The jobs that can be done.
 
@@ -98,6 +99,7 @@ def plan(
         suffix: of the output files.
         force: whether existing output may be replaced.
         outcomes: records why a job cannot be done.
+        is_done: whether a target was written in an earlier run, so that there is no job.
     """
     jobs: list[Job] = []
     taken = {resolved(source): source for source in sources}  # no source may be overwritten
@@ -109,11 +111,14 @@ def plan(
             continue
         other = taken.setdefault(resolved(target), source)
         if resolved(target) == resolved(source):
-            outcomes.failed(f"{source}: would overwrite itself: choose another -o")
+            outcomes.failed(f"{source}: would overwrite itself: choose another -o", source)
         elif other is not source:
-            outcomes.failed(f"{source}: {target} is already used for {other}: choose another -o")
+            used = f"{target} is already used for {other}: choose another -o"
+            outcomes.failed(f"{source}: {used}", source)
+        elif is_done(target):
+            pass
         elif reason := obstacle(target, force):
-            outcomes.failed(f"{source}: {reason}")
+            outcomes.failed(f"{source}: {reason}", source)
         else:
             jobs.append(Job(source, target))
     return jobs

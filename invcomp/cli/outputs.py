@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import show
-from .jobs import Job, find_sources, is_folder, obstacle, plan, resolved
+from .jobs import STREAM, Job, find_sources, is_folder, obstacle, plan, resolved
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,11 +38,17 @@ class Files:
 
     def __init__(self, output: str | None, force: bool) -> None:
         self._output, self._force = output, force
+        self._into_folder = False
 
     @property
     def usable(self) -> bool:
         """Whether more can be written."""
         return True
+
+    @property
+    def failed_list(self) -> Path | None:
+        """Where inputs that failed are listed if nobody says; None: nowhere."""
+        return None
 
     def plan(
         self, images: list[Path], suffixes: Collection[str], numbered: bool, outcomes: show.Outcomes
@@ -56,13 +62,33 @@ class Files:
             outcomes: records why a job cannot be done.
         """
         sources = find_sources(images, suffixes, outcomes)
-        into_folder = len(images) > 1 or is_folder(images[0])
+        self._into_folder = len(images) > 1 or is_folder(images[0])
         force = self._force or numbered
-        return plan(sources, self._output, into_folder, FILE, force, outcomes)
+        before = list[Path]()  # written in an earlier run
+
+        def is_done(target: Path) -> bool:
+            done = not numbered and self.has(target)
+            before.extend([target] * done)
+            return done
+
+        into = self._into_folder
+        jobs = plan(sources, self._output, into, FILE, force, outcomes, is_done)
+        if before:
+            count = f"{len(before)} of {len(before) + len(jobs)}"
+            show.note(f"{count} images have a file already: --force replaces it")
+        return jobs
 
     def has(self, target: Path) -> bool:
         """Whether a target was written in an earlier run, and stays."""
-        return False
+        from ..bitstream.ivc import MAGIC
+
+        if not self._into_folder or self._force:
+            return False
+        try:
+            with target.open("rb") as file:
+                return file.read(len(MAGIC)) == MAGIC
+        except OSError:
+            return False
 
     def obstacle(self, target: Path) -> str | None:
         """Why a target cannot be written; None if no reason is known."""
@@ -106,6 +132,11 @@ class Members(Files):
         """See `Files`."""
         return self._writer is None or self._writer.usable
 
+    @property
+    def failed_list(self) -> Path:
+        """See `Files`."""
+        return self._path.with_name(f"{self._path.name}.failed.tsv")
+
     def plan(
         self, images: list[Path], suffixes: Collection[str], numbered: bool, outcomes: show.Outcomes
     ) -> list[Job]:
@@ -117,9 +148,10 @@ class Members(Files):
             target = self._path / relative.with_suffix(FILE)
             other = taken.setdefault(target, source)
             if other is not source:
-                outcomes.failed(f"{source}: its name in the archive is already used for {other}")
+                used = f"its name in the archive is already used for {other}"
+                outcomes.failed(f"{source}: {used}", source)
             elif reason := self.obstacle(target):
-                outcomes.failed(f"{source}: {reason}")
+                outcomes.failed(f"{source}: {reason}", source)
             elif self.has(target):
                 done += 1
             else:
@@ -192,10 +224,13 @@ def sources_below(
     """
     seen = set[Path]()
     for path in paths:
+        if path == STREAM:
+            outcomes.failed("standard input has no name in an archive: give a file", path)
+            continue
         found = _below(path, suffixes, outcomes) if is_folder(path) else [path] * _is_there(path)
         if not found:
             reason = "the folder has no files of a supported type"
-            outcomes.failed(f"{path}: {reason if is_folder(path) else 'no such file'}")
+            outcomes.failed(f"{path}: {reason if is_folder(path) else 'no such file'}", path)
         for file in found:
             if resolved(file) not in seen:
                 seen.add(resolved(file))
@@ -214,7 +249,7 @@ def _below(folder: Path, suffixes: Collection[str], outcomes: show.Outcomes) -> 
     found = []
 
     def unreadable(error: OSError) -> None:
-        outcomes.failed(f"{error.filename}: {error.strerror}")
+        outcomes.failed(f"{error.filename}: {error.strerror}", error.filename)
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from . import show
-from .compress import open_codec, search_options
 from .decompress import open_decoder
+from .encode_options import open_codec, search_options
 from .jobs import obstacle
 from .options import DEFAULT_MODEL, Device, FilesModel, Force, Model, examples
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -139,18 +140,54 @@ def printable(text: str) -> str:
 
 
 class Outcomes:
-    """Failures of a run over many files: each is printed at once, and the run continues."""
+    """Failures of a run over many files: each is printed at once, and the run continues.
 
-    def __init__(self) -> None:
-        self.failures = 0
+    Args:
+        listing: file to list failed inputs in, as tab-separated values. It is made with the first
+            failure; if there is none, that of an earlier run is removed.
+    """
 
-    def failed(self, message: str) -> None:
-        """Prints and counts the failure of one file."""
+    HEADER = "input\treason\n"
+
+    def __init__(self, listing: Path | None = None) -> None:
+        self.failures, self.listed, self._listing = 0, 0, listing
+
+    def failed(self, message: str, source: str | Path | None = None) -> None:
+        """Prints and counts the failure of one file; lists it, if it is an input."""
         self.failures += 1
         error(message)
+        if source is not None and self._listing is not None:
+            reason = message.removeprefix(f"{source}: ")
+            self._list(f"{printable(str(source))}\t{printable(' '.join(reason.split()))}\n")
+
+    def _list(self, line: str) -> None:
+        assert self._listing is not None
+        try:
+            if not self.listed and self._listing.exists() and not self._is_ours():
+                warning(f"{self._listing} is no list of failed inputs, and stays as it is")
+                self._listing = None
+                return
+            with self._listing.open("a" if self.listed else "w", encoding="utf-8") as file:
+                file.write(line if self.listed else self.HEADER + line)
+            self.listed += 1
+        except OSError as failure:
+            warning(f"{self._listing}: cannot be written: {failure.strerror}")
+            self._listing = None
+
+    def _is_ours(self) -> bool:
+        """Whether the file is a list of an earlier run."""
+        assert self._listing is not None
+        with self._listing.open(encoding="utf-8", errors="replace") as file:
+            return file.read(len(self.HEADER)) == self.HEADER
 
     def finish(self) -> None:
         """Ends the program with exit code 1 if a file failed."""
+        if self.listed:
+            note(f"{self.listed} inputs failed: see {self._listing}")
+        elif not self.failures and self._listing is not None:
+            with suppress(OSError):
+                if self._is_ours():
+                    self._listing.unlink()
         if self.failures:
             raise typer.Exit(1)
 
@@ -160,7 +197,7 @@ class Meter:
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        self._plain = not console.is_interactive
+        self.plain = not console.is_interactive
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, int] = {}
         self._progress = Progress(
@@ -170,7 +207,7 @@ class Meter:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=self._plain,
+            disable=self.plain,
             speed_estimate_period=60,
             redirect_stdout=sys.stdout.isatty(),  # else results would go to stderr
         )
@@ -189,12 +226,12 @@ class Meter:
             self._tasks[name] = self._progress.add_task(printable(name), total=total, note=note)
         identity = self._tasks[name]
         self._progress.update(identity, completed=done, total=total, note=note)
-        if self._plain:
+        if self.plain:
             self._say(self._progress.tasks[self._progress.task_ids.index(identity)])
 
     def note(self, message: str) -> None:
         """Prints a permanent line above the bars."""
-        if self._plain:
+        if self.plain:
             note(message)
         else:
             self._progress.console.print(printable(message))
@@ -220,6 +257,11 @@ class Meter:
 def byte_note(done: int, total: int) -> str:
     """Text for the progress of a download."""
     return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+
+
+def rate(speed: float) -> str:
+    """Text for a number of images per second."""
+    return f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s an image"
 
 
 def search_progress(

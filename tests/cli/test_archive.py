@@ -123,6 +123,8 @@ def test_it_goes_on_where_it_stopped(compress: Invcomp, folder: Path, tmp_path: 
     assert outcome.code == 1
     (line,) = outcome.errors
     assert "cut.png" in line
+    listed = (tmp_path / "whole.ivca.failed.tsv").read_text().splitlines()
+    assert [one.split("\t")[0] for one in listed] == ["input", str(folder / "cut.png")]
     files = dict(zip(NAMES, map(Archive(whole).file, NAMES), strict=True))
     path.write_bytes(unfinished(files)[:-1])  # killed while it wrote the last
     outcome = compress(folder, "-o", path)
@@ -133,8 +135,10 @@ def test_it_goes_on_where_it_stopped(compress: Invcomp, folder: Path, tmp_path: 
     assert path.read_bytes() == whole.read_bytes()
     (folder / "cut.png").unlink()
     before = path.stat()
+    assert (tmp_path / "set.ivca.failed.tsv").exists()
     outcome = compress(folder, "-o", path)
     assert outcome.code == 0
+    assert not (tmp_path / "set.ivca.failed.tsv").exists()
     assert "search" not in outcome.err
     assert path.stat() == before
     assert compress(folder / "a.png", "-o", path, "--force").code == 0
@@ -155,6 +159,34 @@ def test_output_that_is_not_ours(compress: Invcomp, folder: Path, tmp_path: Path
     outcome = compress(folder, "-o", path, "--force", "--model", "no-such-model")
     assert outcome.code == 1
     assert path.read_bytes() == b"precious"
+
+
+def test_standard_input_has_no_name(compress: Invcomp, tmp_path: Path) -> None:
+    outcome = compress("-", "-o", tmp_path / "set.ivca")
+    assert outcome.code == 1
+    assert outcome.errors == ["error: standard input has no name in an archive: give a file"]
+    assert not (tmp_path / "set.ivca").exists()
+
+
+def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
+    """Ctrl-C leaves a readable archive and no process, and the same command goes on."""
+    for number in range(9):
+        shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
+    path, model = tmp_path / "set.ivca", tiny_cache / "models" / "tiny.ivm"
+    arguments = ("compress", folder, "-o", path, "--model", model, "--workers", "2", *FAST)
+    process = start(*arguments, cache=tiny_cache)
+    while process.poll() is None and (not path.exists() or path.stat().st_size < 250):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert outcome.errors == ["error: interrupted"]
+    done = [*Archive(path)]
+    assert 0 < len(done) < 12
+    outcome = finish(start(*arguments, cache=tiny_cache))
+    assert outcome.code == 0, outcome.err
+    assert f"{len(done)} of 12 images are in it already" in outcome.err
+    assert outcome.out.count(" -> ") == 12 - len(done)
 
 
 def test_two_images_of_one_name(compress: Invcomp, folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -173,6 +174,86 @@ def test_who_cannot_have_it_is_named_and_the_others_go_on(compress: Invcomp, fol
     assert not any(line.startswith(("a.png:", "c.webp:")) for line in outcome.err.splitlines())
 
 
+def test_several_processes_write_what_one_writes(
+    compress: Invcomp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the bytes depend on it
+    try:
+        one = compress(folder, "-o", folder / "one")
+        two = compress(folder, "-o", folder / "two", "--workers", "2")
+    finally:
+        torch.set_num_threads(threads)
+    assert one.code == two.code == 1
+    assert one.errors == two.errors
+    assert "cut.png" in two.errors[0]
+    assert "all images" in two.err
+    for name in ("a.ivc", "b.ivc", "c.ivc"):
+        assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+    shown = [line.split("->")[0] for line in two.out.splitlines() if "->" in line]
+    assert shown == [line.split("->")[0] for line in one.out.splitlines() if "->" in line]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(("--workers", "0"), "at least 1"), (("--device", "cpu,abacus"), "device abacus")],
+)
+def test_processes_that_cannot_be(
+    compress: Invcomp, folder: Path, options: tuple[str, str], says: str
+) -> None:
+    outcome = compress(folder / "a.png", *options)
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert says in line
+
+
+def test_a_folder_goes_on_where_it_stopped(compress: Invcomp, folder: Path) -> None:
+    """Files of ours stay; of others, nothing is replaced."""
+    out = folder / "out"
+    assert compress(folder / "a.png", folder / "b.jpg", "-o", out).code == 0
+    (out / "b.ivc").write_bytes(b"precious")
+    before = (out / "a.ivc").stat()
+    outcome = compress(folder, "-o", out)
+    assert outcome.code == 1
+    assert outcome.errors == [
+        f"error: {folder / 'b.jpg'}: {out / 'b.ivc'} exists: use --force to replace it"
+    ]
+    assert "1 of 2 images have a file already: --force replaces it" in outcome.err
+    assert (out / "a.ivc").stat() == before
+    assert (out / "b.ivc").read_bytes() == b"precious"
+    assert (out / "c.ivc").exists()
+    (out / "b.ivc").unlink()
+    assert compress(folder, "-o", out).code == 0
+    outcome = compress(folder, "-o", out)
+    assert outcome.code == 0
+    assert "search" not in outcome.err
+    assert compress(folder, "-o", out, "--force").out.count("->") == 3
+
+
+def test_failed_inputs_are_listed(compress: Invcomp, folder: Path) -> None:
+    (folder / "cut\tit.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    listing = folder / "failed.tsv"
+    missing = folder / "missing.png"
+    outcome = compress(folder, missing, "-o", folder / "o", "--failed", listing)
+    assert outcome.code == 1
+    header, *lines = listing.read_text().splitlines()
+    assert header == "input\treason"
+    assert [line.split("\t")[0] for line in lines] == [
+        str(missing),
+        str(folder / "cut") + "\\tit.png",
+    ]
+    assert lines[0].split("\t")[1] == "no such file"
+    assert f"2 inputs failed: see {listing}" in outcome.err
+    (folder / "cut\tit.png").unlink()
+    assert compress(folder, "-o", folder / "o", "--failed", listing).code == 0
+    assert not listing.exists()
+    listing.write_text("precious")
+    assert compress(folder, missing, "-o", folder / "o2", "--failed", listing).code == 1
+    assert compress(folder, "-o", folder / "o", "--failed", listing).code == 0
+    assert listing.read_text() == "precious"
+
+
 def test_a_mask_changes_the_file(compress: Invcomp, folder: Path) -> None:
     files = []
     for mask in ((), ("--mask", "faces-oval"), ("--mask", folder / "b.jpg")):
@@ -291,7 +372,7 @@ def test_by_the_clock(invcomp: Invcomp, tiny_model: Path, images: list[Path]) ->
 
 
 def test_a_limit_where_another_codec_is_as_good_is_noted() -> None:
-    from invcomp.cli.compress import advice_on
+    from invcomp.cli.encode_options import advice_on
 
     assert advice_on("faces-1024", 3000) is None
     assert "AVIF" in (advice_on("faces-1024", 3001) or "")

@@ -7,6 +7,7 @@ nothing with it: another one encodes its images.
 from __future__ import annotations
 
 import signal
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from .errors import ImageWarning, InvcompError, OptionError, WorkerError
 from .runner import Input, Outcome, StreamCallback, StreamProgress
 
 ENDS = 2  # so many processes may end while they have an image
+PATIENCE = 10.0  # seconds for a process to end by itself
 WINDOW = 4  # batches of all processes between the first image without an outcome and the last begun
 
 
@@ -264,10 +266,14 @@ class _Run:
         self.workers[self.workers.index(worker)] = self._begin(worker.device)
 
     def _end(self) -> None:
+        """Ends the processes: those that have nothing to do by themselves, others by a signal."""
         for worker in self.workers:
-            worker.process.kill()
             worker.connection.close()
+            if worker.items or not worker.batch:
+                worker.process.terminate()
         for worker in self.workers:
+            worker.process.join(PATIENCE)
+            worker.process.kill()
             worker.process.join()
 
 
@@ -299,7 +305,8 @@ class _Settings:
 
 def _work(connection: Connection, settings: _Settings) -> None:
     """Encodes what comes through a pipe, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one, as follows
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     torch.set_num_threads(settings.threads)
     lock = Lock()  # a thread reads images, and may warn
 

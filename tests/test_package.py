@@ -78,7 +78,7 @@ ROOMS = [  # each imports from those above it, and none from those below
     ["runner"],
     ["encoder"],
     ["codec"],
-    ["workers"],
+    ["workers", "cluster"],
     ["calibration", "detail_preparation"],
     ["preparation", "evaluation", "pil"],
     ["training"],

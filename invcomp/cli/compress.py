@@ -11,7 +11,6 @@ from . import show
 from .encode_options import (
     advice_on,
     check_handling,
-    devices_of,
     encode_options,
     open_stream,
     read_mask,
@@ -201,14 +200,25 @@ def compress(
         ),
     ] = None,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
-            help="Processes for each device, which take images in turn. Each takes the memory of a "
-            "model.",
+            help="Processes for each device. On a CPU, two on two cores are 1.5 times faster than "
+            "one; each takes the memory of a model.",
+            show_default="1; on a cluster, one for each CPU or GPU",
             rich_help_panel=SETS,
         ),
-    ] = 1,
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|ADDRESS|local",
+            help="Compress on a Ray cluster: the one of this machine, of an address, or one that "
+            "ends with the command.",
+            show_default=False,
+            rich_help_panel=SETS,
+        ),
+    ] = None,
     failed_list: Annotated[
         Path | None,
         typer.Option(
@@ -264,7 +274,6 @@ def compress(
         frame=frame,
         face=face,
     )
-    devices = devices_of(device, workers)
     # faces go into files of their own, which are checked when their number is known
     numbered = all_faces and not keep_photo
     with output_of(output, force) as written:
@@ -272,7 +281,7 @@ def compress(
         jobs = written.plan(images, readable_suffixes() - {".ivc"}, numbered, outcomes)
         if jobs:
             with show.Meter() as meter:
-                bundle, stream = open_stream(model, devices, compiled, meter)
+                bundle, stream = open_stream(model, device, workers, cluster, compiled, meter)
                 check_handling(handling, options, bundle.settings.frame)
                 if advice := advice_on(bundle.settings.name, most_bytes):
                     meter.note(advice)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import show
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..encoder import EncodeOptions
     from ..inversion.options import SearchOptions
-    from . import show
     from .encoding import Handling, Stream
 
 
@@ -120,12 +121,12 @@ def open_codec(model: str, device: str, compiled: bool | None, meter: show.Meter
     return Codec(fetch_bundle(model, meter), device, compiled)
 
 
-def devices_of(device: str, workers: int) -> list[str]:
+def devices_of(device: str, workers: int | None) -> list[str]:
     """The device of each process.
 
     Args:
         device: one or several, with commas between them.
-        workers: processes for each.
+        workers: processes for each; None: 1.
 
     Raises:
         OptionError: there is no such device, or no process.
@@ -133,25 +134,40 @@ def devices_of(device: str, workers: int) -> list[str]:
     from ..device import choose_device
     from ..errors import OptionError
 
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise OptionError(f"{workers} workers: at least 1 is needed")
     devices = [str(choose_device(name.strip())) for name in device.split(",")]
-    return devices * workers
+    return devices * (workers or 1)
 
 
 def open_stream(
-    model: str, devices: list[str], compiled: bool | None, meter: show.Meter
+    model: str,
+    device: str,
+    workers: int | None,
+    cluster: str | None,
+    compiled: bool | None,
+    meter: show.Meter,
 ) -> tuple[Bundle, Stream]:
-    """A model, which is downloaded if necessary, and what encodes by it: a codec or processes.
+    """A model, which is downloaded if necessary, and what encodes by it.
+
+    That is a codec in this process, processes of this machine, or a cluster.
 
     Raises:
-        InvcompError: as `Codec.load`.
+        InvcompError: as `Codec.load`, `Workers` and `Cluster`.
     """
+    from .models import fetch_bundle
+
+    if cluster is not None:
+        from ..cluster import Cluster
+
+        show.needs("ray", "ray", "pyarrow", "pandas")
+        pool = Cluster(fetch_bundle(model, meter), cluster, workers, device, compiled)
+        return pool.bundle, pool.stream
+    devices = devices_of(device, workers)
     if len(devices) == 1:
         codec = open_codec(model, devices[0], compiled, meter)
         return codec.bundle, codec.stream
     from ..workers import Workers
-    from .models import fetch_bundle
 
     bundle = fetch_bundle(model, meter)
     return bundle, Workers(bundle, devices, compiled).stream

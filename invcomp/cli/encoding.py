@@ -148,6 +148,7 @@ class EncodingRun:
     matte: Colour
     total: int = 0  # bytes
     written: int = 0
+    done: int = 0
     started: float = 0.0
     shown: dict[Any, str] = field(default_factory=dict)  # the bar of each part that is searched for
 
@@ -161,7 +162,9 @@ class EncodingRun:
         self.started = time.monotonic()
         with closing(outcomes):
             for outcome in outcomes:
+                self.done += 1
                 self._drop(outcome.key)
+                self._overall(self.done, len(parts))
                 if self._is_kept(outcome):
                     faces.append(outcome)
                 left[outcome.key.job] -= 1
@@ -206,12 +209,18 @@ class EncodingRun:
             self.shown |= dict.fromkeys(state.keys, name)
             show.search_progress(self.meter, name)(state.search)
         if state.total is not None and state.total > len(state.keys):
-            note = f"{int(state.amount)} of {state.total}"
-            if state.done and (seconds := time.monotonic() - self.started):
-                note += f"  {show.rate(state.done / seconds)}"
-            if self.written:
-                note += f"  {self.total / self.written:.0f} bytes on average"
-            self.meter.show("all images", state.amount, state.total, note)
+            self._overall(state.amount, state.total)
+
+    def _overall(self, amount: float, total: int) -> None:
+        """Shows the bar of all images."""
+        if total == 1:
+            return
+        note = f"{int(amount)} of {total}"
+        if self.done and (seconds := time.monotonic() - self.started):
+            note += f"  {show.rate(self.done / seconds)}"
+        if self.written:
+            note += f"  {self.total / self.written:.0f} bytes on average"
+        self.meter.show("all images", amount, total, note)
 
     def _drop(self, part: Part) -> None:
         """Removes the bar of a batch when it has its first outcome."""

@@ -220,7 +220,7 @@ def test_a_folder_goes_on_where_it_stopped(compress: Invcomp, folder: Path) -> N
         f"error: {folder / 'b.jpg'}: {out / 'b.ivc'} exists: use --force to replace it"
     ]
     assert "1 of 2 images have a file already: --force replaces it" in outcome.err
-    assert (out / "a.ivc").stat() == before
+    assert (out / "a.ivc").stat().st_mtime_ns == before.st_mtime_ns
     assert (out / "b.ivc").read_bytes() == b"precious"
     assert (out / "c.ivc").exists()
     (out / "b.ivc").unlink()

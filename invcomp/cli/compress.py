@@ -16,6 +16,7 @@ from .encode_options import (
     read_mask,
     search_options,
 )
+from .jobs import path_or_url
 from .options import DEFAULT_MODEL, Compile, Face, Force, Model, Output, checked_seed
 from .outputs import output_of
 
@@ -23,7 +24,12 @@ PHOTOS, SETS = "Photos", "Sets of images"
 
 
 def compress(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images or folders.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE", help="Images or folders; paths or URLs.", parser=path_or_url
+        ),
+    ],
     output: Output = None,
     model: Model = DEFAULT_MODEL,
     quality: Annotated[
@@ -247,7 +253,7 @@ def compress(
     A folder means all images in it.
 
     -o SET.ivca writes one archive, with all images in folders below too. If it exists, the images
-    that it lacks are added.
+    that it lacks are added. It may be a URL, such as s3://bucket/set.ivca.
 
     Without -o, each file is written next to its image.
     """

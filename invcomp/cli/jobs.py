@@ -6,12 +6,17 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from . import show
 from .show import Outcomes
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 STREAM = Path("-")  # as a source standard input, as a target standard output
 STDIN = Path("/dev/stdin")
+NO_URL = "only an archive (.ivca) can be written to a URL: choose another -o"
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,41 @@ class Job:
 
     source: Path
     target: Path
+
+
+def is_url(text: str | Path) -> bool:
+    """Whether a text names a file by a URL, such as s3://bucket/name."""
+    return "://" in str(text)
+
+
+def path_or_url(text: str) -> Path:
+    """A path of this machine, or one of fsspec (a `UPath`), which is used like it.
+
+    Raises:
+        OptionError: what reads such URLs is not installed.
+    """
+    if not is_url(text):
+        return Path(text)
+    show.needs("remote", "upath")
+    return cast(Path, url_path(text))
+
+
+def url_path(text: str) -> UPath:
+    """The path of a URL.
+
+    Raises:
+        OptionError: what reads such URLs is not installed, or it has no such protocol.
+    """
+    from upath import UPath
+
+    from ..errors import OptionError
+
+    try:
+        path = UPath(text)
+        _ = path.fs
+    except (ImportError, ValueError) as error:
+        raise OptionError(f"{text}: {error}") from error
+    return path
 
 
 def find_sources(
@@ -55,7 +95,11 @@ def _unreadable(path: Path) -> str | None:
     except FileNotFoundError:
         return "no such file"
     except OSError as error:  # a name that is too long, links in a circle
-        return str(error.strerror)
+        return str(error.strerror or error)
+    except Exception as error:  # of what reads a URL: no credentials, for example
+        if not is_url(path):
+            raise
+        return f"cannot be read: {error}"
     return None
 
 
@@ -105,6 +149,9 @@ def plan(
     taken = {resolved(source): source for source in sources}  # no source may be overwritten
     for source in sources:
         target = target_of(source, output, into_folder, suffix)
+        if is_url(output or target):
+            outcomes.failed(f"{source}: {NO_URL}", source)
+            continue
         if target == STREAM and not into_folder:
             show.data_on_stdout()
             jobs.append(Job(source, target))

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from ..files import atomic_write
 from . import show
-from .jobs import STREAM, Job, find_sources, is_folder, obstacle, plan, resolved
+from .jobs import (
+    STREAM,
+    Job,
+    find_sources,
+    is_folder,
+    is_url,
+    obstacle,
+    path_or_url,
+    plan,
+    resolved,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+    from upath import UPath
 
     from ..archive.writer import ArchiveWriter
 
@@ -25,7 +39,9 @@ def is_archive(path: str | Path | None) -> bool:
 
 def output_of(output: str | None, force: bool) -> Files:
     """The output that -o names."""
-    return Members(Path(output), force) if output and is_archive(output) else Files(output, force)
+    if not output or not is_archive(output):
+        return Files(output, force)
+    return Uploaded(output, force) if is_url(output) else Members(Path(output), force)
 
 
 class Files:
@@ -119,11 +135,12 @@ class Members(Files):
     Args:
         path: of the archive.
         force: whether a file there is replaced.
+        shown: what it is called in messages; None: by its path.
     """
 
-    def __init__(self, path: Path, force: bool) -> None:
+    def __init__(self, path: Path, force: bool, shown: Path | None = None) -> None:
         super().__init__(None, force)
-        self._path = path
+        self._path, self._shown = path, shown or path
         self._writer: ArchiveWriter | None = None
         self._new = not path.exists()
 
@@ -145,7 +162,7 @@ class Members(Files):
             self._open()
         jobs, done, taken = list[Job](), 0, dict[Path, Path]()
         for source, relative in sources_below(images, suffixes, outcomes):
-            target = self._path / relative.with_suffix(FILE)
+            target = self._shown / relative.with_suffix(FILE)
             other = taken.setdefault(target, source)
             if other is not source:
                 used = f"its name in the archive is already used for {other}"
@@ -157,7 +174,7 @@ class Members(Files):
             else:
                 jobs.append(Job(source, target))
         if done:
-            show.note(f"{self._path}: {done} of {done + len(jobs)} images are in it already")
+            show.note(f"{self._shown}: {done} of {done + len(jobs)} images are in it already")
         return jobs
 
     def has(self, target: Path) -> bool:
@@ -186,11 +203,11 @@ class Members(Files):
             try:
                 self._writer = ArchiveWriter(self._path)
             except BitstreamError as error:
-                raise OutputError(f"{self._path}: {error}: use --force to replace it") from error
+                raise OutputError(f"{self._shown}: {error}: use --force to replace it") from error
         return self._writer
 
     def _name(self, target: Path) -> str:
-        return target.relative_to(self._path).as_posix()[: -len(FILE)]
+        return target.relative_to(self._shown).as_posix()[: -len(FILE)]
 
     def __enter__(self) -> Self:
         return self
@@ -205,11 +222,61 @@ class Members(Files):
             self._writer.close(pack=kind is None)
             if kind is None and self._writer:
                 size = self._path.stat().st_size
-                show.result(f"{self._path}: {len(self._writer)} images, {size} bytes")
+                show.result(f"{self._shown}: {len(self._writer)} images, {size} bytes")
         except InvcompError as error:
             show.warning(str(error))
         if self._new and not self._writer:
             self._path.unlink(missing_ok=True)
+
+
+class Uploaded(Members):
+    """An archive at a URL. It is written on this machine, and uploaded when it is complete.
+
+    If the program is killed, the same command goes on with what lies on this machine.
+
+    Args:
+        url: of the archive.
+        force: whether a file there is replaced.
+
+    Raises:
+        OptionError: what reads such URLs is not installed.
+        OutputError: an archive there cannot be read.
+    """
+
+    def __init__(self, url: str, force: bool) -> None:
+        from ..errors import OutputError
+        from ..files import cache_directory
+
+        self._url = path_or_url(url)
+        folder = hashlib.sha256(url.encode()).hexdigest()[:16]
+        path = cache_directory() / "outgoing" / folder / self._url.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if not force and not path.exists() and self._url.exists():
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(self._url.read_bytes())
+        except Exception as error:  # of what reads the URL
+            raise OutputError(f"{url}: cannot be read: {error}") from error
+        super().__init__(path, force, self._url)
+
+    @property
+    def failed_list(self) -> Path:
+        """On this machine, in the current folder."""
+        return Path(f"{self._url.name}.failed.tsv")
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        """Uploads the archive, unless there was an error."""
+        from ..errors import OutputError
+
+        super().__exit__(kind, *exception)
+        if kind is not None or not self._path.exists():
+            return
+        try:
+            self._url.write_bytes(self._path.read_bytes())
+        except Exception as error:  # of what writes the URL
+            kept = f"the archive is in {self._path}"
+            raise OutputError(f"{self._url}: cannot be written: {error}: {kept}") from error
+        shutil.rmtree(self._path.parent)
 
 
 def sources_below(
@@ -234,7 +301,8 @@ def sources_below(
         for file in found:
             if resolved(file) not in seen:
                 seen.add(resolved(file))
-                yield file, file.relative_to(path) if is_folder(path) else Path(file.name)
+                inner = str(file.relative_to(path)) if is_folder(path) else file.name
+                yield file, Path(inner)
 
 
 def _is_there(path: Path) -> bool:
@@ -242,17 +310,26 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name that is too long, links in a circle
         return False
+    except Exception:  # of what reads a URL
+        if not is_url(path):
+            raise
+        return False
 
 
 def _below(folder: Path, suffixes: Collection[str], outcomes: show.Outcomes) -> list[Path]:
     """All files in a folder and its folders, in the order of their names; nothing hidden."""
     found = []
 
-    def unreadable(error: OSError) -> None:
-        outcomes.failed(f"{error.filename}: {error.strerror}", error.filename)
+    def unreadable(error: Exception) -> None:
+        place, reason = getattr(error, "filename", folder), getattr(error, "strerror", error)
+        outcomes.failed(f"{place}: {reason}", place)
 
-    for place, folders, files in os.walk(folder, onerror=unreadable):
+    walk: Any = os.walk(folder, onerror=unreadable)
+    if is_url(folder):
+        walk = cast("UPath", folder).walk(on_error=unreadable)
+    for place, folders, files in walk:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = (Path(place, name) for name in sorted(files) if not name.startswith("."))
+        here = place if is_url(folder) else Path(place)
+        visible = (here / name for name in sorted(files) if not name.startswith("."))
         found += [file for file in visible if file.suffix.lower() in suffixes and file.is_file()]
     return found

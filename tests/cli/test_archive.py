@@ -161,6 +161,51 @@ def test_output_that_is_not_ours(compress: Invcomp, folder: Path, tmp_path: Path
     assert path.read_bytes() == b"precious"
 
 
+def test_from_and_to_urls(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("upath", reason="needs universal-pathlib: pip install 'invcomp[remote]'")
+    path, url = tmp_path / "set.ivca", f"file://{tmp_path}/set.ivca"
+    source = f"file://{folder}"
+    outcome = compress(f"{source}/holiday", "-o", url, "--workers", "2")
+    assert outcome.code == 0, outcome.err
+    assert f"{source}/holiday/b.jpg -> {url}/b.ivc" in outcome.out
+    assert [*Archive(path)] == ["b", "day 1/c.d"]
+    outcome = compress(f"{source}/a.png", "-o", url)  # what is there stays
+    assert [*Archive(path)] == ["b", "day 1/c.d", "a"]
+    assert Archive(path).digest
+
+    again = compress(f"{source}/a.png", "-o", url)
+    assert f"{url}: 1 of 1 images are in it already" in again.err
+    (tmp_path / "set.ivca").write_bytes(b"precious")
+    assert "use --force to replace it" in compress(source, "-o", url).errors[0]
+    assert path.read_bytes() == b"precious"
+    assert compress(f"{source}/a.png", "-o", url, "--force").code == 0
+    assert [*Archive(path)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("file:///no/such/a.png", "-o", "{}/x.ivca"), "file:///no/such/a.png: no such file"),
+        (("nowhere://b/a.png", "-o", "{}/x.ivca"), "nowhere"),
+        (("file://{}/in/a.png",), "only an archive (.ivca) can be written to a URL"),
+        (("{}/in/a.png", "-o", "file://{}/x.ivc"), "only an archive (.ivca) can be written"),
+        (("{}/in/a.png", "-o", "file://{}/in/a.png/x.ivca"), "the archive is in"),
+    ],
+)
+def test_urls_that_cannot_be(
+    compress: Invcomp, folder: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    pytest.importorskip("upath", reason="needs universal-pathlib: pip install 'invcomp[remote]'")
+    outcome = compress(*(argument.format(tmp_path) for argument in arguments))
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert says in line
+    assert "Traceback" not in outcome.err
+    if says == "the archive is in":
+        kept = Path(line.split(says)[1].strip())
+        assert [*Archive(kept)] == ["a"]
+
+
 def test_standard_input_has_no_name(compress: Invcomp, tmp_path: Path) -> None:
     outcome = compress("-", "-o", tmp_path / "set.ivca")
     assert outcome.code == 1

@@ -28,12 +28,12 @@ from invcomp.preprocessing.reading import readable_suffixes
 
 
 def linked(images: list[Path], count: int, folder: Path) -> Path:
-    """A folder with so many links to the images."""
+    """A folder with so many names of the images."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in zip(range(count), itertools.cycle(images)):
         link = folder / f"{number:06}{image.suffix}"
         if not link.exists():
-            link.symlink_to(image.resolve())
+            link.hardlink_to(image)  # a symbolic link would be the same image
     return folder
 
 

@@ -78,10 +78,13 @@ class Cluster:
             progress: is not called: outcomes are the progress.
 
         Raises:
-            OptionError: Ray is missing or there is no such cluster.
+            OptionError: Ray is missing, or there is no such cluster or device.
+            WorkerError: the cluster failed.
         """
         ray = _ray()
         items = list(inputs)
+        if not items:
+            return _none()
         connected = _connect(ray, self.address)
         return self._outcomes(ray, items, options or EncodeOptions(), connected)
 
@@ -94,10 +97,9 @@ class Cluster:
                 for note in notes:
                     warnings.warn(ImageWarning(note), stacklevel=1)
                 yield replace(outcome, key=keys[number])
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, InvcompError):
-                raise error.cause from None
-            raise
+        except ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise WorkerError(f"the cluster failed: {lines[-1]}") from error
         finally:
             if connected:
                 ray.shutdown()
@@ -110,13 +112,20 @@ class Cluster:
 
         resources = ray.cluster_resources()
         on_gpu = self.device == "cuda" or (self.device == "auto" and resources.get("GPU", 0) >= 1)
+        if on_gpu and resources.get("GPU", 0) < 1:
+            raise OptionError("the cluster has no GPU")
         actors = self.actors or max(int(resources.get("GPU" if on_gpu else "CPU", 1)), 1)
         size = max(options.batch or (16 if on_gpu else 1), -(-len(items) // MOST_TASKS))
         rows = [
             {"number": number, "image": ray.cloudpickle.dumps(image)}
             for number, (_, image) in enumerate(items)
         ]
-        attempts = ray.remote(num_cpus=0)(_Attempts).remote()
+        attempts = ray.remote(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            scheduling_strategy=_here(ray),
+        )(_Attempts).remote()
         shared = ray.put(self.bundle), attempts
         device = "cuda" if on_gpu else "cpu"
         settings = _Settings(shared, device, self.compiled, options, len(items))
@@ -129,7 +138,10 @@ class Cluster:
             num_gpus=1 if on_gpu else 0,
         )
         for row in results.iter_rows():
-            yield pickle.loads(row["result"])
+            result = pickle.loads(row["result"])
+            if isinstance(result, InvcompError):
+                raise result
+            yield result
 
 
 class _Attempts:
@@ -182,10 +194,13 @@ class _Actor:
         with warnings.catch_warnings():
             warnings.simplefilter("always", ImageWarning)
             warnings.showwarning = lambda message, *_, **__: said.append(str(message))
-            for outcome in self._outcomes(images):
-                result = outcome.key, replace(outcome, key=None), [*said]
-                said.clear()
-                yield {"result": [pickle.dumps(result)]}
+            try:
+                for outcome in self._outcomes(images):
+                    result = outcome.key, replace(outcome, key=None), [*said]
+                    said.clear()
+                    yield {"result": [pickle.dumps(result)]}
+            except InvcompError as error:  # of options: it ends the run
+                yield {"result": [pickle.dumps(error)]}
 
     def _outcomes(self, images: dict[int, bytes]) -> Iterator[Outcome]:
         if self._begin(*images) == 1:
@@ -206,6 +221,17 @@ class _Actor:
     def _encoded(self, images: dict[int, bytes]) -> Iterator[Outcome]:
         inputs = ((number, pickle.loads(image)) for number, image in images.items())
         return self.codec.stream(inputs, self.settings.options, self.settings.total)
+
+
+def _none() -> Generator[Outcome, None, None]:
+    yield from ()
+
+
+def _here(ray: Any) -> Any:
+    """Where this process is, rather than on a machine that may end."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
 
 
 def _ray() -> Any:
@@ -232,7 +258,7 @@ def _connect(ray: Any, address: str) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         ray.init(
-            address=None if address == LOCAL else address,
+            address=address,
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
             logging_level=logging.ERROR,

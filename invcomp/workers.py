@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
@@ -71,7 +72,8 @@ class Workers:
         """Compresses images as they come: for each a file or an error, in the same order.
 
         The processes end with the iterator. If one ends by itself, its images are encoded again,
-        each alone. An image over which two processes ended has a `WorkerError`.
+        each alone. An image over which two processes ended has a `WorkerError`. A process that ends
+        before it is ready again is not replaced.
 
         Args:
             inputs: as of `Encoder.stream`. Images and functions are pickled. They are read a few
@@ -81,7 +83,7 @@ class Workers:
 
         Raises:
             ImageError, OptionError: see `Encoder.stream`.
-            WorkerError: a process ended before it was ready.
+            WorkerError: a process ended before it was ready, or none is left.
         """
         run = _Run(self, inputs, options or EncodeOptions(), total, progress)
         run.start()
@@ -108,6 +110,7 @@ class _Worker:
     batch: int = 0  # images; 0: it is not ready
     most: int = 0  # images that it has at once
     alone: bool = False  # it has one image, and gets no other
+    flushed: bool = False  # it knows that there is nothing more for now
     items: dict[int, _Item] = field(default_factory=dict)
     amount: float = 0.0  # images' worth of work that is done of these
 
@@ -136,7 +139,7 @@ class _Run:
     ) -> None:
         self.pool, self.options, self.total, self.progress = pool, options, total, progress
         self.inputs = enumerate(inputs)
-        self.begun, self.yielded, self.exhausted = 0, 0, False
+        self.begun, self.yielded, self.exhausted, self.started = 0, 0, False, False
         self.done = dict[int, Outcome]()
         self.suspects = deque[_Item]()  # images of processes that ended
         self.workers: list[_Worker] = []
@@ -146,6 +149,7 @@ class _Run:
             self.workers = [self._begin(device) for device in self.pool.devices]
             while not all(worker.batch for worker in self.workers):
                 self._receive()
+            self.started = True
         except BaseException:
             self._end()
             raise
@@ -161,7 +165,8 @@ class _Run:
                 if not (self.suspects or any(worker.items for worker in self.workers)):
                     if self.exhausted:
                         return
-                    continue
+                    if any(worker.batch for worker in self.workers):
+                        continue
                 self._receive()
         finally:
             self._end()
@@ -188,8 +193,13 @@ class _Run:
             if self.suspects and not worker.items:
                 worker.alone = True
                 self._give(worker, [self.suspects.popleft()])
-        if self.suspects:
-            return
+        if not self.suspects:
+            self._give_new(ready)
+        for worker in ready:
+            if 0 < len(worker.items) < worker.batch:  # it may wait for a whole batch
+                self._flush(worker)
+
+    def _give_new(self, ready: Sequence[_Worker]) -> None:
         window = WINDOW * sum(worker.batch for worker in ready)
         for ahead in (False, True):
             for worker in ready:
@@ -209,10 +219,16 @@ class _Run:
         try:
             for item in items:
                 worker.connection.send((item.number, item.image))
-            if len(items) < worker.batch:
-                worker.connection.send(_FLUSH)
         except (BrokenPipeError, ConnectionError):
             pass  # it has ended, as will be seen when it is listened to
+        worker.flushed = False
+
+    def _flush(self, worker: _Worker) -> None:
+        """Says that there is nothing more for now, once."""
+        if not worker.flushed:
+            worker.flushed = True
+            with suppress(BrokenPipeError, ConnectionError):
+                worker.connection.send(_FLUSH)
 
     def _receive(self) -> None:
         """Waits for messages and takes them."""
@@ -221,7 +237,7 @@ class _Run:
             worker = by_connection[connection]  # type: ignore[index]
             try:
                 message = worker.connection.recv()
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # the latter within a message
                 self._ended(worker)
             else:
                 self._take(worker, message)
@@ -254,8 +270,13 @@ class _Run:
         worker.process.join()
         worker.connection.close()
         how = _how_it_ended(worker.process.exitcode)
+        place = self.workers.index(worker)
         if not worker.batch:
-            raise WorkerError(f"a worker process on {worker.device} {how} before it was ready")
+            del self.workers[place]  # the others go on
+            if not (self.started and self.workers):
+                reason = f"a worker process on {worker.device} {how} before it was ready"
+                raise WorkerError(reason)
+            return
         for item in worker.items.values():
             item.ends += 1
             if item.ends < ENDS:
@@ -263,7 +284,7 @@ class _Run:
             else:
                 reason = f"{item.ends} worker processes ended over this image: the last {how}"
                 self.done[item.number] = Outcome(item.key, error=WorkerError(reason))
-        self.workers[self.workers.index(worker)] = self._begin(worker.device)
+        self.workers[place] = self._begin(worker.device)
 
     def _end(self) -> None:
         """Ends the processes: those that have nothing to do by themselves, others by a signal."""
@@ -342,7 +363,7 @@ class _Received:
         while True:
             try:
                 message = self.connection.recv()
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # the latter within a message
                 self.ended = True
                 return
             if message == _FLUSH:

@@ -18,9 +18,10 @@ from invcomp.archive.reader import Archive
 from invcomp.cluster import TRIES, Cluster
 from invcomp.codec import Codec
 from invcomp.errors import ImageWarning, OptionError, WorkerError
+from invcomp.inversion.options import SearchOptions
 
 from .cli.conftest import FAST, ROOT, finish, start
-from .test_workers import OPTIONS, bundle, deadly, grey, inputs, refused, warned
+from .test_workers import OPTIONS, bundle, deadly, inputs, refused, warned
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'invcomp[ray]'")
 
@@ -35,47 +36,46 @@ def two_cpus() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_every_image_has_one_outcome_whoever_is_killed(
-    two_cpus: None, tmp_path: Path, batch: int
-) -> None:
-    marks = [tmp_path / name for name in ("once", "always")]
-    for mark in marks:
-        mark.mkdir()
-    images = inputs(
-        6,
-        bad=refused,
-        odd=partial(warned, 7),
-        killer=partial(deadly, marks[0], 1),
-        deadly=partial(deadly, marks[1], 99),
-    )
+def test_the_outcomes_are_those_of_one_process(two_cpus: None, tmp_path: Path) -> None:
+    """To the byte; an actor that is killed loses nothing."""
+    images = inputs(6, bad=refused, odd=partial(warned, 7), killer=partial(deadly, tmp_path, 1))
     with pytest.warns(ImageWarning, match="image 7 is odd"):
-        outcomes = [
-            *Cluster(bundle(), "auto", 2, "cpu", False).stream(
-                images, replace(OPTIONS, batch=batch)
-            )
-        ]
+        outcomes = [*Cluster(bundle(), "auto", 2, "cpu", False).stream(images, OPTIONS)]
     assert [outcome.key for outcome in outcomes] == [key for key, _ in images]
-    found = {outcome.key: outcome for outcome in outcomes}
-    assert str(found["bad"].error) == "not this one"
-    assert isinstance(found["deadly"].error, WorkerError)
-    assert f"{TRIES} worker processes ended" in str(found["deadly"].error)
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the bytes depend on it
     try:
         codec = Codec(bundle(), "cpu", compiled=False)
-        again = [(key, image) for key, image in images if key not in ("bad", "deadly", "killer")]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImageWarning)
-            for outcome in codec.stream([*again, ("killer", grey(100))], OPTIONS):
-                there = found[outcome.key].result()
-                if batch == 1:
-                    assert there.data == outcome.result().data
-                else:
-                    assert there.lpips == pytest.approx(outcome.result().lpips, abs=0.02)
+            expected = [*codec.stream(images, OPTIONS)]
     finally:
         torch.set_num_threads(threads)
+    for found, one in zip(outcomes, expected, strict=True):
+        assert str(found.error) == str(one.error)
+        assert (found.encoded and found.encoded.data) == (one.encoded and one.encoded.data)
+
+
+def test_an_image_that_kills_is_an_error_of_its_own(two_cpus: None, tmp_path: Path) -> None:
+    """The others of its batch are encoded."""
+    images = inputs(4, deadly=partial(deadly, tmp_path, 99))
+    options = replace(OPTIONS, batch=3)
+    outcomes = [*Cluster(bundle(), "auto", 2, "cpu", False).stream(images, options)]
+    assert [outcome.key for outcome in outcomes] == [key for key, _ in images]
+    (failed,) = (outcome for outcome in outcomes if outcome.error)
+    assert failed.key == "deadly"
+    assert isinstance(failed.error, WorkerError)
+    assert f"{TRIES} worker processes ended" in str(failed.error)
+
+
+def test_errors_that_end_the_run(two_cpus: None) -> None:
+    options = replace(OPTIONS, search=SearchOptions(starts=99))
+    with pytest.raises(OptionError, match=r"^starts is 99: at most 9") as error:
+        list(Cluster(bundle(), "auto", 1, "cpu", False).stream(inputs(1), options))
+    assert "\n" not in str(error.value)
+    with pytest.raises(OptionError, match="no GPU"):
+        list(Cluster(bundle(), "auto", 1, "cuda").stream(inputs(1)))
+    assert [*Cluster(bundle()).stream([])] == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_clusters_that_cannot_be(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(OptionError, match=says):
-        Cluster(bundle(), **settings).stream([])
+        Cluster(bundle(), **settings).stream(inputs(1))
 
 
 def test_the_command_agrees_with_a_local_run(
@@ -115,7 +115,7 @@ def test_without_ray_it_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['ray'] = None;"
         "from invcomp.cluster import Cluster; from tests.tiny import tiny_bundle;"
-        "Cluster(tiny_bundle()).stream([])"
+        "Cluster(tiny_bundle()).stream([(1, None)])"
     )
     command = [sys.executable, "-c", script]
     output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

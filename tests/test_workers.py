@@ -119,6 +119,14 @@ def test_an_image_that_kills_is_an_error_of_its_own(tmp_path: Path) -> None:
     assert "SIGKILL" in str(failed.error)
 
 
+def test_images_that_kill_the_only_process(tmp_path: Path) -> None:
+    """While it is made again, there is nothing to do."""
+    images: list[Input] = [("deadly", partial(deadly, tmp_path, 99)), (1, grey(20)), (2, grey(40))]
+    outcomes = [*Workers(bundle(), ("cpu",), False, 1).stream(images, OPTIONS, 3)]
+    assert [outcome.key for outcome in outcomes] == ["deadly", 1, 2]
+    assert [bool(outcome.error) for outcome in outcomes] == [True, False, False]
+
+
 def test_options_are_checked_before_any_image() -> None:
     with pytest.raises(OptionError, match="abacus"):
         Workers(bundle(), ("cpu", "abacus"))

@@ -89,9 +89,11 @@ def parts_of(
         else:
             for number, frame in found:
                 target = job.target.with_stem(f"{job.target.stem}-{number}")
+                if output.has(target):
+                    continue
                 if reason := output.obstacle(target):
                     outcomes.failed(f"{job.source}: {reason}", job.source)
-                elif not output.has(target):
+                else:
                     parts.append(Part(replace(job, target=target), frame))
     meter.drop("finding faces")
     return parts
@@ -206,7 +208,10 @@ class EncodingRun:
         if not self.meter.plain or state.total in range(FEW + 1):
             name, more = state.keys[0].job.source.name, len(state.keys) - 1
             name += f" and {more} more" if more else ""
-            self.shown |= dict.fromkeys(state.keys, name)
+            for key in state.keys:
+                if self.shown.get(key, name) != name:  # it is encoded again, alone
+                    self.meter.drop(self.shown[key])
+                self.shown[key] = name
             show.search_progress(self.meter, name)(state.search)
         if state.total is not None and state.total > len(state.keys):
             self._overall(state.amount, state.total)

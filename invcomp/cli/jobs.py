@@ -121,7 +121,12 @@ def _listing(folder: Path, outcomes: Outcomes) -> list[Path]:
         files = (file for file in folder.iterdir() if not file.name.startswith("."))
         return sorted(file for file in files if file.is_file())
     except OSError as error:
-        outcomes.failed(f"{folder}: {error.strerror}", folder)
+        outcomes.failed(f"{folder}: {error.strerror or error}", folder)
+        return []
+    except Exception as error:  # of what reads a URL
+        if not is_url(folder):
+            raise
+        outcomes.failed(f"{folder}: cannot be read: {error}", folder)
         return []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..files import atomic_write
+from ..files import cache_directory
 from . import show
 from .jobs import (
     STREAM,
@@ -232,7 +232,8 @@ class Members(Files):
 class Uploaded(Members):
     """An archive at a URL. It is written on this machine, and uploaded when it is complete.
 
-    If the program is killed, the same command goes on with what lies on this machine.
+    If the program is stopped, the same command goes on with what lies on this machine, unless the
+    archive at the URL has changed since.
 
     Args:
         url: of the archive.
@@ -240,43 +241,72 @@ class Uploaded(Members):
 
     Raises:
         OptionError: what reads such URLs is not installed.
-        OutputError: an archive there cannot be read.
+        OutputError: what is there cannot be read, or has changed since an earlier run began.
     """
 
     def __init__(self, url: str, force: bool) -> None:
         from ..errors import OutputError
-        from ..files import cache_directory
 
         self._url = path_or_url(url)
-        folder = hashlib.sha256(url.encode()).hexdigest()[:16]
-        path = cache_directory() / "outgoing" / folder / self._url.name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(url.encode()).hexdigest()[:16]
+        self._folder = cache_directory() / "outgoing" / name
+        path, state = self._folder / self._url.name, self._folder / "state"
         try:
-            if not force and not path.exists() and self._url.exists():
-                with atomic_write(path) as temporary:
-                    temporary.write_bytes(self._url.read_bytes())
+            if force:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._state = self._state_now()
+            self._pending = path.exists() and state.exists()  # members that were never uploaded
+            if self._pending and state.read_text() != self._state:
+                raise OutputError(self._changed(path))
+            if not self._pending:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                if self._state and not force:
+                    path.write_bytes(self._url.read_bytes())
+                state.write_text(self._state)
+        except OutputError:
+            raise
         except Exception as error:  # of what reads the URL
             raise OutputError(f"{url}: cannot be read: {error}") from error
         super().__init__(path, force, self._url)
 
     @property
     def failed_list(self) -> Path:
-        """On this machine, in the current folder."""
+        """In the current folder of this machine."""
         return Path(f"{self._url.name}.failed.tsv")
 
+    def keep(self, target: Path, data: bytes) -> None:
+        """See `Files`."""
+        super().keep(target, data)
+        self._pending = True
+
     def __exit__(self, kind: object, *exception: object) -> None:
-        """Uploads the archive, unless there was an error."""
+        """Uploads the archive if it has new members, unless there was an error."""
         from ..errors import OutputError
 
         super().__exit__(kind, *exception)
-        if kind is not None or not self._path.exists():
+        if kind is not None and self._pending:
             return
         try:
-            self._url.write_bytes(self._path.read_bytes())
+            if self._pending and self._path.exists():
+                if self._state_now() != self._state:
+                    raise OutputError(self._changed(self._path))
+                self._url.write_bytes(self._path.read_bytes())
+        except OutputError:
+            raise
         except Exception as error:  # of what writes the URL
             kept = f"the archive is in {self._path}"
             raise OutputError(f"{self._url}: cannot be written: {error}: {kept}") from error
-        shutil.rmtree(self._path.parent)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _state_now(self) -> str:
+        """What tells the file at the URL from others; empty: there is none."""
+        path = cast("UPath", self._url)
+        path.fs.invalidate_cache()
+        return str(path.fs.ukey(path.path)) if path.exists() else ""
+
+    def _changed(self, path: Path) -> str:
+        return f"{self._url} has changed since {path} was begun: move one of them away"
 
 
 def sources_below(

@@ -70,6 +70,10 @@ def read_image(path: Path, background: Colour = WHITE) -> Image.Image:
         raise ImageError(f"{path}: {error}") from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # of what reads a URL, any exception
+        if "://" not in str(path):
+            raise
+        raise ImageError(f"{path}: cannot be read: {error}") from error
     if notes:
         warnings.warn(ImageWarning(f"{path}: {'; '.join(notes)}"), stacklevel=1)
     return image

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,11 +30,11 @@ from invcomp.preprocessing.reading import readable_suffixes
 
 def linked(images: list[Path], count: int, folder: Path) -> Path:
     """A folder with so many names of the images."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for number, image in zip(range(count), itertools.cycle(images)):
         link = folder / f"{number:06}{image.suffix}"
-        if not link.exists():
-            link.hardlink_to(image)  # a symbolic link would be the same image
+        link.hardlink_to(image)  # a symbolic link would be the same image
     return folder
 
 

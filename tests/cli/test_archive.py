@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 from invcomp.archive.reader import Archive
-from invcomp.cli.outputs import Members
-from invcomp.cli.show import Outcomes
+from invcomp.cli import encoding
+from invcomp.cli.jobs import path_or_url
+from invcomp.cli.outputs import Files, Members, Uploaded
+from invcomp.cli.show import Meter, Outcomes
+from invcomp.preprocessing.alignment import Frame
+from invcomp.preprocessing.colour import WHITE
 
 from ..archive.sets import conventional, file_of, mixed, packed, unfinished
 from .conftest import FAST, Invcomp, finish, start
@@ -106,6 +110,21 @@ def test_numbered_faces_are_members(folder: Path, tmp_path: Path) -> None:
     assert [*Archive(path)] == ["a-1", "a-2"]
 
 
+def test_numbered_faces_go_on_where_they_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = (1, Frame(4, 4, 8))
+    monkeypatch.setattr(encoding, "_faces_of", lambda job, matte: iter([face, (2, face[1])]))
+    (tmp_path / "p-1.ivc").write_bytes(file_of(1))
+    written, outcomes = Files(str(tmp_path), force=False), Outcomes()
+    Image.new("RGB", (64, 64)).save(tmp_path / "p.png")
+    jobs = written.plan([tmp_path], {".png"}, True, outcomes)
+    handling = encoding.Handling(all_faces=True)
+    parts = encoding.parts_of(jobs, handling, WHITE, written, outcomes, Meter())
+    assert [part.job.target.name for part in parts] == ["p-2.ivc"]
+    assert not outcomes.failures
+
+
 def test_several_archives_and_files(invcomp: Invcomp, ivc: bytes, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.ivca").write_bytes(packed({"x": ivc, "other": conventional()}))
@@ -179,6 +198,42 @@ def test_from_and_to_urls(compress: Invcomp, folder: Path, tmp_path: Path) -> No
     assert "use --force to replace it" in compress(source, "-o", url).errors[0]
     assert path.read_bytes() == b"precious"
     assert compress(f"{source}/a.png", "-o", url, "--force").code == 0
+    assert [*Archive(path)] == ["a"]
+
+
+def test_an_archive_at_a_url_that_others_change(
+    compress: Invcomp, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("upath", reason="needs universal-pathlib: pip install 'invcomp[remote]'")
+    path, url = tmp_path / "set.ivca", f"file://{tmp_path}/set.ivca"
+    outgoing = tiny_model.parents[1] / "outgoing"
+    assert compress(folder / "a.png", "-o", url).code == 0
+    assert not [*outgoing.iterdir()]  # nothing stays here, nor after an error
+    assert compress(folder / "holiday", "-o", url, "--starts", "99").code == 1
+    assert not [*outgoing.iterdir()]
+    before = path.read_bytes()
+    assert compress(tmp_path / "missing.png", "-o", url, "--force").code == 1
+    assert path.read_bytes() == before
+
+    def begun() -> Uploaded:
+        """A run that is killed after one image."""
+        written = Uploaded(url, force=False)
+        written.plan([folder / "holiday"], {".jpg"}, False, Outcomes())
+        written.keep(path_or_url(url) / "b.ivc", file_of(1))
+        return written
+
+    killed = begun()
+    killed.__exit__(KeyboardInterrupt)
+    assert compress(folder / "a.png", "-o", url).code == 0  # uploads what was left
+    assert [*Archive(path)] == ["a", "b"]
+    path.write_bytes(before)
+    begun().__exit__(KeyboardInterrupt)
+    path.write_bytes(packed({"c": file_of(2)}))
+    outcome = compress(folder / "a.png", "-o", url)
+    assert outcome.code == 1
+    assert f"{url} has changed since" in outcome.errors[0]
+    assert [*Archive(path)] == ["c"]
+    assert compress(folder / "a.png", "-o", url, "--force").code == 0
     assert [*Archive(path)] == ["a"]
 
 

@@ -8,25 +8,53 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
-from invcomp.archive.reader import Archive
 from invcomp.cluster import TRIES, Cluster
 from invcomp.codec import Codec
 from invcomp.errors import ImageWarning, OptionError, WorkerError
 from invcomp.inversion.options import SearchOptions
 
-from .cli.conftest import FAST, ROOT, finish, start
+from .cli.conftest import ROOT
 from .test_workers import OPTIONS, bundle, deadly, inputs, refused, warned
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'invcomp[ray]'")
 
 
-@pytest.fixture
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"device": "mps"}, "one of auto, cpu, cuda"),
+        ({"actors": 0}, "at least 1"),
+        ({"address": "auto"}, "no Ray cluster at auto"),
+    ],
+)
+def test_clusters_that_cannot_be(
+    settings: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(OptionError, match=says):
+        Cluster(bundle(), **settings).stream(inputs(1))
+
+
+def test_without_ray_it_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['ray'] = None;"
+        "from invcomp.cluster import Cluster; from tests.tiny import tiny_bundle;"
+        "Cluster(tiny_bundle()).stream([(1, None)])"
+    )
+    command = [sys.executable, "-c", script]
+    output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert 'pip install "invcomp[ray]"' in output.stderr
+
+
+# On one cluster, which the tests above must not find ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
 def two_cpus() -> Iterator[None]:
     """A cluster that this process is connected to."""
     path = os.environ.get("PYTHONPATH", "")
@@ -76,47 +104,3 @@ def test_errors_that_end_the_run(two_cpus: None) -> None:
     with pytest.raises(OptionError, match="no GPU"):
         list(Cluster(bundle(), "auto", 1, "cuda").stream(inputs(1)))
     assert [*Cluster(bundle()).stream([])] == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"device": "mps"}, "one of auto, cpu, cuda"),
-        ({"actors": 0}, "at least 1"),
-        ({"address": "auto"}, "no Ray cluster at auto"),
-    ],
-)
-def test_clusters_that_cannot_be(
-    settings: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(OptionError, match=says):
-        Cluster(bundle(), **settings).stream(inputs(1))
-
-
-def test_the_command_agrees_with_a_local_run(
-    images: list[Path], tiny_cache: Path, tmp_path: Path
-) -> None:
-    folder, model = images[0].parent, tiny_cache / "models" / "tiny.ivm"
-    archives = []
-    for name, options in (("here", ()), ("there", ("--cluster", "local", "--workers", "2"))):
-        archives.append(tmp_path / f"{name}.ivca")
-        command = ("compress", folder, "-o", archives[-1], "--model", model, *FAST, *options)
-        outcome = finish(start(*command, cache=tiny_cache))
-        assert outcome.code == 0, outcome.err
-        assert "Traceback" not in outcome.err
-    here, there = map(Archive, archives)
-    assert [*here] == [*there]
-    sizes = [fmean(len(archive.file(name)) for name in archive) for archive in (here, there)]
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
-
-
-def test_without_ray_it_says_what_to_install() -> None:
-    script = (
-        "import sys; sys.modules['ray'] = None;"
-        "from invcomp.cluster import Cluster; from tests.tiny import tiny_bundle;"
-        "Cluster(tiny_bundle()).stream([(1, None)])"
-    )
-    command = [sys.executable, "-c", script]
-    output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert 'pip install "invcomp[ray]"' in output.stderr

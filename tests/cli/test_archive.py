@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -287,6 +288,23 @@ def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Pat
     assert outcome.code == 0, outcome.err
     assert f"{len(done)} of 12 images are in it already" in outcome.err
     assert outcome.out.count(" -> ") == 12 - len(done)
+
+
+def test_a_cluster_agrees_with_a_local_run(
+    compress: Invcomp, images: list[Path], tiny_cache: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'invcomp[ray]'")
+    archives = [tmp_path / "here.ivca", tmp_path / "there.ivca"]
+    folder = images[0].parent
+    assert compress(folder, "-o", archives[0]).code == 0
+    command = ("compress", folder, "-o", archives[1], "--model", tiny_model, *FAST)
+    outcome = finish(start(*command, "--cluster", "local", "--workers", "2", cache=tiny_cache))
+    assert outcome.code == 0, outcome.err
+    assert "Traceback" not in outcome.err
+    here, there = map(Archive, archives)
+    assert [*here] == [*there]
+    sizes = [fmean(len(archive.file(name)) for name in archive) for archive in (here, there)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
 def test_two_images_of_one_name(compress: Invcomp, folder: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ app.command(
         "invcomp compress group.jpg --all-faces --keep-photo --bytes 230 --background 1500",
         "invcomp compress folder/ -o out/ --bytes 230 --fallback avif",
         "invcomp compress a.jpg b.png -o out/ --batch 2 --device cuda",
-        "invcomp compress portraits/ -o set.ivca",
+        "invcomp compress portraits/ -o set.ivca --workers 2",
     )
 )(compress)
 app.command(

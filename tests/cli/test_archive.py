@@ -274,8 +274,8 @@ def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Pat
     for number in range(9):
         shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
     path, model = tmp_path / "set.ivca", tiny_cache / "models" / "tiny.ivm"
-    arguments = ("compress", folder, "-o", path, "--model", model, "--workers", "2", *FAST)
-    process = start(*arguments, cache=tiny_cache)
+    arguments = ("compress", folder, "-o", path, "--model", model, *FAST)
+    process = start(*arguments, "--workers", "2", cache=tiny_cache)
     while process.poll() is None and (not path.exists() or path.stat().st_size < 250):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -1,5 +1,6 @@
 """What tests need from outside: PyPI, VGG16, portraits, Chromium. Without it they skip."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from invcomp.errors import DownloadError, MissingBundleError
 from invcomp.model_zoo.download import PinnedFile, fetch
 
 from .chromium import Visit, find_chromium, visiting
+
+# The processes of pytest-xdist share the cores. torch, not imported yet, would use all in each.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // PROCESSES, 1)))
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: a test asserts no seconds
 settings.load_profile("untimed")

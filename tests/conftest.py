@@ -13,8 +13,8 @@ from invcomp.model_zoo.download import PinnedFile, fetch
 from .chromium import Visit, find_chromium, visiting
 
 # The processes of pytest-xdist share the cores. torch, not imported yet, would use all in each.
-PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // PROCESSES, 1)))
+if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(processes), 1)))
 
 settings.register_profile("untimed", deadline=None)  # machines are busy: a test asserts no seconds
 settings.load_profile("untimed")

@@ -74,18 +74,23 @@ def no_processes_left() -> bool:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_outcomes_are_those_of_one_process(batch: int) -> None:
-    """In order; a last batch that is not full; an error in its place."""
-    images = inputs(7, bad=refused, lazy=partial(grey, 60))
+def test_the_outcomes_are_those_of_one_process(batch: int, tmp_path: Path) -> None:
+    """In order; an error in its place; what is said comes through; who is killed loses nothing."""
+    killer = partial(deadly, tmp_path, 1)
+    images = inputs(7, bad=refused, lazy=partial(grey, 60), odd=partial(warned, 7), killer=killer)
     options = EncodeOptions(search=OPTIONS.search, batch=batch)
     states = list[StreamProgress]()
-    outcomes = run(images, options, progress=states.append)
+    with pytest.warns(ImageWarning, match="image 7 is odd"):
+        outcomes = run(images, options, progress=states.append)
+    assert [*tmp_path.iterdir()]  # it was killed
     assert [outcome.key for outcome in outcomes] == [key for key, _ in images]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         codec = Codec(bundle(), "cpu", compiled=False)
-        expected = {o.key: o for o in codec.stream(images, options, len(images))}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImageWarning)
+            expected = {o.key: o for o in codec.stream(images, options, len(images))}
     finally:
         torch.set_num_threads(threads)
     for outcome in outcomes:
@@ -100,12 +105,6 @@ def test_the_outcomes_are_those_of_one_process(batch: int) -> None:
     assert {key for state in states for key in state.keys} == {key for key, _ in images} - {"bad"}
     assert all(0 <= state.amount <= len(images) for state in states)
     assert no_processes_left()
-
-
-def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
-    outcomes = run(inputs(5, killer=partial(deadly, tmp_path, 1)))
-    assert [outcome.key for outcome in outcomes] == [0, 1, "killer", 2, 3, 4]
-    assert all(outcome.result().data for outcome in outcomes)
 
 
 def test_an_image_that_kills_is_an_error_of_its_own(tmp_path: Path) -> None:
@@ -144,11 +143,6 @@ def test_a_goal_that_one_image_cannot_meet() -> None:
     for outcome in (first, second):
         with pytest.raises(GoalError, match="9 bytes are too few"):
             outcome.result()
-
-
-def test_warnings_come_through() -> None:
-    with pytest.warns(ImageWarning, match="image 7 is odd"):
-        run(inputs(1, odd=partial(warned, 7)))
 
 
 def test_stopping_early_reads_little_and_leaves_no_process() -> None:

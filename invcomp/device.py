@@ -79,18 +79,24 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
-def repays_compiling(resolution: int, images: int, hurried: bool, mixed: bool) -> bool:
+def repays_compiling(
+    device: torch.device, resolution: int, images: int, hurried: bool, mixed: bool
+) -> bool:
     """Whether a search is compiled by default.
 
     It needs a compiler. A small generator needs many images. A large one is compiled in bfloat16,
-    except for a single image in a hurry while there is no compiled code.
+    except for a single image in a hurry while there is no compiled code. On a GPU, where a search
+    takes seconds, compiling takes minutes (docs/benchmarks.md, "On a GPU").
 
     Args:
+        device: that the search runs on.
         resolution: of the generator, in pixels.
         images: to compress.
         hurried: whether the search is fast or has a time limit.
         mixed: whether the search runs in bfloat16.
     """
+    if device.type != "cpu":
+        return False
     if resolution < LARGE:
         return has_compiler() and images >= MANY
     pays = mixed and (images > 1 or not hurried or has_compiled_code())

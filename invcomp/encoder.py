@@ -91,8 +91,8 @@ class Encoder:
 
     Args:
         decoder: of the bundle. It decodes every file, for the metrics.
-        compiled: use torch.compile in the search. None: where there is a C++ compiler, for a
-            generator of 512 px or more in bfloat16, or for 30 images or more
+        compiled: use torch.compile in the search. None: on a CPU with a C++ compiler, for
+            a generator of 512 px or more in bfloat16, or for 30 images or more
             (`device.repays_compiling`). A stream of unknown length counts as one image.
     """
 
@@ -323,7 +323,9 @@ class Encoder:
             fast, aids = has_fast_bfloat16(self.device), self.bundle.aids.to(self.device)
             if self.compiled is None:
                 resolution = self.generator.resolution
-                self.compiled = repays_compiling(resolution, images, options.hurried, fast)
+                self.compiled = repays_compiling(
+                    self.device, resolution, images, options.hurried, fast
+                )
             detail, generator = self.decoder.detail, self.generator
             if detail is not None:
                 generator = DetailedGenerator(generator, detail)

@@ -180,10 +180,13 @@ def test_when_compiling_repays(
     if kept:
         (tmp_path / "compiled" / "aa").mkdir(parents=True)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not repays_compiling(resolution, images, hurried, mixed)  # without a compiler never
+    how = (resolution, images, hurried, mixed)
+    cpu = torch.device("cpu")
+    assert not repays_compiling(cpu, *how)  # without a compiler never
     compiler = tmp_path / "c++"
     compiler.touch(0o755)
-    assert repays_compiling(resolution, images, hurried, mixed) == expected
+    assert repays_compiling(cpu, *how) == expected
+    assert not repays_compiling(torch.device("cuda"), *how)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")

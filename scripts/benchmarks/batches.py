@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, nargs="+", help="images, or folders of them")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="faces-1024")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 4, 16])
     parser.add_argument("--compiled-batches", type=int, nargs="*", default=[1, 16])
     parser.add_argument("--count", type=int, default=4, help="images of small batches")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # BATCH,COMPILED,FAST of this process

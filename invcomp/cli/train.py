@@ -122,6 +122,10 @@ def train(
     snapshot: Annotated[
         int | None, typer.Option(metavar="N", help="Snapshot with KID every N images.")
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Stop after N snapshots without a lower KID."),
+    ] = None,
     bfloat16: Annotated[
         bool | None,
         typer.Option(
@@ -145,7 +149,8 @@ def train(
 ) -> None:
     """Train a generator on images of one domain.
 
-    Writes snapshots, sample grids, metrics and the state for --resume to the run's directory.
+    Writes snapshots, sample grids, metrics and the state for --resume to the run's directory. Its
+    index.html shows them in a browser.
     Next step: invcomp prepare DIR -o mine.ivm
     """
     given: dict[str, Any] = {

@@ -111,7 +111,7 @@ class Trainer:
         while self.images < total and not late:
             for name, value in self.adversaries.step(self.ada.p).items():
                 sums.setdefault(name, []).append(value)
-            late = self._late(began + hours * 3600)
+            late = self._out_of_time(began + hours * 3600)
             snapshot = self._passed(options.snapshot) or self.images >= total or late
             if self.accelerator.is_main_process and not snapshot and any(map(self._reached, EARLY)):
                 self.monitor.draw_samples(self.images)
@@ -124,16 +124,24 @@ class Trainer:
                     warning = self._report(values, snapshot)
                 if snapshot:  # after its line of metrics, which a resumed run would skip
                     self._save()
+                    late = late or self._agreed(is_main and self._stale())
                 if is_main:
                     progress(Tick(self.images, total, values, warning))
                 sums, started, before = {}, time.perf_counter(), self.images
 
-    def _late(self, end: float) -> bool:
-        """Whether the time is over, in any process: all stop at the same step."""
-        late = time.perf_counter() >= end
-        if self.accelerator.num_processes == 1 or math.isinf(end):
-            return late
-        return bool(self.accelerator.reduce(torch.tensor(float(late), device=self.device), "sum"))
+    def _out_of_time(self, end: float) -> bool:
+        return not math.isinf(end) and self._agreed(time.perf_counter() >= end)
+
+    def _agreed(self, stop: bool) -> bool:
+        """Whether any process wants to stop: all stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum"))
+
+    def _stale(self) -> bool:
+        """Whether KID has not fallen for as many snapshots as the options allow."""
+        patience = self.options.patience
+        return patience is not None and self.directory.record.since_best() >= patience
 
     def _reached(self, images: int) -> bool:
         """Whether the last step passed this number of images."""
@@ -163,7 +171,7 @@ class Trainer:
             warning = collapsed or warning
         self.directory.record.add(values)
         if snapshot:
-            self.directory.record.draw()
+            self.directory.draw()
         return warning
 
     def stop(self) -> None:

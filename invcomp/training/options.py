@@ -65,6 +65,7 @@ class TrainOptions:
         kid_samples: generated images for KID.
         tick: images between two lines of metrics.
         snapshot: images between two snapshots with samples and KID.
+        patience: snapshots without a lower KID after which the training stops; None: it goes on.
         bfloat16: autocast of the convolutions; None: if the device is fast with it.
         seed: random seed.
     """
@@ -94,6 +95,7 @@ class TrainOptions:
     kid_samples: int = 1000
     tick: int = 1000
     snapshot: int = 20_000
+    patience: int | None = None
     bfloat16: bool | None = None
     seed: int = 0
 
@@ -105,7 +107,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value not in allowed and not (value is None and name in OPEN):
                 raise OptionError(f"{name} is {value}: one of {', '.join(allowed)}")
-        for name in ("batch", "group", "penalty_every", "path_length_every", "tick", "snapshot"):
+        counts = ("batch", "group", "penalty_every", "path_length_every", "tick", "snapshot")
+        for name in (*counts, *(["patience"] if self.patience is not None else [])):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
         if self.group > 1 and self.batch == 1:

@@ -44,6 +44,14 @@ class Record:
         with atomic_write(self.path, force=True) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
+    def since_best(self) -> int:
+        """Snapshots after the one with the lowest KID, among those with the last one's features."""
+        measured = [line for line in self.lines() if "kid" in line]
+        kids = [
+            line["kid"] for line in measured if line["kid_features"] == measured[-1]["kid_features"]
+        ]
+        return len(kids) - 1 - kids.index(min(kids)) if kids else 0
+
     def add(self, line: Line) -> None:
         """Writes one line."""
         with self.path.open("a") as file:

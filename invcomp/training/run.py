@@ -2,6 +2,7 @@
 
 config.json      all options and versions
 metrics.jsonl    a line per tick; losses.png: a plot of it; events.*: the same for TensorBoard
+index.html       a page with the plot and all grids of samples
 samples/         grids of the averaged generator, named by images seen
 snapshots/       averaged generators (safetensors)
 best.safetensors the snapshot with the lowest KID
@@ -30,10 +31,11 @@ from ..generators.weights import round_to_half, save_generator
 from ..preprocessing.frame import CENTRE_CROP
 from .checkpoint import load_checkpoint, save_checkpoint
 from .options import TrainOptions
+from .page import write_page
 from .record import Record
 
 LATER = {"frame": CENTRE_CROP, "discriminator": "pixels"}  # options that older runs do not name
-MAY_CHANGE = {"kimg", "snapshot", "kid_samples"}  # when a run is resumed
+MAY_CHANGE = {"kimg", "snapshot", "kid_samples", "patience"}  # when a run is resumed
 
 
 class RunDirectory:
@@ -91,6 +93,12 @@ class RunDirectory:
         }
         with atomic_write(config, force=True) as temporary:
             temporary.write_text(json.dumps(written, indent=2) + "\n")
+
+    def draw(self) -> None:
+        """Draws losses.png and the page."""
+        options = json.loads((self.path / "config.json").read_text())["options"]
+        self.record.draw()
+        write_page(self.path, self.record.lines(), options)
 
     def frame(self) -> str | None:
         """How the images of the run are fitted; None: there is no run yet."""

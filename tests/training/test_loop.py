@@ -208,3 +208,16 @@ def test_warnings_say_what_to_change(dataset: Dataset, tmp_path: Path) -> None:
     assert "use more images" in str(saturated(0.99, 0.9, 30_000))
     assert monitor.collapsed(torch.rand(64, 3, 16, 16) * 2 - 1) is None
     assert "the loss rpgan" in str(monitor.collapsed(torch.zeros(64, 3, 16, 16)))
+
+
+def test_it_stops_when_kid_no_longer_falls(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kids = iter([3.0, 1.0, 2.0, 2.5, 0.5, 0.4])
+    monkeypatch.setattr("invcomp.training.monitor.Monitor.kid", lambda self: next(kids))
+    options = replace(OPTIONS, kimg=0.48, snapshot=32, patience=2)
+    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), options)
+    trainer.run()
+    assert trainer.images == 4 * 32
+    assert "Lowest KID: 1.0000" in (tmp_path / "run" / "index.html").read_text()
+    assert Record(tmp_path / "run").since_best() == 2

@@ -1,0 +1,79 @@
+"""The page of a run: KID and losses, and the grids of samples over time, for a browser."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..files import atomic_write
+from .record import Line
+
+NAME = "index.html"
+COLUMNS = ("images", "kid", "generator", "discriminator", "augmentation_p", "images_per_second")
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
+       padding: 0 1rem; color-scheme: light dark; }
+img { max-width: 100%; }
+table { border-collapse: collapse; }
+td, th { padding: .1rem .8rem; text-align: right; border-bottom: 1px solid #8885; }
+"""
+
+
+def write_page(folder: Path, lines: list[Line], options: dict[str, Any]) -> None:
+    """Writes index.html, which shows the images that lie beside it: samples, losses.png.
+
+    Args:
+        folder: of the run.
+        lines: of metrics.jsonl.
+        options: of the training.
+    """
+    with atomic_write(folder / NAME, force=True) as temporary:
+        temporary.write_text(render(folder, lines, options), encoding="utf-8")
+
+
+def render(folder: Path, lines: list[Line], options: dict[str, Any]) -> str:
+    """The HTML of the page. It loads nothing but images of its folder, and runs no script."""
+    name = escape(folder.resolve().name)
+    measured = [line for line in lines if "kid" in line]
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'\">",
+        f"<title>{name}</title><style>{STYLE}</style><h1>{name}</h1>",
+        f"<p>{escape(_summary(lines, measured))}</p>",
+    ]
+    if (folder / "losses.png").is_file():
+        parts.append('<img src="losses.png" alt="Losses and KID by images seen">')
+    parts.append(_table(measured or lines[-1:]))
+    for path in sorted(folder.glob("samples/*.png"), reverse=True):
+        title = f"After {int(path.stem):,} images"
+        parts.append(
+            f'<h2>{title}</h2><img loading="lazy" src="samples/{path.name}" alt="{title}">'
+        )
+    told = "\n".join(f"{key}: {value}" for key, value in options.items())
+    parts.append(f"<h2>Options</h2><pre>{escape(told)}</pre></html>\n")
+    return "\n".join(parts)
+
+
+def _summary(lines: list[Line], measured: list[Line]) -> str:
+    if not lines:
+        return "No line of metrics yet."
+    told = f"{lines[-1]['images']:,} images seen."
+    if measured:
+        best = min(measured, key=lambda line: float(line["kid"]))
+        told += (
+            f" Lowest KID: {best['kid']:.4f} ({best['kid_features']} features) after "
+            f"{best['images']:,} images: best.safetensors."
+        )
+    return told
+
+
+def _table(lines: list[Line]) -> str:
+    """A table of some lines, newest first."""
+    names = [name for name in COLUMNS if any(name in line for line in lines)]
+    rows = ["".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)]
+    for line in reversed(lines):
+        cells = (f"{line[name]:,.4g}" if name != "images" else f"{line[name]:,}" for name in names)
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"

@@ -9,10 +9,10 @@ PORTRAITS are aligned portraits of 1024 px, or folders of them. Each is encoded 
 --bytes bytes, and by WebP and AVIF in at most --rivals bytes at the size in pixels with the best
 identity. JUDGE is a folder with an identity.py, which is executed and contains a face recognition
 network that no search optimises (docs/compare.md); without it, that column is empty. A killed run
-continues where it stopped. Existing files in the folder (PORTRAIT_invcomp_BYTES.ivc, .png) are only
-measured, so that files of another version can be put there. Writes results.jsonl, files, decoded
-images, likeness.csv (in the form of docs/results) and, with --sheet and the folders of other runs,
-a sheet of all next to the originals.
+continues where it stopped. Existing files in the folder (PORTRAIT_invcomp_BYTES.ivc) are only
+measured, so that those of a GPU, or of another version with their images (.png), can be put there.
+Writes results.jsonl, files, decoded images, likeness.csv (in the form of docs/results) and, with
+--sheet and the folders of other runs, a sheet of all next to the originals.
 
 "eyes and mouth" are LPIPS-VGG and PSNR of a square crop around them.
 """
@@ -197,15 +197,16 @@ def main() -> None:
             known: dict[str, Any] = {}
             if not decoded.is_file():
                 codec = codec or codec_of(arguments.model, arguments.weights)
-                search = SearchOptions(
-                    fast=arguments.fast,
-                    iterations=arguments.iterations,
-                    detail=not arguments.no_detail,
-                )
-                encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
-                coded.write_bytes(encoded.data)
-                encoded.decoded.save(decoded)
-                known["seconds"] = encoded.seconds
+                if not coded.is_file():
+                    search = SearchOptions(
+                        fast=arguments.fast,
+                        iterations=arguments.iterations,
+                        detail=not arguments.no_detail,
+                    )
+                    encoded = next(codec.encode([original], goal=Goal(bytes=goal), search=search))
+                    coded.write_bytes(encoded.data)
+                    known["seconds"] = encoded.seconds
+                codec.decompress(coded.read_bytes()).save(decoded)
             keep(path.stem, OURS, goal, original, bytes=coded.stat().st_size, **known)
         for goal in arguments.rivals:
             missing = [name for name in RIVALS if (path.stem, name, goal) not in done]

@@ -53,7 +53,7 @@ class Subject:
 class Comparison:
     """A comparison in a folder: its files and results.jsonl with one line per file.
 
-    All codecs encode the same images: the largest centred squares, resized to the model's frame.
+    All codecs encode the same images: squares at the resolution of the model, fitted by its frame.
 
     Args:
         codec: ours.

@@ -107,6 +107,13 @@ KNOWN_MODELS = {
             example="avatar.png",
         ),
         KnownModel(
+            name="clothing-256",
+            description="tops as people photograph them, 256 px: trained by this project, "
+            "weights included",
+            licence="CC0 1.0, like the photographs",
+            example="shirt.jpg",
+        ),
+        KnownModel(
             name="dcgan-faces-64",
             description="faces, 64 px, rough: the DCGAN of `gan-face-generate`",
             licence="MIT; trained on DigiFace-1M, which has its own terms: see NOTICE",

@@ -20,35 +20,40 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from ..generators.base import reduce_images
 from .features import RESOLUTION
-from .lpips_network import load_lpips
+from .lpips_network import Network, load_lpips
 
 SUBSETS = 50
 SUBSET_SIZE = 500
 LEAST = 64  # pixels: smaller images are enlarged, AlexNet's strides would leave nothing
 
 
-class AlexNetFeatures(nn.Module):
-    """Mean and deviation over the image of LPIPS-AlexNet's five feature maps, [N, 2304].
+class LpipsFeatures(nn.Module):
+    """Mean and deviation over the image of LPIPS's five feature maps: of AlexNet, [N, 2304].
 
     Larger images are reduced to 256 px, as for LPIPS: at 1024 px AlexNet only sees texture.
     Feature vectors have unit length at each place, as in LPIPS, and all are scaled so that
     |x|^2 / d = 1, as the kernel (x.y / d + 1)^3 expects. torchmetrics reads `num_features`.
+
+    Args:
+        network: "alex", or "vgg" ([N, 2944]), which no training and no search sees.
+
+    Raises:
+        MissingBundleError: the VGG trunk is not on this machine.
     """
 
-    channels = (64, 192, 384, 256, 256)
-    num_features = 2 * sum(channels)
-
-    def __init__(self) -> None:
+    def __init__(self, network: Network = "alex") -> None:
         super().__init__()
-        self.network = load_lpips("alex")
+        self.network: Any = load_lpips(network)
+        self.channels: tuple[int, ...] = tuple(self.network.chns)
+        self.num_features = 2 * sum(self.channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W], uint8."""
         x = reduce_images(images.float() / 127.5 - 1, RESOLUTION)
         if x.shape[-1] < LEAST:
             x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
-        network: Any = self.network
-        maps = [F.normalize(each, eps=1e-8) for each in network.net(network.scaling_layer(x))]
+        seen = self.network.net(self.network.scaling_layer(x))
+        maps = [F.normalize(each, eps=1e-8) for each in seen]
         parts = [part for each in maps for part in (each.mean([2, 3]), _deviation(each))]
         features: Tensor = torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5
         return features
@@ -65,15 +70,26 @@ class Kid:
     Args:
         real: batches of images [N, 3, H, W], uint8.
         device: where the network runs.
+        features: the network of the features, "inception", "lpips-alex" or "lpips-vgg". None:
+            `features_here`.
 
     Attributes:
-        features: the network of the features, "inception" or "lpips-alex".
+        features: the network of the features.
+
+    Raises:
+        MissingBundleError: its weights are not on this machine.
     """
 
-    def __init__(self, real: Iterable[Tensor], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        real: Iterable[Tensor],
+        device: torch.device | str = "cpu",
+        features: str | None = None,
+    ) -> None:
         self.device = torch.device(device)
-        self.features = features_here()
-        feature = 2048 if self.features == "inception" else AlexNetFeatures()
+        self.features = features or features_here()
+        network: Network = "vgg" if self.features == "lpips-vgg" else "alex"
+        feature = 2048 if self.features == "inception" else LpipsFeatures(network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchmetrics warns about the memory for features
             self._metric = KernelInceptionDistance(

@@ -46,8 +46,12 @@ def test_a_image_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("arguments", "name", "resolution"),
-    [((), "portrait", 128), (("--model", "avatars-64"), "avatar", 64)],
-    ids=["the default", "avatars-64"],
+    [
+        ((), "portrait", 128),
+        (("--model", "avatars-64"), "avatar", 64),
+        (("--model", "clothing-256"), "shirt", 256),
+    ],
+    ids=["the default", "avatars-64", "clothing-256"],
 )
 def test_what_ships_needs_no_network(
     invcomp: Invcomp,

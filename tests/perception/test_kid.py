@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from invcomp.perception.kid import AlexNetFeatures, Kid
+from invcomp.perception.kid import Kid, LpipsFeatures
 
 
 def stripes(count: int, width: int, seed: int) -> Tensor:
@@ -32,7 +32,7 @@ def test_features_have_the_kernels_scale() -> None:
     images = torch.randint(
         0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    network = AlexNetFeatures()
+    network = LpipsFeatures()
     with torch.no_grad():
         features = network(images)
     assert features.shape == (4, network.num_features)
@@ -44,6 +44,6 @@ def test_large_images_are_seen_at_256_px() -> None:
         0, 256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    network = AlexNetFeatures()
+    network = LpipsFeatures()
     with torch.no_grad():
         assert torch.allclose(network(large), network(small), atol=1e-4)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
+from .models import download_progress
 from .options import Device, checked_seed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SHOWN_BAD_FILES = 10
 SHAPES = 150_000  # images, by docs/experiments.md, "Training on few photographs"
 SEEN = {"pixels": "pixels", "features": "features", "both": "pixels and features"}
 # parameters of `train` that are no options of a training
-NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled", "hours"}
+NO_OPTIONS = {"images", "output", "resume", "tensorboard", "device", "compiled", "hours", "start"}
 
 
 def train(
@@ -137,6 +138,15 @@ def train(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Random seed.", callback=checked_seed)
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GENERATOR",
+            help="Begin with the weights of a trained generator of the same size: a known model, a "
+            "run's folder, or a file.",
+            show_default="random weights",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write the metrics as TensorBoard events.")
@@ -161,6 +171,7 @@ def train(
     show.needs("train", "accelerate")
     if tensorboard:
         show.needs("tensorboard", "tensorboardX")
+    from ..lookup import open_generator
     from ..training.data import open_dataset
     from ..training.options import TrainOptions
     from ..training.run import RunDirectory
@@ -180,10 +191,13 @@ def train(
         from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
 
+        first = None if start is None else open_generator(start, download_progress(meter, start))
         accelerator = accelerator_for(device)
         if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
-        trainer = Trainer(dataset, directory, options, str(images), resume, accelerator, compiled)
+        trainer = Trainer(
+            dataset, directory, options, str(images), resume, accelerator, compiled, first
+        )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
         try:

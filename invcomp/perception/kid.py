@@ -43,8 +43,8 @@ class LpipsFeatures(nn.Module):
 
     def __init__(self, network: Network = "alex") -> None:
         super().__init__()
-        self.network: Any = load_lpips(network)
-        self.channels: tuple[int, ...] = tuple(self.network.chns)
+        found: Any = load_lpips(network)
+        self.network, self.channels = found, tuple(found.chns)
         self.num_features = 2 * sum(self.channels)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,7 +52,8 @@ class LpipsFeatures(nn.Module):
         x = reduce_images(images.float() / 127.5 - 1, RESOLUTION)
         if x.shape[-1] < LEAST:
             x = F.interpolate(x, size=(LEAST, LEAST), mode="nearest")
-        seen = self.network.net(self.network.scaling_layer(x))
+        network: Any = self.network
+        seen = network.net(network.scaling_layer(x))
         maps = [F.normalize(each, eps=1e-8) for each in seen]
         parts = [part for each in maps for part in (each.mean([2, 3]), _deviation(each))]
         features: Tensor = torch.cat(parts, 1) * (self.num_features / len(self.channels)) ** 0.5

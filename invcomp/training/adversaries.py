@@ -16,6 +16,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..device import has_fast_bfloat16
+from ..errors import OptionError
+from ..generators.base import Generator
 from ..generators.stylegan2 import StyleGAN2
 from .augmentation import augment
 from .batches import Batches
@@ -63,6 +65,18 @@ class Discriminators(nn.Module):
         return torch.cat(found, 1)
 
 
+def _begin_with(generator: StyleGAN2, start: Generator) -> None:
+    """Copies the weights of a generator of the same shapes."""
+    own, given = generator.state_dict(), start.state_dict()
+    if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in given.items()}:
+        raise OptionError(
+            f"the generator to start from has {start.resolution} px or other channels; the options "
+            f"describe one of {generator.resolution} px with {sum(map(torch.numel, own.values()))} "
+            "values"
+        )
+    generator.load_state_dict(given)
+
+
 class Adversaries:
     """Two networks that learn from each other, with optimisers and the averaged generator.
 
@@ -70,6 +84,7 @@ class Adversaries:
         data: images to train on.
         options: how to train, by `TrainOptions.for_images`.
         accelerator: processes and device.
+        start: a trained generator whose weights the new one begins with; None: random weights.
 
     Attributes:
         generator: learns to deceive the discriminator.
@@ -77,14 +92,25 @@ class Adversaries:
         averaged: the generator with its weights averaged over the steps.
         images: real images seen.
         steps: done.
+
+    Raises:
+        OptionError: `start` is another network than the options describe.
     """
 
-    def __init__(self, data: Dataset, options: TrainOptions, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        start: Generator | None = None,
+    ) -> None:
         self.options, self.accelerator = options, accelerator
         self.device = accelerator.device
         channels, w = options.channels, options.w_size
         generator = StyleGAN2(channels, w, w, options.mapping_depth)
         generator.frame = options.frame
+        if start is not None:
+            _begin_with(generator, start)
         discriminator = Discriminators(options)
         fast: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self.generator: StyleGAN2 = generator.to(**fast)

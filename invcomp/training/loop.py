@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..device import choose_device
 from ..errors import OptionError
+from ..generators.base import Generator
 from .adversaries import Adversaries
 from .augmentation import AdaptiveProbability
 from .checkpoint import restore, tensors_of
@@ -50,6 +51,7 @@ class Trainer:
         resume: continue from the directory's state, if there is one.
         accelerator: processes and device.
         compiled: whether to use torch.compile.
+        start: a trained generator to begin with, of the same network; None: random weights.
 
     Attributes:
         adversaries: the networks.
@@ -68,6 +70,7 @@ class Trainer:
         resume: bool = False,
         accelerator: Accelerator | None = None,
         compiled: bool = False,
+        start: Generator | None = None,
     ) -> None:
         data, held_out = _split(dataset, options)
         self.options = options = options.for_images(len(data))
@@ -76,10 +79,10 @@ class Trainer:
         self.device, self.rank = self.accelerator.device, self.accelerator.process_index
         processes = self.accelerator.num_processes
         _check(dataset, options, processes)
+        torch.manual_seed(options.seed)  # the same weights in every process
+        self.adversaries = Adversaries(data, options, self.accelerator, start)
         if self.accelerator.is_main_process:
             directory.begin(options, source, resume)
-        torch.manual_seed(options.seed)  # the same weights in every process
-        self.adversaries = Adversaries(data, options, self.accelerator)
         self.ada = AdaptiveProbability(options.augmentation_p or 0.0, options.ada_target)
         self.monitor = Monitor(self.adversaries.averaged, data, held_out, options, directory)
         torch.manual_seed(options.seed * processes + self.rank)  # noise differs per process

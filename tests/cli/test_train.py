@@ -46,6 +46,12 @@ def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_pat
     sampled = invcomp("sample", run, "-n", "5", "-o", tmp_path / "grid.png", "--truncation", "0.7")
     assert sampled.code == 0, sampled.err
     assert Image.open(tmp_path / "grid.png").size == (96, 64)
+    refused = invcomp("train", images, "-o", tmp_path / "other", *SMALL, "--start", "avatars-64")
+    assert refused.code == 1
+    assert refused.errors[0].startswith("error: the generator to start from has 64 px")
+    assert not (tmp_path / "other").exists()
+    further = invcomp("train", images, "-o", tmp_path / "further", *SMALL, "--start", run)
+    assert further.code == 0, further.err
     prepared = invcomp(
         "prepare", run, "-o", bundle, "--draws", "12", "--coordinates", "8", "--device", "cpu"
     )

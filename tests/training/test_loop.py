@@ -221,3 +221,14 @@ def test_it_stops_when_kid_no_longer_falls(
     assert trainer.images == 4 * 32
     assert "Lowest KID: 1.0000" in (tmp_path / "run" / "index.html").read_text()
     assert Record(tmp_path / "run").since_best() == 2
+
+
+def test_it_begins_with_a_trained_generator(whole: Path, dataset: Dataset, tmp_path: Path) -> None:
+    start = load_generator(whole / "best.safetensors")
+    trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS, start=start)
+    for network in (trainer.adversaries.generator, trainer.adversaries.averaged):
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, start.state_dict()[name]), name
+    wider = replace(OPTIONS, preset="stylegan2")
+    with pytest.raises(OptionError, match="the generator to start from has 16 px"):
+        Trainer(dataset, RunDirectory(tmp_path / "other"), wider, start=start)

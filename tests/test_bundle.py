@@ -228,6 +228,7 @@ def test_the_fingerprints_of_what_ships() -> None:
         "faces-1024": "8435b11f",
         "faces-128": "8435b11f",  # a proxy's files are its original's
         "avatars-64": "97c783b4",
+        "clothing-256": "75c4e18c",
         "dcgan-faces-64": "9bc56db9",
         "dcgan-eyes-128": "60b37974",
     }

@@ -45,11 +45,11 @@ def test_a_image_that_is_not_there(invcomp: Invcomp, tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name", "resolution"),
+    ("arguments", "name", "size"),
     [
-        ((), "portrait", 128),
-        (("--model", "avatars-64"), "avatar", 64),
-        (("--model", "clothing-256"), "shirt", 256),
+        ((), "portrait", (128, 128)),
+        (("--model", "avatars-64"), "avatar", (64, 64)),
+        (("--model", "clothing-256"), "shirt", (192, 256)),
     ],
     ids=["the default", "avatars-64", "clothing-256"],
 )
@@ -59,7 +59,7 @@ def test_what_ships_needs_no_network(
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
     name: str,
-    resolution: int,
+    size: tuple[int, int],
 ) -> None:
     def no_network(*arguments: object) -> None:
         raise OSError("there is no network")
@@ -73,7 +73,7 @@ def test_what_ships_needs_no_network(
         assert line.startswith("faces-128")
         assert "cannot download" in line
     with Image.open(tmp_path / "demo" / "decoded.png") as decoded:
-        assert decoded.size == (resolution, resolution)
+        assert decoded.size == size
     ours = (tmp_path / "demo" / f"{name}.ivc").stat().st_size
     rows = re.findall(r"at \d+ px +(bytes|identity|LPIPS) +(\d+) ", outcome.out)
     sizes: dict[str, list[int]] = {}

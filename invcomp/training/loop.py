@@ -117,7 +117,7 @@ class Trainer:
             late = self._out_of_time(began + hours * 3600)
             snapshot = self._passed(options.snapshot) or self.images >= total or late
             if self.accelerator.is_main_process and not snapshot and any(map(self._reached, EARLY)):
-                self.monitor.draw_samples(self.images)
+                self.monitor.look(self.images)
             if self._passed(options.tick) or snapshot:
                 values = self._values(sums)
                 seconds = time.perf_counter() - started

@@ -66,6 +66,12 @@ class Monitor:
         self.directory.snapshot(self.averaged, images, best)
         return values, self.collapsed(shown)
 
+    def look(self, images: int) -> None:
+        """Writes samples before the first snapshot, and a generator that can be prepared."""
+        self.draw_samples(images)
+        if self.best_kid == float("inf"):
+            self.directory.first_best(self.averaged)
+
     def draw_samples(self, images: int) -> Tensor:
         """Writes a grid of samples after `images` images; returns them, [GRID, 3, R, R]."""
         self._set_mean_w()

@@ -137,3 +137,7 @@ class RunDirectory:
         save_generator(rounded, path)
         if best:
             save_generator(rounded, self.best_path)
+
+    def first_best(self, generator: Generator) -> None:
+        """Writes the best generator while no snapshot was measured, so that there is one."""
+        save_generator(round_to_half(copy.deepcopy(generator)), self.best_path)

@@ -154,7 +154,10 @@ def test_a_time_limit_leaves_a_state_to_resume_from(dataset: Dataset, tmp_path: 
 
 def test_samples_are_drawn_early(dataset: Dataset, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    Trainer(dataset, run, replace(OPTIONS, kimg=0.528, snapshot=10_000)).run()
+    trainer = Trainer(dataset, run, replace(OPTIONS, kimg=0.528, snapshot=10_000, tick=512))
+    there = []
+    trainer.run(lambda tick: there.append(run.best_path.is_file()))
+    assert there == [True, True]  # also before the only snapshot, after the last image
     drawn = sorted(path.name for path in (run.path / "samples").iterdir())
     assert drawn == ["000000000.png", "000000512.png", "000000528.png"]
 

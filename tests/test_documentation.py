@@ -107,7 +107,7 @@ def test_command_lines_parse(command: str) -> None:
 def test_mentioned_verbs_and_options_exist(command: str) -> None:
     parser, name, words = parser_of(command)
     parameters = parser.get_params(parser.context_class(parser))
-    options = {option for parameter in parameters for option in parameter.opts}
+    options = {option for each in parameters for option in (*each.opts, *each.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= options
     assert name != "invcomp" or words[0].startswith("-"), f"invcomp has no verb {words[0]}"
 

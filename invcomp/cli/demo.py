@@ -52,7 +52,12 @@ class Rival:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Our file and its rivals."""
+    """Our file and its rivals.
+
+    Attributes:
+        original: in the shape of the decoded image.
+        rivals: compared in the model's frame, which is square.
+    """
 
     original: Image.Image
     encoded: Encoded
@@ -80,7 +85,10 @@ class Demonstration:
                 best = min(of_this, key=lambda rival: rival.result.bytes)
             name = f"{LABELS[best.result.codec]}, equal {equal}"
             panels.append(
-                (best.result.decoded, name, f"{best.result.bytes} bytes", _nearness(best))
+                (
+                    in_shape(best.result.decoded, ours.decoded.size),
+                    *(name, f"{best.result.bytes} bytes", _nearness(best)),
+                )
             )
         return panels
 
@@ -194,7 +202,17 @@ def compare(
     codec.decompress(encoded.data)
     seconds = time.perf_counter() - start
     original = from_tensor(reduce_images(fitted.tensor, codec.decoder.generator.resolution))
-    return Demonstration(original, encoded, find_rivals(original, encoded, codec, meter), seconds)
+    rivals = find_rivals(original, encoded, codec, meter)
+    return Demonstration(in_shape(original, encoded.decoded.size), encoded, rivals, seconds)
+
+
+def in_shape(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A square image in the shape of another: a frame may stretch what it fits."""
+    from PIL import Image
+
+    longest = max(size)
+    width, height = (max(round(image.width * side / longest), 1) for side in size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def find_rivals(
@@ -236,17 +254,18 @@ def find_rivals(
 
 
 def side_by_side(panels: list[tuple[Image.Image, str, str, str]]) -> Image.Image:
-    """Square images in a row, with their names and figures below.
+    """Images in a row, each in a square, with their names and figures below.
 
     Args:
         panels: image, name and two lines of figures for each.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     sheet = Image.new("RGB", (PANEL * len(panels), PANEL + CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (image, *lines) in enumerate(panels):
-        sheet.paste(image.resize((PANEL, PANEL), Image.Resampling.LANCZOS), (index * PANEL, 0))
+        square = ImageOps.pad(image, (PANEL, PANEL), Image.Resampling.LANCZOS, "white")
+        sheet.paste(square, (index * PANEL, 0))
         middle = (index + 0.5) * PANEL
         for text, size, below in zip(lines, (24, 20, 16), (20, 46, 70), strict=True):
             font = ImageFont.load_default(size)

@@ -50,7 +50,7 @@ Compile = Annotated[
     typer.Option(
         "--compile/--no-compile",
         help="Compile the generator first: takes a minute or two once, then iterations are faster.",
-        show_default="on CPUs from 512 px or 30 images on; one quick search: if code is kept",
+        show_default="on CPUs, from 512 px or 30 images on",
     ),
 ]
 Face = Annotated[

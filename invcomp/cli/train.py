@@ -179,6 +179,8 @@ def train(
     directory = RunDirectory(output, tensorboard)
     if resume and frame is None and (kept := directory.frame()):
         given["frame"] = kept
+    if resume and start is None:
+        start = directory.start()
     options = TrainOptions(**given)  # checked before the images are read
     with show.Meter() as meter:
         dataset = open_dataset(
@@ -196,7 +198,7 @@ def train(
         if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()
         trainer = Trainer(
-            dataset, directory, options, str(images), resume, accelerator, compiled, first
+            dataset, directory, options, str(images), resume, accelerator, compiled, first, start
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
@@ -284,4 +286,6 @@ def _outcome(trainer: Trainer, output: Path) -> str:
     kid, monitor = "", trainer.monitor
     if monitor.held_out:
         kid = f", best KID {monitor.best_kid:.4f} ({monitor.kid_features} features)"
+    if trainer.stale:
+        kid += f"; stopped, because KID did not fall for {trainer.options.patience} snapshots"
     return f"{output}: {trainer.images / 1000:.0f} thousand images seen{kid}"

@@ -18,12 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from ..errors import OptionError
 from ..generators.base import reduce_images
 from .features import RESOLUTION
 from .lpips_network import Network, load_lpips
 
 SUBSETS = 50
 SUBSET_SIZE = 500
+NETWORKS: dict[str, Network] = {"lpips-alex": "alex", "lpips-vgg": "vgg"}
 LEAST = 64  # pixels: smaller images are enlarged, AlexNet's strides would leave nothing
 
 
@@ -78,7 +80,8 @@ class Kid:
         features: the network of the features.
 
     Raises:
-        MissingBundleError: its weights are not on this machine.
+        OptionError: there are no such features.
+        MissingBundleError: their weights are not on this machine.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class Kid:
     ) -> None:
         self.device = torch.device(device)
         self.features = features or features_here()
-        network: Network = "vgg" if self.features == "lpips-vgg" else "alex"
-        feature = 2048 if self.features == "inception" else LpipsFeatures(network)
+        if self.features not in ("inception", *NETWORKS):
+            raise OptionError(f"no features {self.features}: inception, {', '.join(NETWORKS)}")
+        own = NETWORKS.get(self.features)
+        feature = 2048 if own is None else LpipsFeatures(own)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torchmetrics warns about the memory for features
             self._metric = KernelInceptionDistance(

@@ -66,15 +66,13 @@ class Discriminators(nn.Module):
 
 
 def _begin_with(generator: StyleGAN2, start: Generator) -> None:
-    """Copies the weights of a generator of the same shapes."""
-    own, given = generator.state_dict(), start.state_dict()
-    if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in given.items()}:
+    """Copies the weights of a generator of the same kind and sizes."""
+    if not isinstance(start, StyleGAN2) or start.options() != generator.options():
         raise OptionError(
-            f"the generator to start from has {start.resolution} px or other channels; the options "
-            f"describe one of {generator.resolution} px with {sum(map(torch.numel, own.values()))} "
-            "values"
+            f"the generator to start from, of {start.resolution} px, is another network than the "
+            f"resolution {generator.resolution} and the preset describe"
         )
-    generator.load_state_dict(given)
+    generator.load_state_dict(start.state_dict())
 
 
 class Adversaries:

@@ -52,6 +52,7 @@ class Trainer:
         accelerator: processes and device.
         compiled: whether to use torch.compile.
         start: a trained generator to begin with, of the same network; None: random weights.
+        start_name: its name in config.json.
 
     Attributes:
         adversaries: the networks.
@@ -71,6 +72,7 @@ class Trainer:
         accelerator: Accelerator | None = None,
         compiled: bool = False,
         start: Generator | None = None,
+        start_name: str | None = None,
     ) -> None:
         data, held_out = _split(dataset, options)
         self.options = options = options.for_images(len(data))
@@ -79,10 +81,12 @@ class Trainer:
         self.device, self.rank = self.accelerator.device, self.accelerator.process_index
         processes = self.accelerator.num_processes
         _check(dataset, options, processes)
+        if options.patience is not None and held_out is None:
+            raise OptionError("patience needs KID, and so at least two held-out images")
         torch.manual_seed(options.seed)  # the same weights in every process
         self.adversaries = Adversaries(data, options, self.accelerator, start)
         if self.accelerator.is_main_process:
-            directory.begin(options, source, resume)
+            directory.begin(options, source, resume, start_name)
         self.ada = AdaptiveProbability(options.augmentation_p or 0.0, options.ada_target)
         self.monitor = Monitor(self.adversaries.averaged, data, held_out, options, directory)
         torch.manual_seed(options.seed * processes + self.rank)  # noise differs per process
@@ -111,6 +115,7 @@ class Trainer:
         before, late = self.images, False
         if self.accelerator.is_main_process and not self.images:
             self.monitor.draw_samples(0)
+            self.directory.draw()
         while self.images < total and not late:
             for name, value in self.adversaries.step(self.ada.p).items():
                 sums.setdefault(name, []).append(value)
@@ -118,6 +123,7 @@ class Trainer:
             snapshot = self._passed(options.snapshot) or self.images >= total or late
             if self.accelerator.is_main_process and not snapshot and any(map(self._reached, EARLY)):
                 self.monitor.look(self.images)
+                self.directory.draw()
             if self._passed(options.tick) or snapshot:
                 values = self._values(sums)
                 seconds = time.perf_counter() - started
@@ -127,7 +133,7 @@ class Trainer:
                     warning = self._report(values, snapshot)
                 if snapshot:  # after its line of metrics, which a resumed run would skip
                     self._save()
-                    late = late or self._agreed(is_main and self._stale())
+                    late = late or self._agreed(is_main and self.stale)
                 if is_main:
                     progress(Tick(self.images, total, values, warning))
                 sums, started, before = {}, time.perf_counter(), self.images
@@ -141,7 +147,8 @@ class Trainer:
             return stop
         return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum"))
 
-    def _stale(self) -> bool:
+    @property
+    def stale(self) -> bool:
         """Whether KID has not fallen for as many snapshots as the options allow."""
         patience = self.options.patience
         return patience is not None and self.directory.record.since_best() >= patience

@@ -10,7 +10,10 @@ from ..files import atomic_write
 from .record import Line
 
 NAME = "index.html"
-COLUMNS = ("images", "kid", "generator", "discriminator", "augmentation_p", "images_per_second")
+COLUMNS = (
+    *("images", "kid", "kid_features", "generator", "discriminator", "augmentation_p"),
+    "images_per_second",
+)
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
        padding: 0 1rem; color-scheme: light dark; }
@@ -46,7 +49,8 @@ def render(folder: Path, lines: list[Line], options: dict[str, Any]) -> str:
     if (folder / "losses.png").is_file():
         parts.append('<img src="losses.png" alt="Losses and KID by images seen">')
     parts.append(_table(measured or lines[-1:]))
-    for path in sorted(folder.glob("samples/*.png"), reverse=True):
+    grids = [path for path in folder.glob("samples/*.png") if path.stem.isdecimal()]
+    for path in sorted(grids, reverse=True):
         title = f"After {int(path.stem):,} images"
         parts.append(
             f'<h2>{title}</h2><img loading="lazy" src="samples/{path.name}" alt="{title}">'
@@ -60,8 +64,9 @@ def _summary(lines: list[Line], measured: list[Line]) -> str:
     if not lines:
         return "No line of metrics yet."
     told = f"{lines[-1]['images']:,} images seen."
-    if measured:
-        best = min(measured, key=lambda line: float(line["kid"]))
+    if measured:  # figures of different features must not be compared
+        own = [each for each in measured if each["kid_features"] == measured[-1]["kid_features"]]
+        best = min(own, key=lambda line: float(line["kid"]))
         told += (
             f" Lowest KID: {best['kid']:.4f} ({best['kid_features']} features) after "
             f"{best['images']:,} images: best.safetensors."
@@ -74,6 +79,12 @@ def _table(lines: list[Line]) -> str:
     names = [name for name in COLUMNS if any(name in line for line in lines)]
     rows = ["".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)]
     for line in reversed(lines):
-        cells = (f"{line[name]:,.4g}" if name != "images" else f"{line[name]:,}" for name in names)
+        cells = (_cell(line.get(name, "")) for name in names)
         rows.append("".join(f"<td>{cell}</td>" for cell in cells))
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -5,7 +5,7 @@ metrics.jsonl    a line per tick; losses.png: a plot of it; events.*: the same f
 index.html       a page with the plot and all grids of samples
 samples/         grids of the averaged generator, named by images seen
 snapshots/       averaged generators (safetensors)
-best.safetensors the snapshot with the lowest KID
+best.safetensors the snapshot with the lowest KID; before the first, the latest generator
 state.safetensors everything that a resumed run needs
 """
 
@@ -53,8 +53,10 @@ class RunDirectory:
         self.path, self.record = path, Record(path, tensorboard)
         self.state_path, self.best_path = path / "state.safetensors", path / "best.safetensors"
 
-    def begin(self, options: TrainOptions, source: str, resume: bool) -> None:
-        """Creates the directory, or checks that a resumed run has the same options.
+    def begin(
+        self, options: TrainOptions, source: str, resume: bool, start: str | None = None
+    ) -> None:
+        """Creates the directory, or checks that a resumed run has the same options and start.
 
         Raises:
             OptionError: there is a run and `resume` is False, or it had other options.
@@ -66,6 +68,8 @@ class RunDirectory:
                 f"{self.path} already contains a run: resume it or choose another folder"
             )
         if config.is_file():
+            if (began := self.start()) != start:
+                raise OptionError(f"{self.path} began with {began or 'random weights'}")
             before = {**LATER, **json.loads(config.read_text())["options"]}
             differing = [
                 f"{name} was {before.get(name)}"
@@ -84,6 +88,7 @@ class RunDirectory:
         written = {
             "options": asdict(options),
             "source": source,
+            "start": start,
             "versions": {
                 "invcomp": __version__,
                 "torch": torch.__version__,
@@ -99,6 +104,14 @@ class RunDirectory:
         options = json.loads((self.path / "config.json").read_text())["options"]
         self.record.draw()
         write_page(self.path, self.record.lines(), options)
+
+    def start(self) -> str | None:
+        """The generator that the run began with; None: random weights, or there is no run yet."""
+        config = self.path / "config.json"
+        if not config.is_file():
+            return None
+        found: str | None = json.loads(config.read_text()).get("start")
+        return found
 
     def frame(self) -> str | None:
         """How the images of the run are fitted; None: there is no run yet."""

@@ -21,6 +21,7 @@ from invcomp.generators.sampling import samples, to_uint8
 from invcomp.lookup import open_generator
 from invcomp.perception.kid import Kid
 from invcomp.training.data import Dataset, open_dataset
+from invcomp.training.options import TrainOptions
 
 CHUNK = 32
 
@@ -36,7 +37,9 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--frame", default="center-crop")
     parser.add_argument("--resolution", type=int, default=256)
-    parser.add_argument("--held-out", type=int, default=250, help="as in the training")
+    parser.add_argument(
+        "--held-out", type=int, default=TrainOptions.held_out, help="as in the training"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--features", nargs="+", default=["lpips-alex", "lpips-vgg"])

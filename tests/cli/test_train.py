@@ -48,7 +48,7 @@ def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_pat
     assert Image.open(tmp_path / "grid.png").size == (96, 64)
     refused = invcomp("train", images, "-o", tmp_path / "other", *SMALL, "--start", "avatars-64")
     assert refused.code == 1
-    assert refused.errors[0].startswith("error: the generator to start from has 64 px")
+    assert refused.errors[0].startswith("error: the generator to start from, of 64 px")
     assert not (tmp_path / "other").exists()
     further = invcomp("train", images, "-o", tmp_path / "further", *SMALL, "--start", run)
     assert further.code == 0, further.err

@@ -1,8 +1,10 @@
 """KID: small for images of one kind, large for others."""
 
+import pytest
 import torch
 from torch import Tensor
 
+from invcomp.errors import OptionError
 from invcomp.perception.kid import Kid, LpipsFeatures
 
 
@@ -25,6 +27,11 @@ def test_it_can_be_asked_again() -> None:
     first, again = (kid(stripes(30, 4, 1).split(n)) for n in (30, 10))
     assert abs(first - again) < 1e-4 * abs(first)
     assert torch.equal(torch.get_rng_state(), state)  # a training's noise is not touched
+
+
+def test_unknown_features_are_refused() -> None:
+    with pytest.raises(OptionError, match="no features vgg"):
+        Kid([], features="vgg")
 
 
 def test_features_have_the_kernels_scale() -> None:

@@ -229,9 +229,19 @@ def test_it_stops_when_kid_no_longer_falls(
 def test_it_begins_with_a_trained_generator(whole: Path, dataset: Dataset, tmp_path: Path) -> None:
     start = load_generator(whole / "best.safetensors")
     trainer = Trainer(dataset, RunDirectory(tmp_path / "run"), OPTIONS, start=start)
+    run = RunDirectory(tmp_path / "named")
+    Trainer(dataset, run, OPTIONS, start=start, start_name="whole")
+    assert run.start() == "whole"
+    with pytest.raises(OptionError, match="began with whole"):
+        Trainer(dataset, run, OPTIONS, resume=True)
     for network in (trainer.adversaries.generator, trainer.adversaries.averaged):
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, start.state_dict()[name]), name
     wider = replace(OPTIONS, preset="stylegan2")
-    with pytest.raises(OptionError, match="the generator to start from has 16 px"):
+    with pytest.raises(OptionError, match="the generator to start from, of 16 px"):
         Trainer(dataset, RunDirectory(tmp_path / "other"), wider, start=start)
+
+
+def test_patience_needs_kid(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="patience needs KID"):
+        Trainer(dataset, RunDirectory(tmp_path), replace(OPTIONS, held_out=0, patience=1))

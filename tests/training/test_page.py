@@ -20,13 +20,18 @@ def test_it_shows_kid_losses_and_samples(tmp_path: Path) -> None:
     (folder / "samples").mkdir(parents=True)
     for images in (0, 4000):
         Image.new("RGB", (8, 8)).save(folder / "samples" / f"{images:09d}.png")
+    (folder / "samples" / "mine.png").touch()  # not ours
     write_page(folder, LINES, {"source": "<b>"})
     page = (folder / NAME).read_text()
     assert "Lowest KID: 0.2500 (lpips-alex features) after 3,000 images" in page
     assert page.index('src="samples/000004000.png"') < page.index('src="samples/000000000.png"')
+    assert "mine.png" not in page
     assert "losses.png" not in page  # which was not drawn
     assert "&lt;run&gt;" in page
     assert "<b>" not in page
+    other = {"images": 5000, "kid": 3.0, "kid_features": "inception"}
+    write_page(folder, [*LINES, other], {})
+    assert "Lowest KID: 3.0000 (inception features)" in (folder / NAME).read_text()
     Image.new("RGB", (8, 8)).save(folder / "losses.png")
     write_page(folder, [], {})
     assert 'src="losses.png"' in (folder / NAME).read_text()

@@ -112,6 +112,7 @@ KNOWN_MODELS = {
             "weights included",
             licence="CC0 1.0, like the photographs",
             example="shirt.jpg",
+            equalled_from=1000,
         ),
         KnownModel(
             name="dcgan-faces-64",

@@ -28,7 +28,7 @@ def advice_on(model: str, most_bytes: int | None) -> str | None:
         return None
     return (
         f"note: from some {known.equalled_from} bytes on, AVIF is as much like the original as "
-        f"{model}, by face recognition (see the benchmarks)"
+        f"{model}, by {known.equalled_by} (see the benchmarks)"
     )
 
 

@@ -30,6 +30,7 @@ class KnownModel:
         aided_by: the model whose search aids it uses; for a proxy, that of its large model.
         equalled_from: size of a file in bytes from which on a conventional codec shows the domain
             as well, by a metric that no search optimises (docs/benchmarks.md); None: not measured.
+        equalled_by: that metric.
     """
 
     name: str
@@ -40,6 +41,7 @@ class KnownModel:
     read: Callable[[Path], Generator] | None = None
     aided_by: str | None = None
     equalled_from: int | None = None
+    equalled_by: str = "LPIPS-VGG"
 
     @property
     def prepared(self) -> Path:
@@ -92,6 +94,7 @@ KNOWN_MODELS = {
             ),
             read=read_random_face,
             equalled_from=3000,
+            equalled_by="face recognition",
         ),
         KnownModel(
             name="faces-128",

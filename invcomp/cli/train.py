@@ -193,7 +193,9 @@ def train(
         from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
 
-        first = None if start is None else open_generator(start, download_progress(meter, start))
+        first = None
+        if start is not None and not (resume and directory.state_path.is_file()):
+            first = open_generator(start, download_progress(meter, start))
         accelerator = accelerator_for(device)
         if compiled is None:  # on CPUs it takes minutes and gains nothing: docs/experiments.md
             compiled = accelerator.device.type == "cuda" and has_compiler()

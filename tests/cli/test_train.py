@@ -50,8 +50,14 @@ def test_from_images_to_a_compressed_one(invcomp: Invcomp, images: Path, tmp_pat
     assert refused.code == 1
     assert refused.errors[0].startswith("error: the generator to start from, of 64 px")
     assert not (tmp_path / "other").exists()
-    further = invcomp("train", images, "-o", tmp_path / "further", *SMALL, "--start", run)
+    start = tmp_path / "start.safetensors"
+    start.write_bytes((run / "best.safetensors").read_bytes())
+    further = invcomp("train", images, "-o", tmp_path / "further", *SMALL, "--start", start)
     assert further.code == 0, further.err
+    start.unlink()  # a run that goes on from its state does not need it
+    longer = ("--resume", "--kimg", "0.032")
+    resumed = invcomp("train", images, "-o", tmp_path / "further", *SMALL, *longer)
+    assert resumed.code == 0, resumed.err
     prepared = invcomp(
         "prepare", run, "-o", bundle, "--draws", "12", "--coordinates", "8", "--device", "cpu"
     )

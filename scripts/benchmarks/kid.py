@@ -4,7 +4,7 @@
 
 SNAPSHOTS are generators of one training (.safetensors, .ivm), IMAGES are what they were trained on:
 the images that the training held out are compared with samples of each, with as many training
-images, and the two halves of the training images with each other. A training on features sees
+images, and two halves of the training images with each other. A training on features sees
 AlexNet, so its KID by AlexNet is too good; VGG is seen by none (`invcomp models get lpips-vgg`).
 """
 
@@ -49,10 +49,10 @@ def main() -> None:
     trained, held_out = images.split(count, arguments.seed)
     order = np.random.default_rng(0).permutation(len(trained))
     half = len(order) // 2
+    one, other = (part[: arguments.samples] for part in (order[:half], order[half:]))
     print("| features | compared with | KID |\n|---|---|---|")
     for features in arguments.features:
-        one = Kid(batches(trained, order[:half]), "cpu", features)
-        between = one(batches(trained, order[half:]))
+        between = Kid(batches(trained, one), "cpu", features)(batches(trained, other))
         print(f"| {features} | halves of the training | {between:.4f} |")
         kid = Kid(batches(held_out, np.arange(count)), "cpu", features)
         real = kid(batches(trained, order[: arguments.samples]))

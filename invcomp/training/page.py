@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_write
-from .record import Line
+from .record import Line, measured
 
 NAME = "index.html"
 COLUMNS = (
@@ -38,17 +38,17 @@ def write_page(folder: Path, lines: list[Line], options: dict[str, Any]) -> None
 def render(folder: Path, lines: list[Line], options: dict[str, Any]) -> str:
     """The HTML of the page. It loads nothing but images of its folder, and runs no script."""
     name = escape(folder.resolve().name)
-    measured = [line for line in lines if "kid" in line]
+    with_kid = [line for line in lines if "kid" in line]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'\">",
         f"<title>{name}</title><style>{STYLE}</style><h1>{name}</h1>",
-        f"<p>{escape(_summary(lines, measured))}</p>",
+        f"<p>{escape(_summary(lines))}</p>",
     ]
     if (folder / "losses.png").is_file():
         parts.append('<img src="losses.png" alt="Losses and KID by images seen">')
-    parts.append(_table(measured or lines[-1:]))
+    parts.append(_table(with_kid or lines[-1:]))
     grids = [path for path in folder.glob("samples/*.png") if path.stem.isdecimal()]
     for path in sorted(grids, reverse=True):
         title = f"After {int(path.stem):,} images"
@@ -60,12 +60,11 @@ def render(folder: Path, lines: list[Line], options: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _summary(lines: list[Line], measured: list[Line]) -> str:
+def _summary(lines: list[Line]) -> str:
     if not lines:
         return "No line of metrics yet."
     told = f"{lines[-1]['images']:,} images seen."
-    if measured:  # figures of different features must not be compared
-        own = [each for each in measured if each["kid_features"] == measured[-1]["kid_features"]]
+    if own := measured(lines):
         best = min(own, key=lambda line: float(line["kid"]))
         told += (
             f" Lowest KID: {best['kid']:.4f} ({best['kid_features']} features) after "

@@ -14,6 +14,12 @@ from ..files import atomic_write
 Line = dict[str, Any]
 
 
+def measured(lines: list[Line]) -> list[Line]:
+    """Lines with KID, of the last one's features: others must not be compared with it."""
+    found = [line for line in lines if "kid" in line]
+    return [line for line in found if line["kid_features"] == found[-1]["kid_features"]]
+
+
 class Record:
     """A line of metrics per tick, in metrics.jsonl.
 
@@ -45,11 +51,8 @@ class Record:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
     def since_best(self) -> int:
-        """Snapshots after the one with the lowest KID, among those with the last one's features."""
-        measured = [line for line in self.lines() if "kid" in line]
-        kids = [
-            line["kid"] for line in measured if line["kid_features"] == measured[-1]["kid_features"]
-        ]
+        """Snapshots after the one with the lowest KID."""
+        kids = [line["kid"] for line in measured(self.lines())]
         return len(kids) - 1 - kids.index(min(kids)) if kids else 0
 
     def add(self, line: Line) -> None:
@@ -92,12 +95,12 @@ class Record:
         for name in ("generator", "discriminator", "penalty", "augmentation_p"):
             points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
             axes[0].plot(*zip(*points, strict=True), label=name) if points else None
-        measured = [line for line in lines if "kid" in line]
-        for features in sorted({line["kid_features"] for line in measured}):
-            own = [line for line in measured if line["kid_features"] == features]
+        with_kid = [line for line in lines if "kid" in line]
+        for features in sorted({line["kid_features"] for line in with_kid}):
+            own = [line for line in with_kid if line["kid_features"] == features]
             points = [(line["images"] / 1000, line["kid"]) for line in own]
             axes[1].plot(*zip(*points, strict=True), "o-", label=f"KID ({features} features)")
-        if measured and min(line["kid"] for line in measured) > 0:
+        if with_kid and min(line["kid"] for line in with_kid) > 0:
             axes[1].set_yscale("log")
         axes[1].set_xlabel("thousand images seen")
         for axis in axes:

@@ -15,7 +15,7 @@ A table stands between two comments. Its headings are the page's; its rows are m
 
     <!-- end -->
 
-A template may use a figure of another row: {times of forty_equal.csv, bytes=143, metric=DISTS}.
+A template may use a figure of another row: {times of likeness_equal.csv, bytes=110, metric=DISTS}.
 {judge .2} is rounded to two digits. Benchmarks write their CSV files in the form of those in
 docs/results with `write`; copy what is to be published.
 """

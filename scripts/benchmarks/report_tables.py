@@ -1,9 +1,9 @@
 """Makes tables of docs/results from the report of `invcomp compare`.
 
-    python scripts/benchmarks/forty.py runs/compare40 -o runs/compare40/tables
+    python scripts/benchmarks/report_tables.py report/ -o tables/
 
-Writes forty_fast.csv (means of our files), forty_equal.csv (what each codec needs for an equal
-value) and forty_bd_rate.csv.
+Writes points.csv (means of our files), equal.csv (what each codec needs for an equal value) and
+bd_rate.csv.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    write(arguments.output / "forty_fast.csv", means(read(arguments.report / "points.csv")))
-    write(arguments.output / "forty_equal.csv", equal(read(arguments.report / "equal.csv")))
-    write(arguments.output / "forty_bd_rate.csv", bd_rates(read(arguments.report / "bd_rate.csv")))
+    write(arguments.output / "points.csv", means(read(arguments.report / "points.csv")))
+    write(arguments.output / "equal.csv", equal(read(arguments.report / "equal.csv")))
+    write(arguments.output / "bd_rate.csv", bd_rates(read(arguments.report / "bd_rate.csv")))
 
 
 if __name__ == "__main__":

@@ -329,10 +329,12 @@ class Encoder:
             detail, generator = self.decoder.detail, self.generator
             if detail is not None:
                 generator = DetailedGenerator(generator, detail)
-            settings = (generator, self.features, fast, self.compiled)
-            quick = Distortion(*settings, aids.surrogate) if aids.surrogate else None
+            quick = None
+            if aids.surrogate:  # its images have 256 px: at 512 px they show nothing more
+                coarse = self.features.coarse()
+                quick = Distortion(generator, coarse, fast, self.compiled, aids.surrogate)
             self._search = Search(
-                Distortion(*settings),
+                Distortion(generator, self.features, fast, self.compiled),
                 self.decoder.coordinates,
                 self.bundle.entropy.density(self.device),
                 self.bundle.candidates.float().to(self.device),

@@ -109,7 +109,8 @@ class Target:
     Args:
         features: of the images, [N, F].
         distortion: through the generator.
-        quick: distortion through the surrogate, if there is one.
+        quick: distortion through the surrogate, if there is one. Its features may be the first of
+            all features alone.
         weights: of each feature, [1, F], for a region of interest; None: all are equal.
         structure: weight of 1 - MS-SSIM, see `SearchOptions`.
     """
@@ -133,15 +134,15 @@ class Target:
         if self.quick is None or not quickly:
             return self._between(self.distortion, latents, self.features)
         if self._age % CORRECT_EVERY == 0:
-            wrong = self.distortion.seen(latents) - self.quick.seen(latents)
-            self._corrected = self.features - wrong
+            seen = self.quick.seen(latents)
+            wrong = self._first(self.distortion.seen(latents), seen) - seen
+            self._corrected = self._first(self.features, seen) - wrong
         self._age += 1
         return self._between(self.quick, latents, self._corrected)
 
     def _between(self, distortion: Distortion, latents: Tensor, features: Tensor) -> Tensor:
         found = distortion.features_of(latents)
-        squares = (found - features).square()
-        loss = (squares if self.weights is None else self.weights * squares).sum(1)
+        loss = self._weighted((found - features).square())
         if not self.structure:
             return loss
         x, y = (distortion.features.pixels(f, distortion.resolution) for f in (found, features))
@@ -156,6 +157,17 @@ class Target:
         Latents run one at a time in the compiled graph, with the surrogate if there is one.
         """
         distortion = self.quick or self.distortion
-        found = [distortion.seen(one[None]) - self.features for one in latents]
-        weights = 1.0 if self.weights is None else self.weights
-        return torch.cat([(weights * difference.square()).sum(1) for difference in found])
+        found = [distortion.seen(one[None]) for one in latents]
+        squares = [(one - self._first(self.features, one)).square() for one in found]
+        return torch.cat([self._weighted(one) for one in squares])
+
+    def _weighted(self, squares: Tensor) -> Tensor:
+        """The sum of squares of the first features, weighted by region: [N]."""
+        if self.weights is None:
+            return squares.sum(1)
+        return (self._first(self.weights, squares) * squares).sum(1)
+
+    @staticmethod
+    def _first(features: Tensor, some: Tensor) -> Tensor:
+        """As many of the features as `some` has: a surrogate shows the first of them only."""
+        return features[:, : some.shape[1]]

@@ -5,6 +5,7 @@ LPIPS + beta * MSE, and for faces identity, and both terms once more at twice th
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import lpips
@@ -61,6 +62,12 @@ class PerceptualFeatures(nn.Module):
             closer = reduce_images(at_least(large, CLOSER, "bilinear"), CLOSER)
             parts += self._compared(closer, closer, self.places)
         return torch.cat(parts, 1)
+
+    def coarse(self) -> PerceptualFeatures:
+        """The first of these features, without those at 512 px; by the same networks."""
+        found = copy(self)
+        found.closer = None
+        return found
 
     @property
     def resolution(self) -> int:

@@ -1,7 +1,7 @@
 """Makes docs/images/limits.jpg: what is drawn anew, cut out at full size from files of some sizes.
 
-    python scripts/assets/make_sizes_image.py -o runs/sizes
-    python scripts/assets/make_limits_image.py runs/sizes
+python scripts/assets/make_sizes_image.py -o runs/sizes
+python scripts/assets/make_limits_image.py runs/sizes
 """
 
 from __future__ import annotations

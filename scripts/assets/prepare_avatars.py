@@ -4,7 +4,8 @@
     python scripts/assets/prepare_avatars.py runs/avatars-64 runs/avatars
 
 The second argument is the output folder of make_avatars.py. The priors are calibrated on images of
-its train.zip; the first held-out image becomes the example image of `invcomp demo`.
+its train.zip (fewer make a quick form); the first held-out image becomes the example image of
+`invcomp demo`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from invcomp.generators.weights import load_generator
 from invcomp.preparation import PrepareOptions, prepare
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-CALIBRATION = 48  # images to fit the priors on
 OPTIONS = PrepareOptions(coordinates=400, batch=8)
 
 
@@ -29,13 +29,14 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="directory of the training run")
     parser.add_argument("avatars", type=Path, help="folder of train.zip and held_out.zip")
     parser.add_argument("-o", "--output", type=Path, default=PRETRAINED / "avatars-64.safetensors")
+    parser.add_argument("--images", type=int, default=48, help="images to fit the priors on")
     arguments = parser.parse_args()
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
         ZipFile(arguments.avatars / "train.zip") as zipped,
     ):
-        names = zipped.namelist()[:CALIBRATION]
+        names = zipped.namelist()[: arguments.images]
         images = [Path(zipped.extract(name, folder)) for name in names]
         prepare(
             load_generator(arguments.run / "best.safetensors"),

@@ -21,9 +21,9 @@ settings: one w for all layers, 1,000 iterations of Adam, learning rate 0.1 with
 first 5% and a cosine over the last 25%, from mean w, with noise on w that decays over the first
 75%. Its loss here is ours, LPIPS-Alex + beta * MSE; its noise maps are the generator's, fixed.
 
-Writes tables (speed.md), curves.jsonl, results.jsonl and fast_search.csv (for files, in the form of
-docs/results) and a plot (curves.png) to the folder. Curves that are already in curves.jsonl are not
-measured again, but plotted with the rest.
+Writes tables (speed.md), curves.jsonl, results.jsonl and files.csv (means, for files) and a plot
+(curves.png) to the folder. Curves that are already in curves.jsonl are not measured again, but
+plotted with the rest.
 """
 
 from __future__ import annotations
@@ -331,7 +331,7 @@ def files(
 
 
 def table(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, str]]:
-    """The rows of docs/results/fast_search.csv: means over the images."""
+    """The rows of files.csv: means over the images."""
     found = []
     for name in names:
         of_one = [row for row in rows if row["search"] == name]
@@ -377,7 +377,7 @@ def main() -> None:
         lines += ["", *times_shorter(points)]
     if "files" in wanted:
         found = files(codec, arguments.images, arguments.searches, metrics, results)
-        write(arguments.output / "fast_search.csv", table(found, arguments.searches))
+        write(arguments.output / "files.csv", table(found, arguments.searches))
     (arguments.output / "speed.md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))
 

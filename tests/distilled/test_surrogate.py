@@ -10,6 +10,7 @@ from invcomp.generators.base import Generator, normal
 from invcomp.generators.proxy import Proxy
 from invcomp.inversion.distortion import CORRECT_EVERY, Distortion, Target
 from invcomp.perception.features import PerceptualFeatures
+from invcomp.perception.identity import Face
 
 
 def large(kind: str) -> Generator:
@@ -84,6 +85,31 @@ def test_the_correction_is_exact_where_it_was_taken() -> None:
     truth = full(there, wanted)
     assert abs(new - truth) < abs(old - truth)
     assert float(new) == pytest.approx(float(truth), rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_surrogate_compares_without_512_px() -> None:
+    generator = large("mobile_stylegan")
+    features = PerceptualFeatures(0.5, face=Face(), closer=True)
+    full = Distortion(generator, features, mixed=False, compiled=False)
+    coarse = features.coarse()
+    quick = Distortion(generator, coarse, False, False, Surrogate.of(generator))
+    here, image = latents_of(generator, 2)[:, None]
+    image = generator(image)
+    wanted, first = full.target(image), coarse(image)
+    assert features.closer is not None
+    assert first.shape[1] < wanted.shape[1]
+    assert torch.equal(wanted[:, : first.shape[1]], first)
+    weights = torch.linspace(0, 2, wanted.shape[1])[None]
+    target = Target(wanted, full, quick, weights)
+    with torch.enable_grad():
+        corrected = target.distance(here, quickly=True)
+        truth = full.features_of(here)[:, : first.shape[1]] - first
+        screened = target.screen(here)
+        direct = quick.features_of(here) - first
+    weights = weights[:, : first.shape[1]]
+    assert float(corrected) == pytest.approx(float((weights * truth.square()).sum()), rel=1e-4)
+    assert float(screened) == pytest.approx(float((weights * direct.square()).sum()), rel=1e-4)
 
 
 def test_other_kinds_have_no_trunk() -> None:

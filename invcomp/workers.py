@@ -78,7 +78,8 @@ class Workers:
         Args:
             inputs: as of `Encoder.stream`. Images and functions are pickled. They are read a few
                 batches ahead.
-            options, total: as of `Encoder.stream`.
+            options: as of `Encoder.stream`.
+            total: as of `Encoder.stream`.
             progress: called after every iteration of every process.
 
         Raises:

@@ -4,10 +4,10 @@
     python scripts/benchmarks/curves.py PORTRAITS... -o runs/curves --judge JUDGE \
         --ours runs/identity
 
-PORTRAITS are those that identity.py has encoded (to its --bytes), aligned and of 1024 px. AVIF,
-WebP, JPEG XL and HEIC encode each of them to at most --bytes bytes, in the largest four sizes in
-pixels that fit. A codec's curve is the lower hull of its means, for each metric by itself, so every
-metric chooses its own best sizes. JUDGE: see identity.py. A killed run continues where it stopped.
+PORTRAITS are those that identity.py has encoded (to its --bytes), aligned and of 1024 px. --codecs,
+by default AVIF, WebP, JPEG XL and HEIC, encode each of them to at most --bytes bytes, in the
+largest four sizes in pixels that fit. A codec's curve is the lower hull of its means, for each
+metric by itself, so every metric chooses its own best sizes. JUDGE: see identity.py. A killed run continues where it stopped.
 Writes results.jsonl, curves.csv (means of our files), equal.csv (in the form of docs/results: what
 the best codec needs for an equal mean, for every metric), crossings.csv (from which size on another
 codec is better), and plots.
@@ -50,14 +50,14 @@ def group_of(file: Measured) -> Group:
 
 
 def measured(
-    path: Path, limits: list[int], metrics: Metrics, done: list[Measured]
+    path: Path, limits: list[int], codecs: list[str], metrics: Metrics, done: list[Measured]
 ) -> Iterator[Measured]:
     """Conventional files of a portrait that are not done yet; only the last group may lack some."""
     keys = {str(file.key) for file in done}
     whole = {*map(group_of, done)} - {*map(group_of, done[-1:])}
     original = Image.open(path).convert("RGB")
     reference = metrics.of(tensor_of(original))
-    for codec in available_codecs(CODECS):
+    for codec in available_codecs(codecs):
         sizes = [Reduced(codec, original, size) for size in (*SMALL_SIZES, *SIZES)]
         for limit in limits:
             if (path.stem, codec, limit) in whole:
@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--ours", type=Path, nargs="*", default=[], help="folders of identity.py")
     parser.add_argument("--judge", type=Path)
     parser.add_argument("--bytes", type=int, nargs="+", default=[250, 500, 1000, 2000, 4000, 8000])
+    parser.add_argument("--codecs", choices=CODECS, nargs="+", default=CODECS)
     arguments = parser.parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -148,7 +149,7 @@ def main() -> None:
     files = [Measured(**row) for row in load(output)]
     done = [*files]
     for path in paths:
-        for row in measured(path, arguments.bytes, metrics, done):
+        for row in measured(path, arguments.bytes, arguments.codecs, metrics, done):
             files.append(row)
             with (output / "results.jsonl").open("a") as file:
                 file.write(json.dumps(asdict(row)) + "\n")

@@ -37,7 +37,7 @@ class Schedule:
         self, options: SearchOptions, seconds: float | None = None, quick: bool = False
     ) -> None:
         self.options, self.seconds = options, seconds
-        self.full_part = options.full_part if quick else 1.0
+        self.full_part = options.full_part_at(0) if quick else 1.0
         self.fraction, self._done, self._started = 0.0, Fraction(0), time.monotonic()
         self._losses: list[float] = []  # in this phase
         self._comparable = 0  # index of the first one of the present loss
@@ -69,6 +69,8 @@ class Schedule:
         """Counts an iteration with this loss, at this step index."""
         self._losses.append(loss)
         before = self.mode, self.quickly
+        if self.quickly and self.seconds is None:  # the step index decides until the generator runs
+            self.full_part = self.options.full_part_at(step_index)
         if self.seconds is not None:
             self.fraction = self._by_time((time.monotonic() - self._started) / self.seconds)
         else:

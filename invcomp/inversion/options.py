@@ -12,6 +12,10 @@ ENOUGH = 82  # step index up to which these numbers of iterations are enough
 DOUBLING = 96  # step indices (six octaves of q_step) that double the number of iterations
 LEARNING_RATE = 0.2
 FAST_LEARNING_RATE = 0.3
+# Fraction of a fast search's iterations, at its end, that run the generator itself: up to ENOUGH,
+# and from FINE on. A small q_step keeps detail that the surrogate does not show.
+FULL_PART, FINE_FULL_PART = 0.15, 0.5
+FINE = 114
 QUICKER = 2.3  # iterations of the surrogate in the time of one of the generator
 SCREENING_COST = 0.3  # of a forward pass, in iterations
 FOLLOWED_CLASSES = 8
@@ -30,7 +34,7 @@ class SearchOptions:
             Two to three times faster, with slightly higher LPIPS (docs/benchmarks.md). A time
             limit uses the surrogate too.
         full_part: in a search with a surrogate, the fraction of iterations, at the end, that run
-            the generator itself.
+            the generator itself. None: it is `full_part_at` the step index.
         use_encoder: start at the prediction of the bundle's encoder network, if it has one.
         starts: number of starts that are followed for `trial_iterations` before one is chosen. The
             encoder's prediction or the mean is one of them. None: 1 with an encoder or a time
@@ -57,7 +61,7 @@ class SearchOptions:
     iterations: int | None = None
     seconds: float | None = None
     fast: bool = False
-    full_part: float = 0.15
+    full_part: float | None = None
     use_encoder: bool = True
     starts: int | None = None
     candidates: int = 64
@@ -82,7 +86,7 @@ class SearchOptions:
         for name in ("candidates", "trial_iterations", "rate_weight", "structure"):
             if not getattr(self, name) >= 0:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 0 is needed")
-        if not 0 < self.full_part <= 1:
+        if self.full_part is not None and not 0 < self.full_part <= 1:
             raise OptionError(f"full_part is {self.full_part}: it must be above 0, 1 at most")
 
     @property
@@ -94,6 +98,11 @@ class SearchOptions:
         """`iterations`, or the default at a step index: a small q_step needs more iterations."""
         default = FAST_ITERATIONS if self.hurried else ITERATIONS
         return self.iterations or round(default * 2 ** max((step_index - ENOUGH) / DOUBLING, 0))
+
+    def full_part_at(self, step_index: int) -> float:
+        """`full_part`, or the default at a step index, between FULL_PART and FINE_FULL_PART."""
+        fine = min(max((step_index - ENOUGH) / (FINE - ENOUGH), 0.0), 1.0)
+        return self.full_part or FULL_PART + (FINE_FULL_PART - FULL_PART) * fine
 
     @property
     def rate(self) -> float:
@@ -116,7 +125,7 @@ class SearchOptions:
 
     def descent_cost(self, step_index: int, quick: bool = False) -> float:
         """Cost of the descent from the start, in iterations of the generator."""
-        full = self.full_part if quick else 1.0
+        full = self.full_part_at(step_index) if quick else 1.0
         return self.iterations_at(step_index) * (full + (1 - full) / QUICKER)
 
     def followed(self, classes: int = 1, with_encoder: bool = False) -> int:

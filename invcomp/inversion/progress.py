@@ -90,7 +90,7 @@ class ProgressTracker:
 
     def searched(self, descent: Descent, schedule: Schedule) -> None:
         """An iteration of the descent was done."""
-        ahead = self.starts + self.descent * self._share(schedule.fraction)
+        ahead = self.starts + self.descent * self._share(schedule.fraction, schedule.full_part)
         self.done = max(self.done, ahead)
         iterations = self.options.iterations_at(max(descent.step_indices))
         iteration = max(round(schedule.fraction * iterations), 1)  # with a time limit, a fraction
@@ -107,9 +107,13 @@ class ProgressTracker:
             size = descent.bits / 8
             self.progress(Progress("settling", iteration, iterations, descent.loss, size, done))
 
-    def _share(self, fraction: float) -> float:
-        """The fraction of the descent's cost at a fraction of its iterations."""
-        full = self.options.full_part if self.quick < 1 else 1.0
+    def _share(self, fraction: float, full: float) -> float:
+        """The fraction of the descent's cost at a fraction of its iterations.
+
+        Args:
+            fraction: of the iterations.
+            full: the fraction of them, at the end, that run the generator.
+        """
         quick = (1 - full) * self.quick
         behind = min(fraction, 1 - full) * self.quick + max(fraction - (1 - full), 0.0)
         return behind / (quick + full)

@@ -7,7 +7,8 @@
 PORTRAITS are those that identity.py has encoded (to its --bytes), aligned and of 1024 px. --codecs,
 by default AVIF, WebP, JPEG XL and HEIC, encode each of them to at most --bytes bytes, in the
 largest four sizes in pixels that fit. A codec's curve is the lower hull of its means, for each
-metric by itself, so every metric chooses its own best sizes. JUDGE: see identity.py. A killed run continues where it stopped.
+metric by itself, so every metric chooses its own best sizes. JUDGE: see identity.py. A killed run
+continues where it stopped.
 Writes results.jsonl, curves.csv (means of our files), equal.csv (in the form of docs/results: what
 the best codec needs for an equal mean, for every metric), crossings.csv (from which size on another
 codec is better), and plots.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invcomp.inversion.descent import PHASES, WINDOW, Schedule
-from invcomp.inversion.options import DOUBLING, ENOUGH, ITERATIONS, QUICKER, SearchOptions
+from invcomp.inversion.options import DOUBLING, ENOUGH, FINE, ITERATIONS, QUICKER, SearchOptions
 
 
 def run(schedule: Schedule, losses: list[float]) -> list[str]:
@@ -60,6 +60,21 @@ def test_the_last_steps_are_not_quick() -> None:
         quick.append(schedule.quickly)
         schedule.advance(1e6 * 0.9 ** len(quick))
     assert quick == [True] * 80 + [False] * 20
+
+
+def test_the_q_step_decides_when_the_generator_takes_over() -> None:
+    options = SearchOptions(iterations=100)
+    for index, expected in ((0, 85), (FINE, 50)):
+        schedule, quick = Schedule(options, quick=True), []
+        while schedule.fraction < 1:
+            quick.append(schedule.quickly)
+            schedule.advance(1e6 * 0.9 ** len(quick), index)
+        assert quick == [True] * expected + [False] * (100 - expected)
+    schedule, quick = Schedule(options, quick=True), []
+    while schedule.fraction < 1:  # from then on, it runs whatever becomes of the q_step
+        quick.append(schedule.quickly)
+        schedule.advance(1e6 * 0.9 ** len(quick), FINE if len(quick) < 60 else 0)
+    assert quick == [True] * 50 + [False] * 50
 
 
 def test_by_the_clock() -> None:

@@ -8,6 +8,9 @@ from invcomp.inversion.options import (
     ENOUGH,
     FAST_ITERATIONS,
     FAST_LEARNING_RATE,
+    FINE,
+    FINE_FULL_PART,
+    FULL_PART,
     ITERATIONS,
     LEARNING_RATE,
     QUICKER,
@@ -44,6 +47,17 @@ def test_iterations_of_the_surrogate_cost_less() -> None:
     assert options.descent_cost(0, quick=True) == pytest.approx(20 + 80 / QUICKER)
     assert options.starts_cost() == 12
     assert options.starts_cost(quick=True) == pytest.approx(12 / QUICKER)
+
+
+def test_a_small_q_step_runs_the_generator_for_longer() -> None:
+    options = SearchOptions(fast=True)
+    parts = [options.full_part_at(index) for index in range(256)]
+    assert parts == sorted(parts)
+    assert set(parts[: ENOUGH + 1]) == {FULL_PART}
+    assert set(parts[FINE:]) == {FINE_FULL_PART}
+    assert SearchOptions(full_part=0.3).full_part_at(FINE) == 0.3
+    cost = options.iterations_at(FINE) * (0.5 + 0.5 / QUICKER)
+    assert options.descent_cost(FINE, quick=True) == pytest.approx(cost)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,16 @@ class Archive(Mapping[str, Any]):
         """
         return read_file(self._ranges(), self.member(key))
 
+    def time(self, key: str | int) -> int | None:
+        """When the original of a member was changed last, in seconds since 1970.
+
+        None: the archive does not say.
+
+        Raises:
+            KeyError, IndexError: there is none.
+        """
+        return self.member(key).time
+
     def __getitem__(self, key: str | int) -> Any:
         """The decoded image by name or number; for its errors see `Decoder.decompress`."""
         return self.__getitems__([key])[0]

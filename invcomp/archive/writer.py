@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..bitstream.ivca import (
@@ -21,6 +21,7 @@ from ..bitstream.ivca import (
 from ..bitstream.names import fault_of
 from ..bitstream.pages import Outline
 from ..bitstream.source import Source
+from ..bitstream.times import is_time
 from ..errors import BitstreamError, OutputError
 from ..files import atomic_write
 
@@ -55,7 +56,7 @@ class ArchiveWriter:
         self.path = Path(path).resolve()  # a link stays, what it leads to is written
         self.names = set[str]()
         self.usable = True
-        self._blocks, self._end, self._synced = 0, 0, time.monotonic()
+        self._blocks, self._end, self._synced = 0, 0, monotonic()
         try:
             self._open()
         except OSError as error:
@@ -109,23 +110,27 @@ class ArchiveWriter:
     def __len__(self) -> int:
         return len(self.names)
 
-    def add(self, name: str, file: bytes) -> None:
+    def add(self, name: str, file: bytes, time: int | None = None) -> None:
         """Appends a member.
 
         Args:
             name: a relative path with slashes, without a suffix by custom.
             file: the bytes of an .ivc file.
+            time: when the original was changed last, in seconds since 1970; None: it is not stored.
 
         Raises:
             BitstreamError: not an .ivc file, or a damaged one.
-            OutputError: the name is not allowed or taken, or the archive cannot be written. In the
-                latter case nothing can be added any more; the archive holds what it held.
+            OutputError: the name is not allowed or taken, the time is not between 1970 and 9999, or
+                the archive cannot be written. In the latter case nothing can be added any more;
+                the archive holds what it held.
         """
         if fault := fault_of(name):
             raise OutputError(f"{self.path}: no member can have the name {name!r}: {fault}")
         if name in self.names:
             raise OutputError(f"{self.path}: there is a member {name!r} already")
-        outline, digest = Outline.of(name, file), Digest()
+        if time is not None and not is_time(time):
+            raise OutputError(f"{self.path}: {name}: a time is between the years 1970 and 9999")
+        outline, digest = Outline.of(name, file, time), Digest()
         digest.add(name, file)
         directory, (cut,) = pack_directory([outline], digest.value())
         self._append(directory + file[cut:])
@@ -140,7 +145,7 @@ class ArchiveWriter:
             left = memoryview(data)
             while left:
                 left = left[self._file.write(left) :]
-            if time.monotonic() > self._synced + SYNC_SECONDS:
+            if monotonic() > self._synced + SYNC_SECONDS:
                 self._sync()
         except OSError as error:
             self.usable = False
@@ -152,7 +157,7 @@ class ArchiveWriter:
 
     def _sync(self) -> None:
         os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
+        self._synced = monotonic()
 
     def close(self, pack: bool = True) -> None:
         """Packs the archive and closes the file.
@@ -182,7 +187,7 @@ class ArchiveWriter:
         outlines, digest = list[Outline](), Digest()
         for member in members:
             file = read_file(source, member)
-            outlines.append(Outline.of(member.name, file))
+            outlines.append(Outline.of(member.name, file, member.time))
             digest.add(member.name, file)
         directory, cuts = pack_directory(outlines, digest.value())
         with atomic_write(self.path, force=True) as temporary:

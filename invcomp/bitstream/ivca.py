@@ -41,6 +41,7 @@ class Member(NamedTuple):
         check: the checksum of its file, two bytes.
         offset: of its other bytes in the archive.
         length: of these bytes.
+        time: of its original, in seconds since 1970; None: it is not stored.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Member(NamedTuple):
     check: bytes
     offset: int
     length: int
+    time: int | None = None
 
     @property
     def fingerprint(self) -> bytes:
@@ -255,7 +257,8 @@ def _read_pages(source: Source, block: Block, at: int, table: bytes) -> None:
 
 
 def _placed(entry: Entry, offset: int) -> Member:
-    return Member(entry.name, entry.kind, entry.step, entry.check, offset, entry.length)
+    name, kind, step, check, length, time = entry
+    return Member(name, kind, step, check, offset, length, time)
 
 
 def _lost(source: Source, at: int) -> Block:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 from ..errors import BitstreamError, VersionError
+from .bits import Bits, pack_bits, taken
 from .ivc import IvcFile, pack_length, unpack_length
 from .names import LARGEST_NAMES, pack_names, unpack_names
+from .times import pack_times, unpack_times
 
 MOST_MEMBERS = 256
 LARGEST_MEMBER = (1 << 24) - 1  # bytes
 _FIXED = 10  # bytes of a file before its checksum ends
 _LEAST_SHARERS, _LONGEST_PREFIX = 3, 64  # below and above, a kind of its own saves nothing
 _MOST_LENGTH_BITS, _MOST_STEP_BITS = 24, 8
-_CRITICAL = 0x80
+_TIMES, _CRITICAL = 1, 0x80  # tags of further fields
 
 
 class Outline(NamedTuple):
@@ -28,15 +29,17 @@ class Outline(NamedTuple):
         fixed: the first 10 bytes of its file.
         prefix: the bytes after them that other members may have too.
         length: of the file in bytes.
+        time: of its original, in seconds since 1970; None: it is not stored.
     """
 
     name: str
     fixed: bytes
     prefix: bytes
     length: int
+    time: int | None = None
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> Outline:
+    def of(cls, name: str, data: bytes, time: int | None = None) -> Outline:
         """The outline of an .ivc file.
 
         Raises:
@@ -49,9 +52,8 @@ class Outline(NamedTuple):
         if file.version > 1:  # the tags of layers; if there is none, all up to the payload
             end = _FIXED + len(file.layers) if file.layers else len(data) - len(file.payloads[0])
         prefix = data[_FIXED:end]
-        return cls(
-            name, data[:_FIXED], prefix if len(prefix) <= _LONGEST_PREFIX else b"", len(data)
-        )
+        shared = prefix if len(prefix) <= _LONGEST_PREFIX else b""
+        return cls(name, data[:_FIXED], shared, len(data), time)
 
 
 class Kind(NamedTuple):
@@ -75,6 +77,7 @@ class Entry(NamedTuple):
         step: its step index, one byte.
         check: the checksum of its file, two bytes.
         length: of the part of its file that lies among the payloads, in bytes.
+        time: of its original, in seconds since 1970; None: it is not stored.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Entry(NamedTuple):
     step: bytes
     check: bytes
     length: int
+    time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ def pack_page(outlines: Sequence[Outline]) -> tuple[bytes, list[int]]:
     ends = min((_pack_numbers(outlines, groups) for groups in (together, apart)), key=_size)
     page = ends[0] + pack_names([outline.name for outline in outlines]) + ends[1]
     page += b"".join(outline.fixed[8:] for outline in outlines)
+    times = [outline.time for outline in outlines]
+    if times.count(None) < len(times):
+        field = pack_times(times)
+        page += bytes([_TIMES]) + pack_length(len(field)) + field
     return page, [_FIXED + len(kind.prefix) for kind in kinds]
 
 
@@ -152,7 +160,7 @@ def _pack_numbers(
                 (lengths[at] - length.least, length.bits),
                 (steps[at] - step.least, step.bits),
             ]
-    return bytes(coded), _pack_bits([each for member in fields for each in member])
+    return bytes(coded), pack_bits([each for member in fields for each in member])
 
 
 def _kinds_of(outlines: Sequence[Outline]) -> list[Kind]:
@@ -170,11 +178,11 @@ def unpack_page(page: bytes, count: int) -> list[Entry]:
         BitstreamError: it makes no sense.
     """
     kinds, ranges, at = [], [], 1
-    for _ in range(_taken(page, 0, 1)[0] + 1):
-        head, at = _taken(page, at, 5), at + 5
+    for _ in range(taken(page, 0, 1)[0] + 1):
+        head, at = taken(page, at, 5), at + 5
         size, at = unpack_length(page, at)
-        prefix, at = _taken(page, at, size), at + size
-        *least, length_bits, least_step, step_bits = _taken(page, at, 6)
+        prefix, at = taken(page, at, size), at + size
+        *least, length_bits, least_step, step_bits = taken(page, at, 6)
         at += 6
         if length_bits > _MOST_LENGTH_BITS or step_bits > _MOST_STEP_BITS:
             raise BitstreamError("altered: a page of its directory makes no sense")
@@ -182,7 +190,7 @@ def unpack_page(page: bytes, count: int) -> list[Entry]:
         length = _Range(int.from_bytes(bytes(least), "big"), length_bits)
         ranges.append((length, _Range(least_step, step_bits)))
     names, at = unpack_names(page, at, count)
-    bits = _Bits(page[at:])
+    bits = Bits(page[at:])
     found = []
     for name in names:
         number = bits.take((len(kinds) - 1).bit_length())
@@ -193,56 +201,26 @@ def unpack_page(page: bytes, count: int) -> list[Entry]:
             raise BitstreamError("altered: a page of its directory makes no sense")
         found.append((name, kinds[number], bytes([step]), size))
     at += bits.size
-    checks = _taken(page, at, 2 * count)
-    _check_further(page, at + 2 * count)
+    checks = taken(page, at, 2 * count)
+    further = _unpack_further(page, at + 2 * count)
+    times: Sequence[int | None] = [None] * count
+    if _TIMES in further:
+        times = unpack_times(further[_TIMES], count)
     return [
-        Entry(name, kind, step, checks[2 * n : 2 * n + 2], size)
+        Entry(name, kind, step, checks[2 * n : 2 * n + 2], size, times[n])
         for n, (name, kind, step, size) in enumerate(found)
     ]
 
 
-def _check_further(page: bytes, at: int) -> None:
-    """Skips further fields; refuses those that must be known."""
-    tags = [0]
+def _unpack_further(page: bytes, at: int) -> dict[int, bytes]:
+    """Further fields by their tags; refuses those that must be known."""
+    found, last = dict[int, bytes](), 0
     while at < len(page):
-        tags.append(page[at])
+        tag = page[at]
+        if tag <= last:
+            raise BitstreamError("altered: fields of its directory are out of order")
         size, at = unpack_length(page, at + 1)
-        _taken(page, at, size)
-        at += size
-    if any(b <= a for a, b in pairwise(tags)):
-        raise BitstreamError("altered: fields of its directory are out of order")
-    if tags[-1] >= _CRITICAL:
-        raise VersionError(f"it needs field {tags[-1]}, which this program lacks: update invcomp")
-
-
-def _pack_bits(fields: Sequence[tuple[int, int]]) -> bytes:
-    """Numbers of so many bits each, with zeros up to a whole byte."""
-    value, size = 0, 0
-    for number, bits in fields:
-        value, size = value << bits | number, size + bits
-    return (value << -size % 8).to_bytes((size + 7) // 8, "big")
-
-
-class _Bits:
-    """Reads numbers of so many bits each."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, bits: int) -> int:
-        end = self._at + bits
-        first, last = self._at // 8, (end + 7) // 8
-        value = int.from_bytes(_taken(self._data, first, last - first), "big") >> 8 * last - end
-        self._at = end
-        return value & (1 << bits) - 1
-
-    @property
-    def size(self) -> int:
-        """Bytes that have been read, the last one in part."""
-        return (self._at + 7) // 8
-
-
-def _taken(data: bytes, at: int, length: int) -> bytes:
-    if at + length > len(data):
-        raise BitstreamError("altered: a page of its directory ends too early")
-    return data[at : at + length]
+        found[tag], at, last = taken(page, at, size), at + size, tag
+    if last >= _CRITICAL:
+        raise VersionError(f"it needs field {last}, which this program lacks: update invcomp")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from . import show
 from .jobs import Job, obstacle
 from .options import Force, Json, examples
-from .outputs import ARCHIVE, FILE, is_archive, sources_below
+from .sources import ARCHIVE, FILE, is_archive, sources_below
 
 if TYPE_CHECKING:
     from ..archive.reader import Archive
@@ -43,17 +44,29 @@ def open_archive(path: Path, **options: Any) -> Archive:
 
 @archive.command("list", epilog=examples("invcomp archive list set.ivca --json"))
 def list_members(path: Path_, as_json: Json = False) -> None:
-    """List the members: the bytes of the .ivc file of each, and its name."""
+    """List the members: the bytes of the .ivc file of each, its time if it has one, its name."""
     members = open_archive(path).members
     if as_json:
         entries = [
-            {"name": one.name, "bytes": one.file_size, "fingerprint": one.fingerprint.hex()}
+            {
+                "name": one.name,
+                "bytes": one.file_size,
+                "fingerprint": one.fingerprint.hex(),
+                "time": one.time,
+            }
             for one in members
         ]
         show.json_values(entries)
         return
+    timed = any(one.time is not None for one in members)
     for one in members:
-        show.result(f"{one.file_size:8}  {one.name}")
+        time = f"{'' if one.time is None else _shown(one.time):20}  " if timed else ""
+        show.result(f"{one.file_size:8}  {time}{one.name}")
+
+
+def _shown(time: int) -> str:
+    """A time in seconds since 1970 as text, in UTC."""
+    return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @archive.command(
@@ -80,9 +93,9 @@ def add(
     outcomes = show.Outcomes()
     with ArchiveWriter(path) as writer:
         before = len(writer)
-        for source, name, read in _files_in(files, outcomes):
+        for source, name, read, time in _files_in(files, outcomes):
             try:
-                writer.add(name, read())
+                writer.add(name, read(), time)
             except InvcompError as error:
                 outcomes.failed(f"{source}: {error}")
             except OSError as error:
@@ -96,22 +109,28 @@ def add(
 
 def _files_in(
     paths: list[Path], outcomes: show.Outcomes
-) -> Sequence[tuple[str, str, Callable[[], bytes]]]:
-    """What is given: how it is called in messages, its name, and how its bytes are read."""
+) -> Sequence[tuple[str, str, Callable[[], bytes], int | None]]:
+    """What is given: how messages call it, its name, how its bytes are read, its original's time.
+
+    The time of an .ivc file is not that of its original.
+    """
     from ..errors import InvcompError
 
-    found: list[tuple[str, str, Callable[[], bytes]]] = []
+    found: list[tuple[str, str, Callable[[], bytes], int | None]] = []
     for source, relative in sources_below(paths, {FILE, ARCHIVE}, outcomes):
         if not is_archive(source):
             name = relative.as_posix().removesuffix(FILE)
-            found.append((str(source), name, source.read_bytes))
+            found.append((str(source), name, source.read_bytes, None))
             continue
         try:
             other = open_archive(source)
         except InvcompError as error:
             outcomes.failed(str(error))
             continue
-        found += [(f"{source}/{name}", name, partial(other.file, name)) for name in other]
+        found += [
+            (f"{source}/{one.name}", one.name, partial(other.file, one.name), one.time)
+            for one in other.members
+        ]
     return found
 
 
@@ -141,6 +160,7 @@ def describe_archive(path: Path) -> dict[str, Any]:
     opened = open_archive(path)
     payloads = sum(member.length for member in opened.members)
     bundles = Counter(member.fingerprint.hex() for member in opened.members)
+    times = [member.time for member in opened.members if member.time is not None]
     return {
         "file": str(path),
         "bytes": opened.file_size,
@@ -149,6 +169,9 @@ def describe_archive(path: Path) -> dict[str, Any]:
         "directory_bytes": opened.file_size - payloads,
         "bytes_as_files": sum(member.file_size for member in opened.members),
         "bundles": dict(bundles),
+        "times": {"members": len(times), "first": min(times), "last": max(times)}
+        if times
+        else None,
         "digest": opened.digest.hex() if opened.digest else None,
         "cut": opened.cut,
         "damage": list(opened.damage),
@@ -163,6 +186,11 @@ def rows_of(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("bytes", f"{entry['bytes']} ({entry['directory_bytes']} header, directory and names)"),
         ("as single files", f"{entry['bytes_as_files']} bytes, without their names"),
         ("bundles", ", ".join(bundles)),
+        *(
+            ("times", f"of {at['members']}: {_shown(at['first'])} to {_shown(at['last'])}")
+            for at in [entry["times"]]
+            if at
+        ),
         ("digest", entry["digest"] or "none: unfinished"),
         *(("cut short", f"{n} members or more have no end") for n in [entry["cut"]] if n),
         *(("damage", line) for line in entry["damage"]),
@@ -209,7 +237,8 @@ def member_jobs(
         if reason := obstacle(target, force):
             outcomes.failed(f"{path}/{name}: {reason}")
         else:
-            jobs.append((Job(path / name, target), partial(opened.file, name)))
+            job = Job(path / name, target, opened.time(name))
+            jobs.append((job, partial(opened.file, name)))
     return jobs
 
 

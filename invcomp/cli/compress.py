@@ -18,7 +18,7 @@ from .encode_options import (
 )
 from .jobs import path_or_url
 from .options import DEFAULT_MODEL, Compile, Face, Force, Model, Output, checked_seed
-from .outputs import output_of
+from .outputs import MemberOptions, output_of
 
 PHOTOS, SETS = "Photos", "Sets of images"
 
@@ -205,6 +205,23 @@ def compress(
             show_default="the best fit",
         ),
     ] = None,
+    times: Annotated[
+        bool,
+        typer.Option(
+            "--times",
+            help="Store when each image was changed last, in 1 to 4 bytes. decompress restores it.",
+            rich_help_panel=SETS,
+        ),
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name in the archive of an image from standard input (-).",
+            show_default=False,
+            rich_help_panel=SETS,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -282,7 +299,7 @@ def compress(
     )
     # faces go into files of their own, which are checked when their number is known
     numbered = all_faces and not keep_photo
-    with output_of(output, force) as written:
+    with output_of(output, force, MemberOptions(times, name)) as written:
         outcomes = show.Outcomes(failed_list or written.failed_list)
         jobs = written.plan(images, readable_suffixes() - {".ivc"}, numbered, outcomes)
         if jobs:

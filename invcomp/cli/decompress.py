@@ -13,7 +13,7 @@ from . import show
 from .archive import member_jobs
 from .jobs import Job, find_sources, is_folder, plan
 from .options import Device, FilesModel, Force, Output
-from .outputs import ARCHIVE, FILE, is_archive
+from .sources import ARCHIVE, FILE, is_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +107,8 @@ def decompress(
     A file of a photo with faces decodes to the whole photo.
 
     Without -o, each image is written next to its file. An archive becomes a folder next to it.
+
+    Where an archive has the times of the originals, the images get them.
     """
     from ..bitstream import read_ivc
     from ..errors import BundleError, DownloadError, MissingBundleError, OptionError
@@ -212,7 +214,7 @@ def _decompress_all(
 ) -> None:
     """Decompresses the files of one model in batches."""
     from ..errors import InvcompError
-    from .images import write_image
+    from .images import set_time, write_image
 
     name = f"decompressing with {decoder.bundle.settings.name}" if decoder else "decompressing"
     size = decoder.batch_size if decoder else 1
@@ -226,6 +228,8 @@ def _decompress_all(
                 if isinstance(image, InvcompError):
                     raise image
                 write_image(image, target, force)
+                if task.job.time is not None:
+                    set_time(target, task.job.time)
                 show.result(f"{source} -> {target}  {image.width} x {image.height}{task.note}")
             except InvcompError as error:
                 outcomes.failed(f"{source}: {error}")

@@ -281,7 +281,7 @@ class EncodingRun:
         self.outcomes.failed(f"{job.source}: {reason}", job.source)
 
     def _keep(self, job: Job, data: bytes) -> None:
-        self.output.keep(job.target, data)
+        self.output.keep(job, data)
         self.written += 1
         self.total += len(data)
 

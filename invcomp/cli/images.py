@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ..errors import OutputError
 from ..files import atomic_write
+from . import show
 from .jobs import STREAM
 
 LOSSY = {"AVIF": 90, "JPEG": 95, "WEBP": 95}  # qualities without visible further loss
@@ -42,6 +44,14 @@ def write_image(image: Image.Image, path: Path, force: bool) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{path}: {kind} cannot store the image: {error}") from error
     write_bytes(buffer.getvalue(), path, force)
+
+
+def set_time(path: Path, time: int) -> None:
+    """Sets when a file was changed last, in seconds since 1970; says so if that cannot be."""
+    try:
+        os.utime(path, (time, time))
+    except (OSError, OverflowError) as error:
+        show.warning(f"{path}: its time cannot be set: {error}")
 
 
 def write_bytes(data: bytes, path: Path, force: bool) -> None:

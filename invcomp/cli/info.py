@@ -12,7 +12,7 @@ from . import show
 from .archive import describe_archive, rows_of
 from .jobs import find_sources
 from .options import FilesModel, Json
-from .outputs import ARCHIVE, FILE, is_archive
+from .sources import ARCHIVE, FILE, is_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, cast
 
 from . import show
@@ -21,10 +22,17 @@ NO_URL = "only an archive (.ivca) can be written to a URL: choose another -o"
 
 @dataclass(frozen=True)
 class Job:
-    """One input file and its output file."""
+    """One input file and its output file.
+
+    Attributes:
+        source: what is read.
+        target: what is written.
+        time: that the target gets, in seconds since 1970; None: that of writing.
+    """
 
     source: Path
     target: Path
+    time: int | None = None
 
 
 def is_url(text: str | Path) -> bool:
@@ -101,6 +109,23 @@ def _unreadable(path: Path) -> str | None:
             raise
         return f"cannot be read: {error}"
     return None
+
+
+def modified(path: Path) -> int | None:
+    """When a file was changed last, in seconds since 1970; None: no archive can hold it."""
+    from ..bitstream.times import is_time
+
+    try:
+        state = path.stat()
+        seconds = state.st_mtime_ns // 10**9  # which is exact
+    except OSError:
+        return None
+    except Exception:  # of what reads a URL, or it does not know
+        if not is_url(path):
+            raise
+        return None
+    known = S_ISREG(state.st_mode) and is_time(seconds)  # a pipe has the time of its making
+    return seconds if known and (seconds or not is_url(path)) else None
 
 
 def is_folder(path: Path) -> bool:

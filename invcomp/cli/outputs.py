@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ..files import cache_directory
 from . import show
 from .jobs import (
+    STDIN,
     STREAM,
     Job,
     find_sources,
     is_folder,
     is_url,
+    modified,
     obstacle,
     path_or_url,
     plan,
-    resolved,
 )
+from .sources import FILE, is_archive, sources_below
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,19 +31,39 @@ if TYPE_CHECKING:
 
     from ..archive.writer import ArchiveWriter
 
-ARCHIVE, FILE = ".ivca", ".ivc"
+
+@dataclass(frozen=True)
+class MemberOptions:
+    """What an archive holds of its members besides their files.
+
+    Attributes:
+        times: whether the times of their originals are stored.
+        name: of what is read from standard input; None: that is refused.
+    """
+
+    times: bool = False
+    name: str | None = None
 
 
-def is_archive(path: str | Path | None) -> bool:
-    """Whether a path names an archive, by its suffix."""
-    return path is not None and str(path).lower().endswith(ARCHIVE)
+def output_of(output: str | None, force: bool, members: MemberOptions) -> Files:
+    """The output that -o names.
 
+    Raises:
+        OptionError: it is no archive, and there are options of archives; or no member can have the
+            name.
+    """
+    from ..bitstream.names import fault_of
+    from ..errors import OptionError
 
-def output_of(output: str | None, force: bool) -> Files:
-    """The output that -o names."""
     if not output or not is_archive(output):
+        if members != MemberOptions():
+            raise OptionError("--times and --name are options of archives: choose -o SET.ivca")
         return Files(output, force)
-    return Uploaded(output, force) if is_url(output) else Members(Path(output), force)
+    if members.name is not None and (fault := fault_of(members.name)):
+        raise OptionError(f"--name {members.name!r}: no member can have this name: {fault}")
+    if is_url(output):
+        return Uploaded(output, force, members)
+    return Members(Path(output), force, members)
 
 
 class Files:
@@ -110,15 +132,15 @@ class Files:
         """Why a target cannot be written; None if no reason is known."""
         return obstacle(target, self._force)
 
-    def keep(self, target: Path, data: bytes) -> None:
-        """Writes a target.
+    def keep(self, job: Job, data: bytes) -> None:
+        """Writes the target of a job.
 
         Raises:
             OutputError: it cannot be written.
         """
         from .images import write_bytes
 
-        write_bytes(data, target, self._force)
+        write_bytes(data, job.target, self._force)
 
     def __enter__(self) -> Self:
         return self
@@ -135,12 +157,19 @@ class Members(Files):
     Args:
         path: of the archive.
         force: whether a file there is replaced.
+        options: of the members.
         shown: what it is called in messages; None: by its path.
     """
 
-    def __init__(self, path: Path, force: bool, shown: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        force: bool,
+        options: MemberOptions = MemberOptions(),
+        shown: Path | None = None,
+    ) -> None:
         super().__init__(None, force)
-        self._path, self._shown = path, shown or path
+        self._path, self._shown, self._options = path, shown or path, options
         self._writer: ArchiveWriter | None = None
         self._new = not path.exists()
 
@@ -158,10 +187,15 @@ class Members(Files):
         self, images: list[Path], suffixes: Collection[str], numbered: bool, outcomes: show.Outcomes
     ) -> list[Job]:
         """See `Files`."""
+        from ..errors import OptionError
+
+        if self._options.name is not None and STREAM not in images:
+            raise OptionError("--name is for standard input, and no - is among the images")
         if not self._force:
             self._open()
         jobs, done, taken = list[Job](), 0, dict[Path, Path]()
-        for source, relative in sources_below(images, suffixes, outcomes):
+        given = sources_below(images, suffixes, outcomes, self._options.name)
+        for source, relative in given:
             target = self._shown / relative.with_suffix(FILE)
             other = taken.setdefault(target, source)
             if other is not source:
@@ -169,6 +203,8 @@ class Members(Files):
                 outcomes.failed(f"{source}: {used}", source)
             elif reason := self.obstacle(target):
                 outcomes.failed(f"{source}: {reason}", source)
+            elif source == STDIN and self.has(target):  # it may be another image
+                outcomes.failed(f"{source}: there is such a member already", source)
             elif self.has(target):
                 done += 1
             else:
@@ -189,9 +225,12 @@ class Members(Files):
         fault = fault_of(name)
         return f"it cannot have the name {name!r} in an archive: {fault}" if fault else None
 
-    def keep(self, target: Path, data: bytes) -> None:
+    def keep(self, job: Job, data: bytes) -> None:
         """See `Files`."""
-        self._open().add(self._name(target), data)
+        time = modified(job.source) if self._options.times else None
+        self._open().add(self._name(job.target), data, time)
+        if self._options.times and time is None:
+            show.warning(f"{job.source}: it has no time between 1970 and 9999: none is stored")
 
     def _open(self) -> ArchiveWriter:
         from ..archive.writer import ArchiveWriter
@@ -238,13 +277,19 @@ class Uploaded(Members):
     Args:
         url: of the archive.
         force: whether a file there is replaced.
+        options: of the members.
 
     Raises:
         OptionError: what reads such URLs is not installed.
         OutputError: what is there cannot be read, or has changed since an earlier run began.
     """
 
-    def __init__(self, url: str, force: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        force: bool,
+        options: MemberOptions = MemberOptions(),
+    ) -> None:
         from ..errors import OutputError
 
         self._url = path_or_url(url)
@@ -268,16 +313,16 @@ class Uploaded(Members):
             raise
         except Exception as error:  # of what reads the URL
             raise OutputError(f"{url}: cannot be read: {error}") from error
-        super().__init__(path, force, self._url)
+        super().__init__(path, force, options, self._url)
 
     @property
     def failed_list(self) -> Path:
         """In the current folder of this machine."""
         return Path(f"{self._url.name}.failed.tsv")
 
-    def keep(self, target: Path, data: bytes) -> None:
+    def keep(self, job: Job, data: bytes) -> None:
         """See `Files`."""
-        super().keep(target, data)
+        super().keep(job, data)
         self._pending = True
 
     def __exit__(self, kind: object, *exception: object) -> None:
@@ -307,59 +352,3 @@ class Uploaded(Members):
 
     def _changed(self, path: Path) -> str:
         return f"{self._url} has changed since {path} was begun: move one of them away"
-
-
-def sources_below(
-    paths: Iterable[Path], suffixes: Collection[str], outcomes: show.Outcomes
-) -> Iterator[tuple[Path, Path]]:
-    """Files and their relative paths: the given ones, and all below the given folders.
-
-    Args:
-        paths: files and folders; a file may have any suffix.
-        suffixes: in lower case, with the dot.
-        outcomes: records missing files.
-    """
-    seen = set[Path]()
-    for path in paths:
-        if path == STREAM:
-            outcomes.failed("standard input has no name in an archive: give a file", path)
-            continue
-        found = _below(path, suffixes, outcomes) if is_folder(path) else [path] * _is_there(path)
-        if not found:
-            reason = "the folder has no files of a supported type"
-            outcomes.failed(f"{path}: {reason if is_folder(path) else 'no such file'}", path)
-        for file in found:
-            if resolved(file) not in seen:
-                seen.add(resolved(file))
-                inner = str(file.relative_to(path)) if is_folder(path) else file.name
-                yield file, Path(inner)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, links in a circle
-        return False
-    except Exception:  # of what reads a URL
-        if not is_url(path):
-            raise
-        return False
-
-
-def _below(folder: Path, suffixes: Collection[str], outcomes: show.Outcomes) -> list[Path]:
-    """All files in a folder and its folders, in the order of their names; nothing hidden."""
-    found = []
-
-    def unreadable(error: Exception) -> None:
-        place, reason = getattr(error, "filename", folder), getattr(error, "strerror", error)
-        outcomes.failed(f"{place}: {reason}", place)
-
-    walk: Any = os.walk(folder, onerror=unreadable)
-    if is_url(folder):
-        walk = cast("UPath", folder).walk(on_error=unreadable)
-    for place, folders, files in walk:
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = place if is_url(folder) else Path(place)
-        visible = (here / name for name in sorted(files) if not name.startswith("."))
-        found += [file for file in visible if file.suffix.lower() in suffixes and file.is_file()]
-    return found

@@ -15,6 +15,11 @@ in bytes:
 - a_member: all that is left, for each member: checksum, number of bytes, step index
 
 --times adds a row: the files of the last set so many times, under numbers as names.
+
+    python scripts/benchmarks/archives.py runs/archives --gaps 0 10 600
+
+prints what the times of a page cost: of 256 images that follow each other after so many seconds in
+the mean, by an exponential distribution; and of images in any order, all over a year.
 """
 
 from __future__ import annotations
@@ -22,8 +27,10 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import random
 import tempfile
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 from tables import write
@@ -31,9 +38,11 @@ from tables import write
 from invcomp.archive.reader import Archive
 from invcomp.archive.writer import ArchiveWriter
 from invcomp.bitstream.names import pack_names
+from invcomp.bitstream.times import pack_times
 
 PAGE = 256  # members
 CHECKSUM = 2  # bytes
+NOW, YEAR = 1_700_000_000, 365 * 86400  # seconds
 
 
 def files_of(place: str) -> dict[str, bytes]:
@@ -83,12 +92,24 @@ def measured(label: str, files: Mapping[str, bytes]) -> dict[str, object]:
     }
 
 
+def cost_of_times(gap: float | None) -> float:
+    """Bytes for each time of a page, with what the field costs once. None: of any in a year."""
+    source = random.Random(1)
+    gaps = (source.expovariate(1 / gap) if gap else 0.0 for _ in range(PAGE))
+    seconds = accumulate(gaps) if gap is not None else (source.uniform(0, YEAR) for _ in gaps)
+    return len(pack_times([NOW + int(second) for second in seconds])) / PAGE
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("sets", nargs="+", metavar="LABEL=PLACE")
+    parser.add_argument("sets", nargs="*", metavar="LABEL=PLACE")
     parser.add_argument("--times", type=int, default=0, metavar="N")
+    parser.add_argument("--gaps", type=float, nargs="*", default=[], metavar="SECONDS")
     arguments = parser.parse_args()
+    for gap in [*arguments.gaps, None] if arguments.gaps else []:
+        which = "in any order, over a year" if gap is None else f"{gap:g} s apart"
+        print(f"times {which}: {cost_of_times(gap):.2f} bytes each")
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows, files = [], dict[str, bytes]()
     for given in arguments.sets:
@@ -98,7 +119,8 @@ def main() -> None:
     if arguments.times:
         many = {f"{n:06}": file for n, file in enumerate([*files.values()] * arguments.times)}
         rows.append(measured(f"{label}, {arguments.times} times", many))
-    write(arguments.output / "archives.csv", rows)
+    if rows:
+        write(arguments.output / "archives.csv", rows)
 
 
 if __name__ == "__main__":

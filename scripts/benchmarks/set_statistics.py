@@ -9,15 +9,17 @@ All figures are ideal code lengths of coordinates, without details. Columns, ove
   stored once (by their entropy; a coordinate's scale stays where it would not save its shift)
 - free: percent saved if shifts cost nothing
 - held_out: percent saved on one half of the set by the shifts that suit the other half
-- earlier: percent saved if each member may be coded as the difference from the best earlier one,
-  with a shift of all scales that suits it; which one, and the shift, are counted
-- nearest: share of the members that would be
+- shifted: percent saved if each member may have a shift of its own for all its scales
+- earlier: percent saved if each member may be coded as the difference from the best earlier one (a
+  quarter to all of its coordinates, rounded to the member's own q_step), with a shift of all scales
+  that suits it; which one, what share of it and which shift are counted
+- nearest: share of the members that would be coded as a difference
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +32,8 @@ from invcomp.bitstream import IvcFile, decode
 from invcomp.entropy.tables import PriorTables
 
 SHIFTS = np.arange(-32, 33, 2)  # of a scale, in sixteenths of an octave
+NEARER = range(-48, 9, 8)  # the same, of differences from another member
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of its coordinates
 Coded = tuple[int, NDArray[Any]]
 
 
@@ -86,36 +90,48 @@ def held_out(tables: PriorTables, found: Sequence[Coded]) -> float:
     return float(1 - after / before)
 
 
-def by_earlier(tables: PriorTables, found: Sequence[Coded]) -> tuple[float, float]:
-    """Share of bits saved, and of members, by differences from an earlier member."""
-    total = saved = chosen = 0.0
+def at_step(coded: Coded, step: int, share: float) -> NDArray[Any]:
+    """The integers of a share of a member's coordinates, at another q_step."""
+    return np.rint(share * coded[1] * 2 ** ((step - coded[0]) / 16)).astype(np.int32)
+
+
+def by_earlier(tables: PriorTables, found: Sequence[Coded]) -> tuple[float, float, float]:
+    """Share of bits saved by shifts alone and with differences; share of members that are one."""
+    total = alone = saved = chosen = 0.0
     for at, (step, integers) in enumerate(found):
-        own = bits(tables, (step, integers)).sum()
-        total += own
         costs = [
-            bits(tables, (step, integers - earlier), int(shift)).sum()
-            for other, earlier in found[:at]
-            if other == step
-            for shift in range(-48, 9, 8)
+            min(bits(tables, (step, integers - base), shift).sum() for shift in NEARER)
+            for base in _bases(found[:at], step)
         ]
-        best = min(costs, default=np.inf) + np.log2(at + 1) + 3
-        saved += max(own - best - 1, -1)  # a bit says which way a member is coded
-        chosen += best + 1 < own
-    return float(saved / total), chosen / len(found)
+        own = float(bits(tables, (step, integers)).sum())
+        shift = min(own, min(bits(tables, (step, integers), one).sum() for one in NEARER) + 3) + 1
+        best = min(costs, default=np.inf) + np.log2((at + 1) * len(SHARES) * len(NEARER)) + 1
+        total += own
+        alone += own - shift
+        saved += own - min(best, shift)  # a bit says which way a member is coded
+        chosen += best < shift
+    return float(alone / total), float(saved / total), chosen / len(found)
+
+
+def _bases(earlier: Sequence[Coded], step: int) -> Iterator[NDArray[Any]]:
+    """What a member may be coded as the difference from."""
+    for one in earlier:
+        for share in SHARES:
+            yield at_step(one, step, share)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", metavar="LABEL=PLACE")
-    print("set, members, bytes, refitted, free, held_out, earlier, nearest")
+    print("set, members, bytes, refitted, free, held_out, shifted, earlier, nearest")
     for given in parser.parse_args().sets:
         label, _, place = given.partition("=")
         tables, found = members(place)
         table = shifted(tables, found)
         own = float(table[SHIFTS == 0].sum())
         shares = (1 - refitted(table) / own, 1 - table.min(0).sum() / own, held_out(tables, found))
-        saved, nearest = by_earlier(tables, found)
-        percents = ", ".join(f"{100 * share:.1f}%" for share in (*shares, saved, nearest))
+        shares += by_earlier(tables, found)
+        percents = ", ".join(f"{100 * share:.1f}%" for share in shares)
         print(f"{label}, {len(found)}, {own / 8 / len(found):.1f}, {percents}")
 
 

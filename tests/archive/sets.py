@@ -3,7 +3,9 @@
 import io
 import random
 from binascii import crc_hqx
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
@@ -14,6 +16,7 @@ from invcomp.bitstream.pages import Outline
 from invcomp.bitstream.source import Source
 from invcomp.photo import conventional_file
 
+NONE: Mapping[str, int] = MappingProxyType({})
 BUNDLES = (b"\x0b\xad\xca\xfe", b"tiny", b"\xff\0\xff\0")
 
 
@@ -55,27 +58,27 @@ def mixed(count: int) -> dict[str, bytes]:
     return made
 
 
-def packed(files: dict[str, bytes]) -> bytes:
+def packed(files: dict[str, bytes], times: Mapping[str, int] = NONE) -> bytes:
     """A finished archive."""
     digest = Digest()
     for name, file in files.items():
         digest.add(name, file)
-    outlines = [Outline.of(name, file) for name, file in files.items()]
+    outlines = [Outline.of(name, file, times.get(name)) for name, file in files.items()]
     directory, cuts = pack_directory(outlines, digest.value())
     rests = (file[cut:] for file, cut in zip(files.values(), cuts, strict=True))
     return header() + directory + b"".join(rests)
 
 
-def unfinished(files: dict[str, bytes]) -> bytes:
+def unfinished(files: dict[str, bytes], times: Mapping[str, int] = NONE) -> bytes:
     """An archive that is being written."""
     start = len(header())
-    return header() + b"".join(packed({name: file})[start:] for name, file in files.items())
+    return header() + b"".join(packed({name: file}, times)[start:] for name, file in files.items())
 
 
-def write(path: Path, files: dict[str, bytes]) -> Path:
+def write(path: Path, files: dict[str, bytes], times: Mapping[str, int] = NONE) -> Path:
     with ArchiveWriter(path) as writer:
         for name, file in files.items():
-            writer.add(name, file)
+            writer.add(name, file, times.get(name))
     return path
 
 

@@ -37,6 +37,24 @@ def test_appending_gives_what_writing_at_once_gives(tmp_path: Path) -> None:
     assert path.read_bytes() == packed(files)
 
 
+def test_times_stay_when_it_goes_on_and_is_packed(tmp_path: Path) -> None:
+    path, files = tmp_path / "set.ivca", mixed(20)
+    times = {name: 1_700_000_000 + 9 * at for at, name in enumerate(files) if at != 4}
+    write(path, dict([*files.items()][:9]), times)
+    with ArchiveWriter(path) as writer:
+        for name in [*files][9:]:
+            writer.add(name, files[name], times.get(name))
+        with Archive(path) as archive:
+            assert {name: archive.time(name) for name in archive if archive.time(name)} == times
+        for time in (-1, 253_402_300_800, 1 << 80):
+            with pytest.raises(OutputError, match="a time is between the years 1970 and 9999"):
+                writer.add("more", file_of(1), time)
+    assert path.read_bytes() == packed(files, times)
+    with Archive(path) as archive:
+        assert archive.time(-1) == archive.time([*files][-1]) == times[[*files][-1]]
+        assert archive.time(4) is None
+
+
 def test_it_is_readable_after_each_member(tmp_path: Path) -> None:
     path, files = tmp_path / "set.ivca", mixed(8)
     with ArchiveWriter(path) as writer:

@@ -7,19 +7,24 @@ from collections.abc import Iterator
 
 def read_archive(data: bytes) -> dict[str, bytes]:
     """The .ivc files of a whole, undamaged archive by name. Any fault is an AssertionError."""
+    return {name: file for name, (file, _) in read_members(data).items()}
+
+
+def read_members(data: bytes) -> dict[str, tuple[bytes, int | None]]:
+    """The .ivc files and the times of their originals by name."""
     assert take(data, 0, 4) == bytes.fromhex("c9415601")
     assert crc(data[:4]) == take(data, 4, 4)
-    files: dict[str, bytes] = {}
+    files: dict[str, tuple[bytes, int | None]] = {}
     at = 8
     while at < len(data):
         at, members = read_block(data, at)
-        for name, file in members:
+        for name, file, time in members:
             assert name not in files
-            files[name] = file
+            files[name] = file, time
     return files
 
 
-def read_block(data: bytes, at: int) -> tuple[int, list[tuple[str, bytes]]]:
+def read_block(data: bytes, at: int) -> tuple[int, list[tuple[str, bytes, int | None]]]:
     start, count, digest = take(data, at, 21), number(data, at + 2, 3), take(data, at + 5, 16)
     assert start[:2] == b"\xc9B"
     assert crc(start) == take(data, at + 21, 4)
@@ -38,19 +43,19 @@ def read_block(data: bytes, at: int) -> tuple[int, list[tuple[str, bytes]]]:
     members = []
     for row, page_members in enumerate(pages):
         first = at
-        for name, head, size in page_members:
-            members.append((name, head + take(data, at, size)))
+        for name, head, size, time in page_members:
+            members.append((name, head + take(data, at, size), time))
             at += size
         assert at - first == number(table, 7 * row + 3, 4)
     hashed = hashlib.sha256()
-    for name, file in members:
+    for name, file, _ in members:
         hashed.update(name.encode() + b"\0" + len(file).to_bytes(4, "big") + file)
     assert hashed.digest()[:16] == digest
     return at, members
 
 
-def read_page(page: bytes, count: int) -> list[tuple[str, bytes, int]]:
-    """Name, file without its payload, and bytes of the payload of each member."""
+def read_page(page: bytes, count: int) -> list[tuple[str, bytes, int, int | None]]:
+    """Name, file without its payload, bytes of the payload, and time of each member."""
     kinds, at = [], 1
     for _ in range(page[0] + 1):
         head = take(page, at, 5)
@@ -74,11 +79,40 @@ def read_page(page: bytes, count: int) -> list[tuple[str, bytes, int]]:
         size = least + value(length_bits)
         fields.append((head, prefix, size, first_step + value(step_bits)))
     at += -(-read // 8)
+    times: list[int | None] = [None] * count
+    if at + 2 * count < len(page):
+        assert page[at + 2 * count] == 1  # no other field is defined yet
+        size, start = length(page, at + 2 * count + 1)
+        assert start + size == len(page)
+        times = read_times(page[start:], count)
     found = []
     for order, (name, (head, prefix, size, step)) in enumerate(zip(names, fields, strict=True)):
         check = take(page, at + 2 * order, 2)
-        found.append((name, b"\xc9V" + head + bytes([step]) + check + prefix, size))
-    assert at + 2 * count == len(page)  # no further field is defined yet
+        file = b"\xc9V" + head + bytes([step]) + check + prefix
+        found.append((name, file, size, times[order]))
+    return found
+
+
+def read_times(field: bytes, count: int) -> list[int | None]:
+    order, time = take(field, 0, 1)[0] % 128, number(field, 1, 5)
+    assert order <= 39
+    bits = "".join(f"{byte:08b}" for byte in field[6:])
+    known = [True] * count
+    read, found = 0, list[int | None]()
+    for at in range(count):
+        if field[0] >= 128:
+            known[at] = bits[read] == "1"
+            read += 1
+        if known[at] and any(known[:at]):
+            zeros = bits.index("1", read) - read
+            read += zeros
+            coded = int(bits[read : read + zeros + order + 1], 2) - 2**order
+            read += zeros + order + 1
+            time += coded // 2 if coded % 2 == 0 else -(coded + 1) // 2
+        assert 0 <= time <= 253402300799
+        found.append(time if known[at] else None)
+    assert any(known)
+    assert len(field) == 6 + -(-read // 8)
     return found
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -69,7 +70,10 @@ def ivc(tiny_cache: Path, images: list[Path]) -> bytes:
 
 
 def start(
-    *arguments: str | Path, cache: Path, largest_file: int | None = None
+    *arguments: str | Path,
+    cache: Path,
+    largest_file: int | None = None,
+    stdin: IO[bytes] | None = None,
 ) -> subprocess.Popen[str]:
     """Starts `python -m invcomp ARGUMENTS` as a process of its own.
 
@@ -85,6 +89,7 @@ def start(
     environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "invcomp", *map(str, arguments)],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

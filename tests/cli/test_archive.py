@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -14,7 +16,7 @@ from PIL import Image
 
 from invcomp.archive.reader import Archive
 from invcomp.cli import encoding
-from invcomp.cli.jobs import path_or_url
+from invcomp.cli.jobs import Job, path_or_url
 from invcomp.cli.outputs import Files, Members, Uploaded
 from invcomp.cli.show import Meter, Outcomes
 from invcomp.preprocessing.alignment import Frame
@@ -103,11 +105,11 @@ def test_numbered_faces_are_members(folder: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         with Members(path, force=False) as written:
             job, *_ = written.plan([folder], {".png"}, True, Outcomes())
-            target = job.target.with_stem(f"{job.target.stem}-{number}")
-            assert written.obstacle(target) is None
-            assert not written.has(target)
-            written.keep(target, file_of(number))
-            assert written.has(target)
+            job = replace(job, target=job.target.with_stem(f"{job.target.stem}-{number}"))
+            assert written.obstacle(job.target) is None
+            assert not written.has(job.target)
+            written.keep(job, file_of(number))
+            assert written.has(job.target)
     assert [*Archive(path)] == ["a-1", "a-2"]
 
 
@@ -220,7 +222,7 @@ def test_an_archive_at_a_url_that_others_change(
         """A run that is killed after one image."""
         written = Uploaded(url, force=False)
         written.plan([folder / "holiday"], {".jpg"}, False, Outcomes())
-        written.keep(path_or_url(url) / "b.ivc", file_of(1))
+        written.keep(Job(folder / "holiday" / "b.jpg", path_or_url(url) / "b.ivc"), file_of(1))
         return written
 
     killed = begun()
@@ -262,11 +264,94 @@ def test_urls_that_cannot_be(
         assert [*Archive(kept)] == ["a"]
 
 
-def test_standard_input_has_no_name(compress: Invcomp, tmp_path: Path) -> None:
-    outcome = compress("-", "-o", tmp_path / "set.ivca")
+def test_standard_input_has_the_name_that_it_gets(
+    compress: Invcomp, images: list[Path], tiny_cache: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "set.ivca"
+    given = ("compress", "-", "-o", path, "--model", tiny_model, *FAST, "--name")
+    for name in ("day 1/J. R.", "b"):
+        with images[0].open("rb") as image:
+            outcome = finish(start(*given, name, cache=tiny_cache, stdin=image))
+        assert outcome.code == 0, outcome.err
+    assert [*Archive(path)] == ["day 1/J. R.", "b"]
+    assert compress(images[0], "-o", tmp_path / "a.ivc").code == 0
+    assert Archive(path).file("b") == (tmp_path / "a.ivc").read_bytes()
+    with images[1].open("rb") as image:  # another image would be lost without a word
+        outcome = finish(start(*given, "b", cache=tiny_cache, stdin=image))
     assert outcome.code == 1
-    assert outcome.errors == ["error: standard input has no name in an archive: give a file"]
+    assert outcome.errors == ["error: /dev/stdin: there is such a member already"]
+    assert len(Archive(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-", "-o", "{}/set.ivca"), "standard input has no name in an archive: compress takes"),
+        (("-", "-o", "{}/set.ivca", "--name", "../a"), "no member can have this name"),
+        (("-", "-o", "{}/set.ivca", "--name", "/a"), "no member can have this name"),
+        (("{}/in", "-o", "{}/set.ivca", "--name", "a"), "no - is among the images"),
+        (("{}/in", "-o", "{}/out", "--name", "a"), "options of archives"),
+        (("{}/in", "-o", "{}/out", "--times"), "options of archives"),
+    ],
+)
+def test_names_and_times_that_cannot_be(
+    compress: Invcomp, folder: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    outcome = compress(*(argument.format(tmp_path) for argument in arguments))
+    assert outcome.code == 1
+    (line,) = outcome.errors
+    assert says in line
     assert not (tmp_path / "set.ivca").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def dated(folder: Path, seconds: dict[str, int]) -> None:
+    """Sets the times of files, to the last nanosecond of a second."""
+    for name, time_ in seconds.items():
+        os.utime(folder / name, ns=(0, time_ * 10**9 + 999_999_999))
+        if (folder / name).stat().st_mtime_ns // 10**9 != time_:
+            pytest.skip(f"this file system cannot hold a time of {time_} s")
+
+
+def test_times_of_the_originals(
+    compress: Invcomp, invcomp: Invcomp, folder: Path, tmp_path: Path
+) -> None:
+    plain, timed, out = tmp_path / "plain.ivca", tmp_path / "timed.ivca", tmp_path / "out"
+    times = dict(zip(NAMES, (0, 1_700_000_000, 1_500_000_000), strict=True))
+    files = ("a.png", "holiday/b.jpg", "holiday/day 1/c.d.webp")
+    shutil.copy(folder / "a.png", folder / "old.png")
+    dated(folder, dict(zip((*files, "old.png"), (*times.values(), -5), strict=True)))
+    assert compress(folder, "-o", plain).code == 0
+    assert {member.time for member in Archive(plain).members} == {None}
+    assert compress(folder / "a.png", "-o", timed, "--times").code == 0
+    outcome = compress(folder, "-o", timed, "--times")  # goes on
+    assert outcome.code == 0, outcome.err
+    assert f"{folder / 'old.png'}: it has no time between 1970 and 9999" in outcome.err
+    archive = Archive(timed)
+    assert {name: archive.time(name) for name in archive} == {**times, "old": None}
+    assert 0 < timed.stat().st_size - plain.stat().st_size < 32
+
+    listed = json.loads(invcomp("archive", "list", timed, "--json").out)
+    assert [one["time"] for one in listed] == [archive.time(name) for name in archive]
+    lines = invcomp("archive", "list", timed).out.splitlines()
+    shown = {line.split()[-1]: line.split()[1:-1] for line in lines}
+    assert shown["a"] == ["1970-01-01T00:00:00Z"]
+    assert shown["old"] == []
+    (entry,) = json.loads(invcomp("info", timed, "--json").out)
+    assert entry["times"] == {"members": 3, "first": 0, "last": 1_700_000_000}
+    (entry,) = json.loads(invcomp("info", plain, "--json").out)
+    assert entry["times"] is None
+    assert "1970-01-01T00:00:00Z to 2023-11-14T22:13:20Z" in invcomp("info", timed).out
+
+    (tmp_path / "x.ivc").write_bytes(file_of(1))
+    both = tmp_path / "both.ivca"
+    assert invcomp("archive", "add", both, timed, tmp_path / "x.ivc").code == 0
+    found = {member.name: member.time for member in Archive(both).members}
+    assert found == {**times, "old": None, "x": None}
+    assert invcomp("decompress", timed, "-o", out).code == 0
+    for name, time_ in times.items():
+        assert (out / f"{name}.png").stat().st_mtime == time_
+    assert (out / "old.png").stat().st_mtime > 1_700_000_000
 
 
 def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
@@ -372,7 +457,8 @@ def test_list_and_info(invcomp: Invcomp, tmp_path: Path) -> None:
         [str(len(file)), name] for name, file in files.items()
     ]
     listed = json.loads(invcomp("archive", "list", path, "--json").out)
-    assert listed[1] == {"name": "old", "bytes": 41, "fingerprint": b"tiny".hex()}
+    tiny = b"tiny".hex()
+    assert listed[1] == {"name": "old", "bytes": 41, "fingerprint": tiny, "time": None}
     (entry,) = json.loads(invcomp("info", path, "--json").out)
     assert entry["members"] == 23
     assert entry["bytes"] == entry["members_bytes"] + entry["directory_bytes"] == len(packed(files))

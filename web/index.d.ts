@@ -73,3 +73,7 @@ export function inputsOf(file: IvcFile, tables: Tables): Record<string, Int32Arr
 export function atOriginalSize(image: Rgb, file: IvcFile): Rgb;
 /** Lanczos, as Pillow does it. */
 export function resize(image: Rgb, width: number, height: number): Rgb;
+/** The .ivc file in the contents of a QR code, bytes or base45; null if they hold none. */
+export function fileInCode(contents: Uint8Array): Uint8Array | null;
+/** Bytes of base45 (RFC 9285); null if the text is no base45. */
+export function fromBase45(text: string): Uint8Array | null;

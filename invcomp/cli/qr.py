@@ -15,6 +15,40 @@ from .options import DEFAULT_MODEL, Device, FilesModel, Force, Model, examples
 
 DEFAULT_BYTES = 250  # version 11 with error correction M: see docs/qr.md
 
+MostBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--bytes",
+        metavar="N",
+        help="Largest file in a code.",
+        show_default=f"what the version holds, or {DEFAULT_BYTES}",
+    ),
+]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        metavar="1-40",
+        help="Size of the code: 17 + 4 times the version modules a side.",
+        show_default="the smallest that fits",
+    ),
+]
+Level = Annotated[
+    str,
+    typer.Option(
+        "--error-correction",
+        metavar="L|M|Q|H",
+        help="How much of the code may be damaged: 7, 15, 25 or 30%.",
+    ),
+]
+Base45 = Annotated[
+    bool,
+    typer.Option("--base45", help="As text, for scanners that return text; 3% larger."),
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="Search two to three times faster; slightly higher LPIPS."),
+]
+
 qr = typer.Typer(no_args_is_help=True, help="Write and read QR codes that hold .ivc files.")
 
 
@@ -30,41 +64,13 @@ def encode(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Code: .png, .svg or .pdf.")
     ],
-    most_bytes: Annotated[
-        int | None,
-        typer.Option(
-            "--bytes",
-            metavar="N",
-            help="Largest file in the code.",
-            show_default=f"what the version holds, or {DEFAULT_BYTES}",
-        ),
-    ] = None,
-    version: Annotated[
-        int | None,
-        typer.Option(
-            metavar="1-40",
-            help="Size of the code: 17 + 4 times the version modules a side.",
-            show_default="the smallest that fits",
-        ),
-    ] = None,
-    level: Annotated[
-        str,
-        typer.Option(
-            "--error-correction",
-            metavar="L|M|Q|H",
-            help="How much of the code may be damaged: 7, 15, 25 or 30%.",
-        ),
-    ] = "M",
-    base45: Annotated[
-        bool,
-        typer.Option("--base45", help="As text, for scanners that return text; 3% larger."),
-    ] = False,
+    most_bytes: MostBytes = None,
+    version: Version = None,
+    level: Level = "M",
+    base45: Base45 = False,
     scale: Annotated[int, typer.Option(metavar="N", help="Pixels of a module's side.")] = 8,
     model: Model = DEFAULT_MODEL,
-    fast: Annotated[
-        bool,
-        typer.Option("--fast", help="Search two to three times faster; slightly higher LPIPS."),
-    ] = False,
+    fast: Fast = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -75,7 +81,7 @@ def encode(
     from ..errors import OptionError, OutputError
 
     show.needs("qr", "segno", "zxingcpp")
-    from ..qr import capacity, make_code
+    from ..qr import make_code
     from ..qr.codes import FORMATS
     from .images import write_bytes
 
@@ -83,9 +89,8 @@ def encode(
         raise OutputError(reason)
     if output.suffix.lower() not in FORMATS:
         raise OptionError(f"{output}: a QR code is written as {', '.join(FORMATS)}")
-    room = capacity(version or 40, level, base45)
-    limit = min(room, most_bytes or (room if version else DEFAULT_BYTES))
-    data = _file_of(image, limit, model, fast, device)
+    limit = _limit(most_bytes, version, level, base45)
+    (data,) = _files_of([image], limit, model, fast, device)
     code = make_code(data, level, version, base45)
     write_bytes(code.file(output.suffix, scale), output, force)
     form = "base45" if base45 else "binary"
@@ -95,31 +100,106 @@ def encode(
     )
 
 
-def _file_of(image: Path, limit: int, model: str, fast: bool, device: str) -> bytes:
-    """The file to put into a code: a given one as it is, an image compressed.
+@qr.command(
+    epilog=examples(
+        "invcomp qr sheet portraits/*.jpg -o sheet.pdf",
+        "invcomp qr sheet a.ivc b.ivc -o sheet.svg --columns 2",
+    )
+)
+def sheet(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images, or .ivc files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Sheet: .pdf or .svg.")
+    ],
+    most_bytes: MostBytes = None,
+    version: Version = None,
+    level: Level = "M",
+    base45: Base45 = False,
+    columns: Annotated[int, typer.Option(metavar="1-6", help="Codes beside each other.")] = 3,
+    model: Model = DEFAULT_MODEL,
+    fast: Fast = False,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Write a sheet for printing: A4, with a code and the name of the file for each image.
+
+    An SVG has one page, a PDF as many as it needs.
+    """
+    from ..errors import OptionError, OutputError
+
+    show.needs("qr", "segno", "zxingcpp")
+    from ..qr import SHEETS, make_code, make_sheet
+    from ..qr.sheet import Layout
+    from .images import write_bytes
+
+    if reason := obstacle(output, force):
+        raise OutputError(reason)
+    layout, suffix = Layout(columns), output.suffix.lower()
+    if suffix not in SHEETS:
+        raise OptionError(f"{output}: a sheet is written as {', '.join(SHEETS)}")
+    pages = -(-len(images) // layout.count)
+    if suffix == ".svg" and pages > 1:
+        raise OptionError(f"{output}: an SVG has one page, of {layout.count} codes; write a PDF")
+    limit = _limit(most_bytes, version, level, base45)
+    files = _files_of(images, limit, model, fast, device)
+    codes = [make_code(data, level, version, base45) for data in files]
+    names = [image.stem for image in images]
+    write_bytes(make_sheet(list(zip(names, codes, strict=True)), suffix, columns), output, force)
+    versions = sorted({code.version for code in codes})
+    show.result(
+        f"{output}: {len(codes)} codes, pages: {pages}, "
+        f"version {' to '.join(str(each) for each in dict.fromkeys((versions[0], versions[-1])))}"
+    )
+
+
+def _limit(most_bytes: int | None, version: int | None, level: str, base45: bool) -> int:
+    """Bytes of a file: what a code of the version holds, unless fewer are asked for."""
+    from ..qr import capacity
+
+    room = capacity(version or 40, level, base45)
+    return min(room, most_bytes or (room if version else DEFAULT_BYTES))
+
+
+def _files_of(images: list[Path], limit: int, model: str, fast: bool, device: str) -> list[bytes]:
+    """The files to put into codes: given ones as they are, images compressed.
 
     Raises:
-        InvcompError: it cannot be read or compressed.
+        InvcompError: one cannot be read or compressed.
+    """
+    from ..inversion.options import Goal
+    from ..preprocessing.reading import read_image
+
+    given = {path: _file_in(path) for path in images if path.suffix.lower() == ".ivc"}
+    found, codec = [], None
+    for path in images:
+        if path in given:
+            found.append(given[path])
+            continue
+        original = read_image(path)
+        with show.Meter() as meter:
+            codec = codec or open_codec(model, device, None, meter)
+            search, progress = search_options(fast=fast), show.search_progress(meter, path.name)
+            goal = Goal(bytes=limit)
+            found.append(codec.compress(original, goal=goal, search=search, progress=progress))
+    return found
+
+
+def _file_in(path: Path) -> bytes:
+    """A file that is known to be one.
+
+    Raises:
+        InvcompError: it cannot be read.
     """
     from ..bitstream import IvcFile
     from ..bitstream.ivc import read_ivc
     from ..errors import ImageError
-    from ..inversion.options import Goal
-    from ..preprocessing.reading import read_image
 
-    if image.suffix.lower() == ".ivc":
-        try:
-            data = read_ivc(image)
-        except OSError as error:
-            raise ImageError(f"{image}: cannot be read: {error.strerror or error}") from error
-        IvcFile.unpack(data)
-        return data
-    original = read_image(image)
-    with show.Meter() as meter:
-        codec = open_codec(model, device, None, meter)
-        search, progress = search_options(fast=fast), show.search_progress(meter, image.name)
-        goal = Goal(bytes=limit)
-        return codec.compress(original, goal=goal, search=search, progress=progress)
+    try:
+        data = read_ivc(path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    IvcFile.unpack(data)
+    return data
 
 
 @qr.command(

@@ -39,6 +39,18 @@ def web(
             show_default="fetched by npm",
         ),
     ] = None,
+    qr_reader: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="npm's package zxing-wasm, packed or unpacked.",
+            show_default="fetched by npm",
+        ),
+    ] = None,
+    webgpu: Annotated[
+        bool,
+        typer.Option("--webgpu", help="Use graphics cards, where browsers do; adds 27 MB."),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write a static site that shows .ivc files in a browser, also without a network.
@@ -55,7 +67,7 @@ def web(
     with show.Meter() as meter:
         names = model or [SMALL_MODEL]
         bundles = [fetch_bundle(name, meter, aids=False) for name in names]
-        manifests = write_site(bundles, output, half, runtime, force)
+        manifests = write_site(bundles, output, half, runtime, qr_reader, webgpu, force)
     listed = ", ".join(manifest["name"] for manifest in manifests)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     show.result(f"{output}: {size / 1e6:.1f} MB, decodes with {listed}")

@@ -14,11 +14,12 @@ from ..bundle import Bundle
 from ..errors import BundleError, OptionError, OutputError
 from ..export import export_bundle
 from ..files import atomic_write
-from .runtime import LICENCE, PACKAGE, VERSION, runtime_files
+from .packages import QR_READER, RUNTIME, WEBGPU_RUNTIME
 
 HERE = Path(__file__).resolve().parent
 INDEX, WORKER, MODELS = "index.html", "service_worker.js", "models.json"
-NOT_KEPT = (WORKER, "runtime/ort.wasm")  # the page keeps the latter itself, with the networks
+NETWORK_RUNTIMES = ("ort.wasm", "ort-webgpu.wasm")  # the page keeps them, with the networks
+NOTES = "runtime/README.txt"
 
 
 def write_site(
@@ -26,6 +27,8 @@ def write_site(
     folder: Path,
     half: bool = False,
     runtime: Path | None = None,
+    qr_reader: Path | None = None,
+    webgpu: bool = False,
     force: bool = False,
 ) -> list[dict[str, Any]]:
     """Writes a site that any server of static files can serve.
@@ -35,6 +38,8 @@ def write_site(
         folder: of the site; made if it is missing.
         half: round the models' large weights to float16.
         runtime: the package onnxruntime-web of npm; None: npm fetches it into the user's cache.
+        qr_reader: the package zxing-wasm of npm, likewise.
+        webgpu: add what runs networks on graphics cards: 27 MB.
         force: whether a site there is replaced.
 
     Returns:
@@ -42,7 +47,7 @@ def write_site(
 
     Raises:
         OptionError: there is no bundle, or two have one name.
-        DownloadError: the runtime is not there.
+        DownloadError: one of the packages is not there.
         BundleError: a bundle cannot be exported.
         OutputError: a site is there and `force` is False, or it cannot be written.
     """
@@ -51,15 +56,13 @@ def write_site(
         raise OptionError(f"a site needs models with names of their own: {', '.join(names)}")
     if (folder / INDEX).exists() and not force:
         raise OutputError(f"{folder / INDEX} already exists")
-    files = {**page_files(), **{f"runtime/{k}": v for k, v in runtime_files(runtime).items()}}
-    note = f"{PACKAGE} {VERSION}, {LICENCE} licence, from npm.\n"
-    files["runtime/README.txt"] = note.encode()
+    files = page_files() | package_files(runtime, qr_reader, webgpu)
     listed: list[dict[str, Any]] = []
     for name, bundle in zip(names, bundles, strict=True):
         place = f"models/{name}"
         manifest = export_bundle(bundle, folder / place, half, force).manifest
         listed.append({"name": name, "folder": place, "manifest": manifest})
-    files[MODELS] = _models(listed, files["runtime/ort.wasm"])
+    files[MODELS] = _models(listed, files)
     files[WORKER] = _worker(files)
     for name, data in sorted(files.items(), key=lambda item: item[0] == INDEX):  # the index last
         with atomic_write(folder / name, force=True) as path:
@@ -70,6 +73,23 @@ def write_site(
 def folder_name(name: str) -> str:
     """A bundle's name as that of a folder, whatever it has in it."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "model"
+
+
+def package_files(
+    runtime: Path | None = None, qr_reader: Path | None = None, webgpu: bool = False
+) -> dict[str, bytes]:
+    """The files from npm by their paths on the site, with a note of what they are.
+
+    Raises:
+        DownloadError: a package is not there, or is another one.
+    """
+    given = [(RUNTIME, runtime), (QR_READER, qr_reader)]
+    given += [(WEBGPU_RUNTIME, runtime)] if webgpu else []
+    lines = {f"{each.name} {each.version}, {each.licence} licence, from npm." for each, _ in given}
+    files = {NOTES: ("\n".join(sorted(lines)) + "\n").encode()}
+    for package, path in given:
+        files |= package.read(path)
+    return files
 
 
 def page_files() -> dict[str, bytes]:
@@ -92,8 +112,12 @@ def _assets() -> Path:
     raise BundleError("the page's files are missing: the installation is incomplete")
 
 
-def _models(listed: list[dict[str, Any]], wasm: bytes) -> bytes:
-    runtime = {"ort.wasm": hashlib.sha256(wasm).hexdigest()}
+def _models(listed: list[dict[str, Any]], files: dict[str, bytes]) -> bytes:
+    runtime = {
+        name: hashlib.sha256(files[f"runtime/{name}"]).hexdigest()
+        for name in NETWORK_RUNTIMES
+        if f"runtime/{name}" in files
+    }
     values = {"version": __version__, "runtime": runtime, "models": listed}
     return (json.dumps(values, indent=2) + "\n").encode()
 
@@ -103,7 +127,8 @@ def _worker(files: dict[str, bytes]) -> bytes:
     digest = hashlib.sha256()
     for name, data in sorted(files.items()):
         digest.update(f"{name} {len(data)}\n".encode() + data)
-    kept = ["./", *sorted({*files} - {*NOT_KEPT})]
+    left = {WORKER, *(f"runtime/{name}" for name in NETWORK_RUNTIMES)}
+    kept = ["./", *sorted({*files} - left)]
     text = files[WORKER].decode()
     text = text.replace("$VERSION", digest.hexdigest()[:16])
     return text.replace("$FILES", json.dumps(kept, indent=2)).encode()

@@ -1,8 +1,16 @@
 // Decodes the files of a JSON on stdin by web/src; writes what they decode to, or the error.
 import { readFileSync } from "node:fs";
-import { atOriginalSize, coordinatesOf, detailOf, inputsOf, unpack } from "../../web/src/index.js";
+import {
+  atOriginalSize,
+  coordinatesOf,
+  detailOf,
+  fileInCode,
+  fromBase45,
+  inputsOf,
+  unpack,
+} from "../../web/src/index.js";
 
-const { models = {}, files = [], images = [] } = JSON.parse(readFileSync(0, "utf8"));
+const { models = {}, files = [], images = [], codes = [] } = JSON.parse(readFileSync(0, "utf8"));
 
 function decoded({ file, model, first }) {
   try {
@@ -35,4 +43,12 @@ function resized({ side, pixels, size, padded }) {
   return { size: [width, height], pixels: [...found] };
 }
 
-process.stdout.write(JSON.stringify(images.length ? images.map(resized) : files.map(decoded)));
+function inCode({ contents }) {
+  const data = fileInCode(Uint8Array.from(Buffer.from(contents, "hex")));
+  const plain = fromBase45(Buffer.from(contents, "hex").toString("latin1"));
+  const hex = (bytes) => bytes && Buffer.from(bytes).toString("hex");
+  return { file: hex(data), plain: hex(plain) };
+}
+
+const found = [...files.map(decoded), ...images.map(resized), ...codes.map(inCode)];
+process.stdout.write(JSON.stringify(found));

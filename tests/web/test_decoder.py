@@ -18,6 +18,7 @@ from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.errors import BitstreamError
 from invcomp.lookup import load_bundle
 from invcomp.preprocessing.frame import from_tensor
+from invcomp.qr.base45 import from_base45, to_base45
 
 from ..entropy.test_detail import as_reference
 from ..tiny import tiny_bundle, tiny_conditional_bundle, tiny_detailed_bundle
@@ -201,3 +202,30 @@ def test_images_of_other_sizes_are_those_of_pillow(run: Run) -> None:
         expected = np.array(from_tensor(tensor, size, padded), int)
         ours = np.array(found["pixels"]).reshape(expected.shape)
         assert np.abs(ours - expected).max() <= 1
+
+
+def test_codes_hold_files_as_bytes_or_as_base45(run: Run) -> None:
+    random = np.random.default_rng(45)
+    files = [b"\xc9V" + random.bytes(int(random.integers(40))) for _ in range(200)]
+    contents = [file if n % 2 else to_base45(file).encode() for n, file in enumerate(files)]
+    found = run({}, [{"contents": each.hex()} for each in contents], "codes")
+    assert [each["file"] for each in found] == [file.hex() for file in files]
+
+
+def test_base45_is_what_python_takes_for_it(run: Run) -> None:
+    random = np.random.default_rng(9285)
+    letters = list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:")
+    texts = [bytes(random.choice(letters, int(random.integers(1, 9)))) for _ in range(500)]
+    texts += [b"a", b"GGW1", b":::", b"ab", b"QED8WEX0", "\u00e9".encode("latin1")]
+    found = run({}, [{"contents": each.hex()} for each in texts], "codes")
+    refused = 0
+    for text, each in zip(texts, found, strict=True):
+        try:
+            expected = from_base45(text.decode("latin1"))
+        except ValueError:
+            assert each["plain"] is None
+            refused += 1
+        else:
+            assert each["plain"] == expected.hex()
+        assert each["file"] is None
+    assert 100 < refused < len(texts) - 100

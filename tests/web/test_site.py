@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,87 +12,25 @@ import pytest
 from PIL import Image
 
 from invcomp.decoder import Decoder
-from invcomp.errors import DownloadError, OptionError, OutputError
+from invcomp.errors import OptionError, OutputError
 from invcomp.lookup import load_bundle
 
-from ..chromium import find_chromium
 from ..tiny import tiny_bundle
+from .browser import PATIENCE, Visitor, visiting
 
 for module in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(module, reason="needs the extra onnx")
-pytest.importorskip("playwright", reason="playwright is not installed")
 
 from invcomp.web import write_site  # noqa: E402
-from invcomp.web.runtime import runtime_files  # noqa: E402
-from invcomp.web.site import folder_name, page_files  # noqa: E402
+from invcomp.web.site import folder_name, package_files, page_files  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "faces-128.ivc"
-ARGUMENTS = ["--no-sandbox"] if os.getuid() == 0 else []
-ARGUMENTS += ["--disable-gpu", "--disable-background-networking"]
-PATIENCE = 240_000  # ms: machines are busy
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-@dataclass
-class Visitor:
-    """A browser's page of the site, and what it complained of and asked for."""
-
-    page: Any
-    address: str
-    server: ThreadingHTTPServer
-    complaints: list[str]
-    requests: list[str]
-
-    def go(self) -> None:
-        self.page.goto(self.address)
-        self.page.locator("#status", has_text="Ready").wait_for(timeout=PATIENCE)
-
-    def said(self, text: str) -> None:
-        self.page.locator("#status", has_text=text).wait_for(timeout=PATIENCE)
-
-    def pixels(self) -> np.ndarray[Any, Any]:
-        script = """() => { const canvas = document.getElementById("image");
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return [canvas.width, canvas.height, ...data]; }"""
-        width, height, *values = self.page.evaluate(script)
-        return np.array(values).reshape(height, width, 4)[..., :3]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        runtime_files()
-    except DownloadError as error:
-        pytest.skip(f"needs onnxruntime-web: {error}")
-    folder = tmp_path_factory.mktemp("site")
-    write_site([load_bundle("faces-128", aids=False)], folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def visitor(site: Path) -> Iterator[Visitor]:
-    from playwright.sync_api import sync_playwright
-
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        context = browser.new_context(reduced_motion="reduce", color_scheme="dark")
-        address = f"http://127.0.0.1:{server.server_port}/"
-        visitor = Visitor(context.new_page(), address, server, [], [])
-        visitor.page.on("console", lambda message: visitor.complaints.append(message.text))
-        visitor.page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
-        context.on("request", lambda request: visitor.requests.append(request.url))
+    with visiting(site, color_scheme="dark") as visitor:
         yield visitor
-        browser.close()
-    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +95,8 @@ def test_no_complaint_and_no_request_to_another_host(visitor: Visitor) -> None:
 
 def test_the_service_worker_keeps_files_that_are_there(site: Path) -> None:
     text = (site / "service_worker.js").read_text()
-    for name in (*page_files(), "models.json", "runtime/ort.js"):
-        assert name == "service_worker.js" or f'"{name}"' in text
+    for name in (*page_files(), *package_files(), "models.json"):
+        assert name in ("service_worker.js", "runtime/ort.wasm") or f'"{name}"' in text
         assert (site / name).is_file()
     assert "$" not in text.replace("${VERSION}", "")
 

@@ -1,15 +1,16 @@
 /** The page: opens files, shows what the engine makes of them. */
+import { beside, forgetOriginal, keepOriginal, prepareComparison } from "./comparison.js";
 import { CONVENTIONAL, PHOTO, layerOf, unpack } from "./decoder/index.js";
+import { byId, element, fail, on, paint, status } from "./dom.js";
+import { fileInPicture, prepareScan, reasonOf } from "./scan.js";
+import { Service } from "./service.js";
 
 const LARGEST_FILE = 1 << 26;
 const HEADER = 10; // bytes of a file without which nothing decodes
 const STEPS = 16; // images on the way to the whole, where that is quick
 const QUICK = 400; // ms of one image, under which a file is shown as it arrives
 const PAUSE = 40; // ms between these images
-const byId = (id) => document.getElementById(id);
-const engine = new Worker(new URL("./engine.js", import.meta.url), { type: "module" });
-const waiting = new Map();
-let asked = 0;
+const engine = new Service("./engine.js");
 let models = [];
 let following = false;
 /** @type {number | null} what the slider says, if that is not shown yet */
@@ -17,31 +18,20 @@ let wanted = null;
 /** @type {{data: Uint8Array, name: string, file: any} | null} */
 let current = null;
 
-engine.addEventListener("message", ({ data: { id, ...answer } }) => {
-  waiting.get(id)?.(answer);
-  waiting.delete(id);
-});
-engine.addEventListener("error", (event) => fail(`The decoder cannot start: ${event.message ?? ""}`));
-
 /** The decoded image of the current file's first bytes; null if another was asked for since. */
 async function decode(first) {
   const { data, file } = current;
-  const id = ++asked;
   const model = models[byId("model").value];
-  const message = { id, model, data, first: first < data.length ? first : undefined };
-  const answer = await new Promise((resolve) => {
-    waiting.set(id, resolve);
-    engine.postMessage(message);
-  });
-  if (answer.error) throw new Error(answer.error);
+  const answer = await engine.ask({ model, data, first: first < data.length ? first : undefined });
   return file === current?.file ? answer : null;
 }
 
 async function open(data, name) {
   try {
-    byId("error").hidden = true;
+    fail();
     const file = unpack(data);
     current = { data, name, file };
+    forgetOriginal();
     describe(file, data);
     fillModels(file);
     await show(data.length, true);
@@ -89,9 +79,11 @@ async function show(first, growing = false) {
   const answer = await decode(first);
   if (!answer) return;
   if (growing && answer.milliseconds < QUICK && !wantsCalm()) await grow();
-  byId("error").hidden = true;
+  fail();
   draw(answer.image, first);
-  status(`Decoded in ${Math.round(answer.milliseconds)} ms.`);
+  const place = answer.device === "webgpu" ? " on the graphics card" : "";
+  status(`Decoded in ${Math.round(answer.milliseconds)} ms${place}.`);
+  beside(first, answer.image).catch((error) => fail(error.message));
 }
 
 /** Whether the reader has asked for less motion. */
@@ -126,41 +118,49 @@ async function follow() {
 }
 
 /** @param {{width: number, height: number, pixels: Uint8Array}} image @param {number} first */
-function draw({ width, height, pixels }, first) {
+function draw(image, first) {
   const canvas = byId("image");
-  const shown = new ImageData(width, height);
-  for (let at = 0; at < width * height; at++) {
-    shown.data.set(pixels.subarray(3 * at, 3 * at + 3), 4 * at);
-    shown.data[4 * at + 3] = 255;
-  }
-  Object.assign(canvas, { width, height });
-  canvas.classList.toggle("small", Math.max(width, height) < 384);
-  canvas.getContext("2d", { willReadFrequently: true }).putImageData(shown, 0, 0);
+  paint(canvas, image);
+  byId("stage").classList.toggle("small", Math.max(image.width, image.height) < 384);
   canvas.dataset.bytes = String(first);
   if (wanted === null) byId("bytes").value = String(first);
   byId("used").textContent = `${first} of ${current.data.length}`;
   byId("shown").hidden = false;
 }
 
-function status(text) {
-  byId("status").textContent = text;
-}
-
-function fail(text) {
-  byId("error").textContent = text;
-  byId("error").hidden = false;
-  status("");
-}
-
-function element(name, text) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
-}
-
 async function openFile(file) {
   if (file.size > LARGEST_FILE) return fail(`${file.name}: too large to be an .ivc file`);
   await open(new Uint8Array(await file.arrayBuffer()), file.name);
+}
+
+const isImage = (file) => file.type.startsWith("image/");
+
+/** Files that are dropped or pasted: .ivc files first, then images beside them. @param {File[]} files */
+async function take(files) {
+  try {
+    for (const file of [...files].sort((a, b) => Number(isImage(a)) - Number(isImage(b)))) {
+      await (isImage(file) ? takeImage(file) : openFile(file));
+    }
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+/** An image is a QR code of a file, or else an original. @param {File} picture */
+async function takeImage(picture) {
+  fail();
+  status("Looking for a QR code.");
+  const { data, codes } = await fileInPicture(picture);
+  if (data) return open(data, picture.name);
+  if (codes) throw new Error(`${picture.name}: ${reasonOf(codes)}`);
+  await compareWith(picture);
+}
+
+/** @param {File} picture the original */
+async function compareWith(picture) {
+  await keepOriginal(picture);
+  const of = current ? `of ${current.name}` : "for the file that is opened next";
+  status(`${picture.name} is the original ${of}.`);
 }
 
 /** @param {string} text base64, of either alphabet; a data URL or a link, too @param {string} name */
@@ -200,14 +200,12 @@ async function copyLink() {
   }
 }
 
-/** Runs something that a control asks for; shows why it failed. */
-const on = (id, event, act) =>
-  byId(id).addEventListener(event, (happened) => {
-    Promise.resolve(act(happened)).catch((error) => fail(error.message));
-  });
-
 function listen() {
-  on("file", "change", ({ target }) => target.files[0] && openFile(target.files[0]));
+  on("file", "change", ({ target }) => {
+    const [file] = target.files;
+    target.value = ""; // the same file can be chosen again
+    if (file) return openFile(file);
+  });
   on("decode", "click", () => openText(byId("text").value, "pasted text"));
   on("model", "change", follow);
   on("bytes", "input", follow);
@@ -217,18 +215,19 @@ function listen() {
   });
   on("save", "click", save);
   on("link", "click", copyLink);
+  prepareScan(open);
+  prepareComparison(compareWith);
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
       document.body.classList.toggle("dragging", kind === "dragover");
-      const [file] = event.dataTransfer?.files ?? [];
-      if (kind === "drop" && file) openFile(file);
+      if (kind === "drop") take(event.dataTransfer?.files ?? []);
     });
   }
   document.addEventListener("paste", (event) => {
     if (event.target === byId("text")) return;
-    const [file] = event.clipboardData.files;
-    if (file) openFile(file);
+    const { files } = event.clipboardData;
+    if (files.length) take(files);
     else openText(event.clipboardData.getData("text"), "pasted text");
   });
   addEventListener("hashchange", openHash);
@@ -247,7 +246,8 @@ async function start() {
     ...models.map(({ manifest }) => `${manifest.name}: ${manifest.licence ?? "its own licence"}`),
   ].join("; ");
   listen();
-  engine.postMessage({ id: 0, model: models[0] }); // it is there then, also without a network
+  const loaded = engine.ask({ model: models[0] }); // it is there then, also without a network
+  loaded.catch((error) => fail(error.message));
   status("Ready.");
   openHash();
 }

@@ -4,4 +4,5 @@ export { coordinatesOf } from "./coordinates.js";
 export { detailOf } from "./detail.js";
 export { BitstreamError, VersionError } from "./errors.js";
 export { inputsOf } from "./inputs.js";
+export { fileInCode, fromBase45 } from "./qr.js";
 export { atOriginalSize, resize } from "./resize.js";

@@ -56,3 +56,30 @@ def test_what_cannot_be_done_is_said_in_one_line(invcomp: Invcomp, tmp_path: Pat
     outcome = invcomp("qr", "decode", str(tmp_path / "black.png"), "-o", str(tmp_path / "x.png"))
     assert outcome.code == 1
     assert "no QR code" in outcome.err
+
+
+def test_a_sheet_of_files_and_images(
+    invcomp: Invcomp, tiny_model: Path, images: list[Path], tmp_path: Path
+) -> None:
+    target, given = tmp_path / "sheet.svg", [str(GOLDEN / "avatars-64.ivc"), str(images[0])]
+    arguments = ["-o", str(target), "--model", str(tiny_model), "--fast", "--bytes", "60"]
+    outcome = invcomp("qr", "sheet", *given, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "2 codes, pages: 1, version" in outcome.out
+    text = target.read_text()
+    assert ">avatars-64<" in text
+    assert f">{images[0].stem}<" in text
+
+
+def test_a_sheet_that_cannot_be_made(invcomp: Invcomp, tmp_path: Path) -> None:
+    given = str(GOLDEN / "avatars-64.ivc")
+    for arguments, said in (
+        ([given, "-o", str(tmp_path / "sheet.png")], "is written as .pdf, .svg"),
+        ([given] * 10 + ["-o", str(tmp_path / "sheet.svg")], "one page, of 9 codes"),
+        ([given, "-o", str(tmp_path / "sheet.pdf"), "--columns", "9"], "must be 1 to 6"),
+        ([given, "missing.ivc", "-o", str(tmp_path / "sheet.pdf")], "missing.ivc: cannot be read"),
+    ):
+        outcome = invcomp("qr", "sheet", *arguments)
+        assert outcome.code == 1
+        assert said in outcome.err
+        assert not (tmp_path / "sheet.pdf").exists()

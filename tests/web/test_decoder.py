@@ -215,7 +215,7 @@ def test_codes_hold_files_as_bytes_or_as_base45(run: Run) -> None:
 def test_base45_is_what_python_takes_for_it(run: Run) -> None:
     random = np.random.default_rng(9285)
     letters = list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:")
-    texts = [bytes(random.choice(letters, int(random.integers(1, 9)))) for _ in range(500)]
+    texts = [bytes(random.choice(letters, int(random.integers(1, 9))).tolist()) for _ in range(500)]
     texts += [b"a", b"GGW1", b":::", b"ab", b"QED8WEX0", "\u00e9".encode("latin1")]
     found = run({}, [{"contents": each.hex()} for each in texts], "codes")
     refused = 0
@@ -228,4 +228,4 @@ def test_base45_is_what_python_takes_for_it(run: Run) -> None:
         else:
             assert each["plain"] == expected.hex()
         assert each["file"] is None
-    assert 100 < refused < len(texts) - 100
+    assert 50 < refused < len(texts) - 50

@@ -12,7 +12,7 @@ from PIL import Image
 from invcomp.decoder import Decoder
 from invcomp.lookup import load_bundle
 
-from .browser import PATIENCE, Visitor, visiting
+from .browser import Visitor, visiting
 
 pytest.importorskip("segno", reason="needs the extra qr")
 pytest.importorskip("zxingcpp", reason="needs the extra qr")
@@ -117,7 +117,7 @@ def test_it_scans_without_a_network(
 ) -> None:
     with visiting(site) as visitor:
         visitor.go()
-        visitor.page.wait_for_function("navigator.serviceWorker.controller", timeout=PATIENCE)
+        visitor.page.evaluate("navigator.serviceWorker.ready.then(() => true)")  # all is kept
         visitor.page.set_input_files("#file", GOLDEN)  # the model is there then
         assert shows(visitor, expected)
         visitor.server.shutdown()

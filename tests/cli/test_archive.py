@@ -138,6 +138,11 @@ def test_several_archives_and_files(invcomp: Invcomp, ivc: bytes, tmp_path: Path
     assert found == {"x.png", "one/x.png", "one/other.png", "two/x.png", "two/other.png"}
 
 
+def written(path: Path) -> tuple[int, int]:
+    """What changes if a file is written again; reading it changes other times."""
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
 def test_it_goes_on_where_it_stopped(compress: Invcomp, folder: Path, tmp_path: Path) -> None:
     path, whole = tmp_path / "set.ivca", tmp_path / "whole.ivca"
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
@@ -156,13 +161,13 @@ def test_it_goes_on_where_it_stopped(compress: Invcomp, folder: Path, tmp_path: 
     assert f"{path}: 2 of 4 images are in it already" in outcome.err
     assert path.read_bytes() == whole.read_bytes()
     (folder / "cut.png").unlink()
-    before = path.stat()
+    before = written(path)
     assert (tmp_path / "set.ivca.failed.tsv").exists()
     outcome = compress(folder, "-o", path)
     assert outcome.code == 0
     assert not (tmp_path / "set.ivca.failed.tsv").exists()
     assert "search" not in outcome.err
-    assert path.stat() == before
+    assert written(path) == before
     assert compress(folder / "a.png", "-o", path, "--force").code == 0
     assert [*Archive(path)] == ["a"]
 

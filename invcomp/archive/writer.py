@@ -98,7 +98,8 @@ class ArchiveWriter:
             self._open()
             return
         self._blocks, self.names = len(blocks), {member.name for member in members}
-        self._file.truncate(self._end)
+        if self._end < source.size:  # a whole archive keeps its time of writing
+            self._file.truncate(self._end)
         if self._end < len(header()):
             self._end = 0
             self._file.truncate(0)

@@ -25,8 +25,9 @@ INSTALL = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund")
 FIELDS = """import { readFileSync } from "node:fs";
 import * as decoder from "invcomp-decoder";
 const file = decoder.unpack(readFileSync(process.argv[2]));
-const kinds = Object.fromEntries(Object.entries(decoder).map(([key, value]) => [key, typeof value]));
-console.log(JSON.stringify({ kinds, fields: Object.keys(file), layer: Object.keys(file.layers[0]) }));
+const kinds = Object.entries(decoder).map(([name, value]) => [name, typeof value]);
+const [fields, layer] = [Object.keys(file), Object.keys(file.layers[0])];
+console.log(JSON.stringify({ kinds: Object.fromEntries(kinds), fields, layer }));
 """
 TYPED = """import * as ort from "onnxruntime-web";
 import { type IvcFile, type Tables, BitstreamError, atOriginalSize, inputsOf, unpack } from

@@ -64,7 +64,7 @@ def export_bundle(
     tables = tables_of(bundle)
     with default_modes(torch.device("cpu")):
         network = IntegersToImage(bundle).eval()
-        data = onnx_bytes(network, half)
+        data = onnx_bytes(IntegersToImage(bundle, fast=True).eval(), half)
     found = difference(data, network, bundle)
     if not half and found.largest > LARGEST:
         raise BundleError(

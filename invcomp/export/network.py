@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..entropy.density import q_step_of
 from ..entropy.model import STEP_INDICES
 from ..generators.base import NO_OFFSETS
+from .streamlined import streamlined
 
 
 class IntegersToImage(nn.Module):
@@ -20,13 +21,15 @@ class IntegersToImage(nn.Module):
 
     Args:
         bundle: generator, coordinates and detail.
+        fast: makes the image in fewer passes, see `streamlined`; it is rounded differently.
     """
 
     q_steps: Tensor
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, fast: bool = False) -> None:
         super().__init__()
-        self.generator, self.coordinates = bundle.generator, bundle.coordinates
+        self.generator = streamlined(bundle.generator) if fast else bundle.generator
+        self.coordinates = bundle.coordinates
         self.classes = self.coordinates.classes
         self.maps = () if bundle.detail is None else bundle.detail.maps
         steps = [np.float32(q_step_of(index)) for index in range(STEP_INDICES)]

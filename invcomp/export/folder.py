@@ -50,7 +50,7 @@ def export_bundle(
     Args:
         bundle: on the CPU.
         folder: made if it is missing.
-        half: round large weights to float16.
+        half: round large weights to float16, and the largest to int8.
         force: whether existing files are replaced.
 
     Raises:

@@ -1,8 +1,9 @@
 """Writes the network as ONNX. Numbers that float16 holds exactly are stored as float16.
 
 A `Cast` at the start of the graph makes float32 of them, so that every runtime computes in float32;
-runtimes do that once, when they load the file. Half-precision arithmetic would be as small a file,
-but WebAssembly and CPUs have little of it.
+runtimes do that once, when they load the file. So it is with int8, which a `Mul` scales; a
+`DequantizeLinear` would be computed for every image. Half-precision arithmetic would be as small a
+file, but WebAssembly and CPUs have little of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from ..errors import BundleError
@@ -25,6 +27,7 @@ from .network import IntegersToImage
 OPSET = 18  # the exporter's own; onnxruntime-web runs it since 1.15
 OUTPUT = "image"
 SMALL = 1024  # values: smaller tensors, among them the q_steps, are not rounded
+LARGE = 1 << 17  # values: if anything is rounded, these tensors are int8, with a scale for each row
 
 
 def onnx_bytes(network: IntegersToImage, half: bool = False) -> bytes:
@@ -32,8 +35,8 @@ def onnx_bytes(network: IntegersToImage, half: bool = False) -> bytes:
 
     Args:
         network: in evaluation mode.
-        half: round large tensors to float16, which halves the file where the bundle's weights
-            are no float16 values already.
+        half: round large tensors to float16 and the largest to int8, which makes a smaller file
+            where the bundle's weights are no float16 values already.
 
     Raises:
         BundleError: the exporter cannot write such a generator.
@@ -75,23 +78,42 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _compact(graph: onnx.GraphProto, half: bool) -> None:
-    """Stores tensors as float16 where that loses nothing, or if `half`."""
-    casts = []
-    for tensor in graph.initializer:
+    """Stores tensors as float16 where that loses nothing, or if `half`; the largest as int8."""
+    nodes: list[onnx.NodeProto] = []
+    for tensor in list(graph.initializer):
         if tensor.data_type != onnx.TensorProto.FLOAT:
             continue
-        values = numpy_helper.to_array(tensor)
+        name, values = tensor.name, numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
             rounded = values.astype(np.float16)
         exact = np.array_equal(rounded.astype(np.float32), values)
         if values.size < SMALL or not (exact or (half and np.isfinite(rounded).all())):
             continue
-        name, stored = tensor.name, f"{tensor.name}.half"
-        tensor.CopyFrom(numpy_helper.from_array(rounded, stored))
-        casts.append(helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
+        if exact or not _suits_8_bits(values):
+            tensor.CopyFrom(numpy_helper.from_array(rounded, f"{name}.half"))
+            nodes.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+            continue
+        codes, scales = _in_8_bits(values)
+        tensor.CopyFrom(numpy_helper.from_array(codes, f"{name}.codes"))
+        graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scales"))
+        cast = f"{name}.unscaled"
+        nodes.append(helper.make_node("Cast", [tensor.name], [cast], to=onnx.TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [cast, f"{name}.scales"], [name]))
+    nodes += graph.node
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _suits_8_bits(values: NDArray[np.float32]) -> bool:
+    """Whether it is large, and neither noise nor a point-wise convolution, which 8 bits change."""
+    return values.size >= LARGE and len(values) > 1 and values.shape[-1] > 1
+
+
+def _in_8_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes, and a scale for each row of the first dimension."""
+    largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+    scales = np.maximum(largest / 127, np.finfo(np.float32).tiny)
+    return np.rint(values / scales).astype(np.int8), scales.astype(np.float32)
 
 
 @contextlib.contextmanager

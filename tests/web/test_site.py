@@ -75,9 +75,19 @@ def test_fewer_bytes_make_a_coarser_image(visitor: Visitor, expected: np.ndarray
     assert np.abs(beginning - expected).mean() > 2
 
 
+def test_a_file_that_cannot_be_shown_leaves_the_one_before(visitor: Visitor) -> None:
+    visitor.page.set_input_files("#file", GOLDEN.with_name("avatars-64.ivc"))
+    visitor.failed("avatars-64.ivc: made with a model that this page lacks (97c783b4)")
+    visitor.page.locator("#bytes").fill("222")
+    visitor.said("Decoded in")
+    assert visitor.page.locator("#facts").text_content() == "222 bytes"
+    visitor.page.locator("#used", has_text="222 of 222").wait_for(timeout=PATIENCE)
+
+
 def test_it_works_without_a_network_after_the_first_visit(
     visitor: Visitor, expected: np.ndarray[Any, Any]
 ) -> None:
+    visitor.page.evaluate("navigator.serviceWorker.ready.then(() => true)")  # all is kept
     visitor.server.shutdown()
     visitor.server.server_close()
     visitor.go()

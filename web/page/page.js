@@ -30,10 +30,11 @@ async function open(data, name) {
   try {
     fail();
     const file = unpack(data);
+    const fitting = fittingOf(file); // before anything changes: the file before stays open
     current = { data, name, file };
     forgetOriginal();
     describe(file, data);
-    fillModels(file);
+    fillModels(fitting);
     await show(data.length, true);
   } catch (error) {
     fail(`${name}: ${error.message}`);
@@ -42,9 +43,6 @@ async function open(data, name) {
 
 /** @param {any} file @param {Uint8Array} data */
 function describe(file, data) {
-  if (layerOf(file, CONVENTIONAL)) {
-    throw new Error("a conventional codec coded this file; this page shows only those of a model");
-  }
   const notes = [];
   if (layerOf(file, PHOTO)) notes.push("It is a photo. This page shows its first face alone.");
   byId("notes").replaceChildren(...notes.map((text) => element("li", text)));
@@ -52,15 +50,23 @@ function describe(file, data) {
   byId("bytes").max = String(data.length);
 }
 
-/** Offers the models that decode a file, the one in use first. @param {any} file */
-function fillModels(file) {
+/** Indices of the models that decode a file. @param {any} file */
+function fittingOf(file) {
+  if (layerOf(file, CONVENTIONAL)) {
+    throw new Error("a conventional codec coded this file; this page shows only those of a model");
+  }
   const fitting = [...models.keys()].filter((index) =>
     models[index].manifest.fingerprint.startsWith(file.fingerprint),
   );
   if (!fitting.length) {
     const names = models.map(({ name }) => name).join(", ");
-    throw new Error(`the model ${file.fingerprint} that it was made with is not here (${names})`);
+    throw new Error(`made with a model that this page lacks (${file.fingerprint}); it has ${names}`);
   }
+  return fitting;
+}
+
+/** Offers models, the one in use first. @param {number[]} fitting */
+function fillModels(fitting) {
   const chosen = byId("model").value;
   byId("model").replaceChildren(
     ...fitting.map((index) => new Option(titleOf(models[index].manifest), String(index))),
@@ -160,7 +166,7 @@ async function takeImage(picture) {
 async function compareWith(picture) {
   await keepOriginal(picture);
   const of = current ? `of ${current.name}` : "for the file that is opened next";
-  status(`${picture.name} is the original ${of}.`);
+  status(`${picture.name} is the original ${of}.${current ? "" : " Now open an .ivc file."}`);
 }
 
 /** @param {string} text base64, of either alphabet; a data URL or a link, too @param {string} name */
@@ -237,8 +243,12 @@ function openHash() {
   if (location.hash.startsWith("#ivc=")) openText(location.hash, "the link's image");
 }
 
-async function start() {
+/** Keeps the page for visits without a network; after the model, which is needed first. */
+async function keepPage() {
   if ("serviceWorker" in navigator) await navigator.serviceWorker.register("service_worker.js");
+}
+
+async function start() {
   const listed = await (await fetch("models.json")).json();
   models = listed.models;
   byId("about").textContent = [
@@ -247,7 +257,7 @@ async function start() {
   ].join("; ");
   listen();
   const loaded = engine.ask({ model: models[0] }); // it is there then, also without a network
-  loaded.catch((error) => fail(error.message));
+  loaded.catch((error) => fail(error.message)).then(keepPage);
   status("Ready.");
   openHash();
 }

@@ -27,7 +27,7 @@ def export(
     ] = FORMATS[0],
     half: Annotated[
         bool,
-        typer.Option("--half", help="Round weights to float16: a smaller file, other last digits."),
+        typer.Option("--half", help="Round weights to float16 and int8: a smaller file."),
     ] = False,
     force: Force = False,
 ) -> None:

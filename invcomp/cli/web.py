@@ -29,7 +29,7 @@ def web(
     ] = None,
     half: Annotated[
         bool,
-        typer.Option("--half", help="Round weights to float16: smaller files, other last digits."),
+        typer.Option("--half", help="Round weights to float16 and int8: smaller files."),
     ] = False,
     runtime: Annotated[
         Path | None,

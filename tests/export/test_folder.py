@@ -92,6 +92,21 @@ def test_half_makes_a_smaller_file_and_nearly_the_same_image(
     assert_equal_images(bundle, tmp_path, random_files(bundle), most=8)
 
 
+def test_half_stores_the_largest_weights_in_8_bits(
+    detailed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invcomp.export.onnx_file.LARGE", 2048)  # what is large here
+    bundle = tiny_detailed_bundle()
+    found = export_bundle(bundle, tmp_path / "8", half=True)
+    monkeypatch.undo()
+    without = export_bundle(bundle, tmp_path / "16", half=True)
+    assert found.manifest["files"]["network.onnx"]["bytes"] + 9216 / 2 < without.size
+    files = random_files(bundle)
+    decoder = Decoder(bundle, "cpu")
+    for ours, data in zip(images_of(tmp_path / "8", files, decoder), files, strict=True):
+        assert 0 < np.abs(ours - np.array(decoder.decompress(data), np.int64)).mean() < 2
+
+
 def test_the_manifest_says_what_the_files_are(detailed: Path) -> None:
     manifest = json.loads((detailed / "manifest.json").read_text())
     assert manifest["fingerprint"] == tiny_detailed_bundle().fingerprint.hex()

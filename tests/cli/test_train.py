@@ -192,7 +192,7 @@ def test_what_a_speed_means() -> None:
     assert told.endswith("3 hours reach 162,000 images")
     assert expectation(10_000, 10, 0.5, 10_000).endswith("0.5 hours reach 28,000 images")
     assert expectation(28_900, 10, 0.5, 20_000).endswith("0.5 hours reach 38,000 images")
-    assert expectation(896, 16, 0.01).endswith("0.01 hours reach 896 images")  # and no fewer
+    assert expectation(1_600, 16, 0.01).endswith("0.01 hours reach 1,600 images")  # and no fewer
 
 
 def test_the_help_names_the_defaults() -> None:

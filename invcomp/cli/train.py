@@ -31,16 +31,22 @@ def train(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory of the run.")
     ],
     resolution: Annotated[
-        int | None, typer.Option(metavar="R", help="Image size, a power of two. Default 64.")
+        int | None,
+        typer.Option(metavar="R", help="Image size, a power of two.", show_default="64"),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="compact|stylegan2", help="Size of the networks.")
+        str | None,
+        typer.Option(
+            metavar="compact|stylegan2", help="Size of the networks.", show_default="compact"
+        ),
     ] = None,
     tick: Annotated[
-        int | None, typer.Option(metavar="N", help="Log metrics every N images.")
+        int | None,
+        typer.Option(metavar="N", help="Log metrics every N images.", show_default="1000"),
     ] = None,
     kimg: Annotated[
-        float | None, typer.Option(metavar="K", help="Training length in thousand images.")
+        float | None,
+        typer.Option(metavar="K", help="Training length in thousand images.", show_default="1000"),
     ] = None,
     hours: Annotated[
         float | None,
@@ -50,12 +56,19 @@ def train(
             show_default=False,
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Batch size.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Batch size.", show_default="32"),
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(metavar="LR", help="Learning rate.")
+        float | None,
+        typer.Option(metavar="LR", help="Learning rate.", show_default="0.0025"),
     ] = None,
     loss: Annotated[
-        str | None, typer.Option(metavar="nonsaturating|rpgan", help="Adversarial loss.")
+        str | None,
+        typer.Option(
+            metavar="nonsaturating|rpgan", help="Adversarial loss.", show_default="nonsaturating"
+        ),
     ] = None,
     discriminator: Annotated[
         str | None,
@@ -70,13 +83,16 @@ def train(
         float | None, typer.Option(metavar="G", help="Weight of the gradient penalty.")
     ] = None,
     penalty_every: Annotated[
-        int | None, typer.Option(metavar="N", help="Gradient penalty every N steps.")
+        int | None,
+        typer.Option(metavar="N", help="Gradient penalty every N steps.", show_default="16"),
     ] = None,
     path_length: Annotated[
-        float | None, typer.Option(metavar="W", help="Weight of path-length regularisation.")
+        float | None,
+        typer.Option(metavar="W", help="Weight of path-length regularisation.", show_default="0"),
     ] = None,
     style_mixing: Annotated[
-        float | None, typer.Option(metavar="P", help="Fraction of images with mixed styles.")
+        float | None,
+        typer.Option(metavar="P", help="Fraction of images with mixed styles.", show_default="0"),
     ] = None,
     ema_kimg: Annotated[
         float | None, typer.Option(metavar="K", help="Half-life of the averaged weights, in kimg.")
@@ -109,19 +125,32 @@ def train(
         bool | None, typer.Option("--mirror/--no-mirror", help="Also train on mirrored images.")
     ] = None,
     group: Annotated[
-        int | None, typer.Option(metavar="N", help="Group size of minibatch deviation; 1: off.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Group size of minibatch deviation; 1: off.", show_default="4"
+        ),
     ] = None,
     noise: Annotated[
-        str | None, typer.Option(metavar="random|const|none", help="Noise inputs of the generator.")
+        str | None,
+        typer.Option(
+            metavar="random|const|none",
+            help="Noise inputs of the generator.",
+            show_default="random",
+        ),
     ] = None,
     held_out: Annotated[
-        int | None, typer.Option(metavar="N", help="Held-out images for KID, at most a tenth.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Held-out images for KID, at most a tenth.", show_default="1000"
+        ),
     ] = None,
     kid_samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Generated images for KID.")
+        int | None,
+        typer.Option(metavar="N", help="Generated images for KID.", show_default="1000"),
     ] = None,
     snapshot: Annotated[
-        int | None, typer.Option(metavar="N", help="Snapshot with KID every N images.")
+        int | None,
+        typer.Option(metavar="N", help="Snapshot with KID every N images.", show_default="20000"),
     ] = None,
     patience: Annotated[
         int | None,
@@ -204,9 +233,16 @@ def train(
         )
         if trainer.accelerator.is_main_process:
             _say_what_there_is(dataset, trainer)
+            from ..training.page import NAME
+
+            show.note(
+                f"first figures after {trainer.options.tick:,} images; samples and figures so far: "
+                f"{directory.path / NAME}, in a browser"
+            )
         try:
             expected = trainer.options.discriminator == "features"
-            trainer.run(_Told(meter, hours, expected), inf if hours is None else hours)
+            told = _Told(meter, hours, expected, trainer.images)
+            trainer.run(told, inf if hours is None else hours)
         except KeyboardInterrupt:
             trainer.stop()
             raise
@@ -246,16 +282,17 @@ class _Told:
         meter: progress bars.
         hours: time limit; None: there is none.
         expected: whether `expectation` holds, which was measured on features.
+        begun: images that were seen before.
     """
 
-    def __init__(self, meter: show.Meter, hours: float | None, expected: bool) -> None:
-        self.meter, self.hours, self.expected = meter, hours, expected
+    def __init__(self, meter: show.Meter, hours: float | None, expected: bool, begun: int) -> None:
+        self.meter, self.hours, self.expected, self.begun = meter, hours, expected, begun
 
     def __call__(self, tick: Tick) -> None:
         values, meter = tick.values, self.meter
         rate = values["images_per_second"]
         if self.expected and tick.images < SHAPES:
-            meter.note(expectation(tick.images, rate, self.hours))
+            meter.note(expectation(tick.images, rate, self.hours, self.begun))
         self.expected = False  # told once
         note = (
             f"{tick.images / 1000:.0f} kimg  {rate:.0f} img/s  "
@@ -269,15 +306,15 @@ class _Told:
             show.warning(tick.warning)
 
 
-def expectation(images: int, rate: float, hours: float | None) -> str:
+def expectation(images: int, rate: float, hours: float | None, begun: int = 0) -> str:
     """What a training at `rate` images/s reaches, after `images` images.
 
     Args:
-        hours: time limit, counted from here; None: 3.
+        hours: time limit, counted from when it had seen `begun` images; None: 3.
     """
     there = (SHAPES - images) / rate / 3600
     limit = 3 if hours is None else hours
-    reached = round(images + limit * 3600 * rate, -3)
+    reached = max(round(begun + limit * 3600 * rate, -3), images)
     return (
         f"{rate:.0f} images/s: photographs have shapes after some {SHAPES:,} images, in "
         f"{there:.1f} hours; {limit:g} hours reach {reached:,.0f} images"

@@ -55,13 +55,18 @@ class Discriminators(nn.Module):
             weights.append(self.features.weights)
         self.register_buffer("weights", torch.cat(weights), persistent=False)
 
-    def forward(self, images: Tensor, batches: int = 1) -> Tensor:
-        """Images [N, 3, R, R] to logits [N, K]; for `batches` see `Discriminator`."""
+    def seen(self, images: Tensor) -> list[Tensor]:
+        """What the logits of images [N, 3, R, R] depend on: pixels, features; nothing trained."""
+        pixels = [] if self.pixels is None else [images]
+        return pixels if self.features is None else [*pixels, *self.features.mixed(images)]
+
+    def forward(self, seen: Sequence[Tensor], batches: int = 1) -> Tensor:
+        """What `seen` made of N images to logits [N, K]; for `batches` see `Discriminator`."""
         found: list[Tensor] = []
         if self.pixels is not None:
-            found.append(self.pixels(images, batches)[:, None])
+            found.append(self.pixels(seen[0], batches)[:, None])
         if self.features is not None:
-            found.append(self.features(images))
+            found.append(self.features(seen if self.pixels is None else seen[1:]))
         return torch.cat(found, 1)
 
 
@@ -152,8 +157,8 @@ class Adversaries:
         )
 
     def compile(self) -> None:
-        """Compiles the three expensive functions; not penalties, which differentiate twice."""
-        for name in ("_generate", "_discriminator_loss", "_generator_loss"):
+        """Compiles the expensive functions; not penalties, which differentiate twice."""
+        for name in ("_generate", "_seen", "_discriminator_loss", "_generator_loss"):
             setattr(self, name, torch.compile(getattr(self, name), dynamic=False))
 
     # Functions that are compiled -----------------------------------------------------------------
@@ -171,20 +176,22 @@ class Adversaries:
     def _generate(self, z: Tensor) -> Tensor:
         return self.generator.images(self._ws(z), self.options.noise)
 
+    def _seen(self, images: Tensor, p: Tensor, randoms: Tensor) -> list[Tensor]:
+        """What the discriminator sees of images, augmented."""
+        return self.discriminator.seen(augment(images, p, randoms))
+
     def _discriminator_loss(
-        self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor
+        self, fake: Sequence[Tensor], real: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        both = torch.cat([augment(fake, p, randoms[0]), augment(real, p, randoms[1])])
+        both = [torch.cat(pair) for pair in zip(fake, real, strict=True)]
         fake_logits, real_logits = self.discriminator(both, batches=2).chunk(2)
         weights = self.discriminator.weights
         loss = discriminator_loss(self.options.loss, real_logits, fake_logits, weights)
         return loss, real_logits
 
-    def _generator_loss(self, fake: Tensor, real: Tensor, p: Tensor, randoms: Tensor) -> Tensor:
-        fake_logits = self.discriminator(augment(fake, p, randoms[0]))
-        real_logits = None
-        if self.options.loss == "rpgan":
-            real_logits = self.discriminator(augment(real, p, randoms[1]))
+    def _generator_loss(self, fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+        fake_logits = self.discriminator(fake)
+        real_logits = self.discriminator(real) if self.options.loss == "rpgan" else None
         weights = self.discriminator.weights
         return generator_loss(self.options.loss, real_logits, fake_logits, weights)
 
@@ -203,18 +210,21 @@ class Adversaries:
         real = self.batches.real(self.images)
         p = torch.tensor(augmentation_p, device=self.device)
         seen: dict[str, Tensor] = {}
-        # both steps share one batch: the generator does not change between them
+        # both steps share one batch: neither the generator nor what is seen changes between them
+        randoms = self.batches.randoms()
         with self._autocast():
             generated = self._generate(self.batches.z())
-            fake = generated.detach()
-            loss, logits = self._discriminator_loss(fake, real, p, self.batches.randoms())
+            fake = self._seen(generated, p, randoms[0])
+            with torch.no_grad():
+                true = self._seen(real, p, randoms[1])
+            loss, logits = self._discriminator_loss([each.detach() for each in fake], true)
         self._update(self.optimiser_d, self.discriminator, loss)
         seen |= {"discriminator": loss.detach(), "sign": self._sign(logits.detach())}
         if self.discriminator.pixels is not None and self.steps % options.penalty_every == 0:
-            seen["penalty"] = self._penalise(self.discriminator.pixels, real, fake, p)
+            seen["penalty"] = self._penalise(self.discriminator.pixels, real, generated.detach(), p)
         self._train_discriminator(False)
         with self._autocast():
-            loss = self._generator_loss(generated, real, p, self.batches.randoms())
+            loss = self._generator_loss(fake, true)
         self._update(self.optimiser_g, self.generator, loss)
         seen["generator"] = loss.detach()
         if options.path_length and self.steps % options.path_length_every == 0:

@@ -10,13 +10,24 @@ from ..files import atomic_write
 from .record import Line, measured
 
 NAME = "index.html"
-COLUMNS = (
-    *("images", "kid", "kid_features", "generator", "discriminator", "augmentation_p"),
-    "images_per_second",
+COLUMNS = {
+    "images": "images",
+    "kid": "KID",
+    "kid_features": "KID's features",
+    "generator": "generator's loss",
+    "discriminator": "discriminator's loss",
+    "augmentation_p": "augmentation",
+    "images_per_second": "images/s",
+}
+MEANING = (
+    "KID is the distance from samples to images that were held out: it should fall. Losses say "
+    "little about quality. Samples are noise at first, then blots, then shapes. Reload this page "
+    "while the training runs."
 )
 STYLE = """
+:root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
-       padding: 0 1rem; color-scheme: light dark; }
+       padding: 0 1rem; }
 img { max-width: 100%; }
 table { border-collapse: collapse; }
 td, th { padding: .1rem .8rem; text-align: right; border-bottom: 1px solid #8885; }
@@ -44,7 +55,7 @@ def render(folder: Path, lines: list[Line], options: dict[str, Any]) -> str:
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'\">",
         f"<title>{name}</title><style>{STYLE}</style><h1>{name}</h1>",
-        f"<p>{escape(_summary(lines))}</p>",
+        f"<p>{escape(_summary(lines))}</p><p>{escape(MEANING)}</p>",
     ]
     if (folder / "losses.png").is_file():
         parts.append('<img src="losses.png" alt="Losses and KID by images seen">')
@@ -76,7 +87,7 @@ def _summary(lines: list[Line]) -> str:
 def _table(lines: list[Line]) -> str:
     """A table of some lines, newest first."""
     names = [name for name in COLUMNS if any(name in line for line in lines)]
-    rows = ["".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)]
+    rows = ["".join(f"<th>{escape(COLUMNS[name])}</th>" for name in names)]
     for line in reversed(lines):
         cells = (_cell(line.get(name, "")) for name in names)
         rows.append("".join(f"<td>{cell}</td>" for cell in cells))

@@ -13,6 +13,14 @@ from ..files import atomic_write
 
 Line = dict[str, Any]
 
+CURVES = {
+    "generator": "generator's loss",
+    "discriminator": "discriminator's loss",
+    "penalty": "gradient penalty",
+    "augmentation_p": "probability of augmentation",
+}
+FEW = 20  # points of a curve that are marked
+
 
 def measured(lines: list[Line]) -> list[Line]:
     """Lines with KID, of the last one's features: others must not be compared with it."""
@@ -92,9 +100,11 @@ class Record:
         lines = self.lines()
         figure = Figure(figsize=(8, 6), layout="constrained")
         axes = figure.subplots(2, 1, sharex=True)
-        for name in ("generator", "discriminator", "penalty", "augmentation_p"):
+        for name in CURVES:
             points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
-            axes[0].plot(*zip(*points, strict=True), label=name) if points else None
+            marker = "." if len(points) < FEW else ""  # one point has no line
+            if points:
+                axes[0].plot(*zip(*points, strict=True), marker=marker, label=CURVES[name])
         with_kid = [line for line in lines if "kid" in line]
         for features in sorted({line["kid_features"] for line in with_kid}):
             own = [line for line in with_kid if line["kid_features"] == features]

@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from invcomp.bundle import read_bundle
+from invcomp.cli.main import app
 from invcomp.cli.train import expectation
 from invcomp.model_zoo.catalogue import pretrained_path
+from invcomp.training.options import TrainOptions
 
 from .conftest import FAST, Invcomp
 
@@ -186,4 +190,19 @@ def test_what_a_speed_means() -> None:
         "15 images/s: photographs have shapes after some 150,000 images, in 2.8 "
     )
     assert told.endswith("3 hours reach 162,000 images")
-    assert expectation(10_000, 10, 0.5).endswith("0.5 hours reach 28,000 images")
+    assert expectation(10_000, 10, 0.5, 10_000).endswith("0.5 hours reach 28,000 images")
+    assert expectation(28_900, 10, 0.5, 20_000).endswith("0.5 hours reach 38,000 images")
+    assert expectation(1_600, 16, 0.01).endswith("0.01 hours reach 1,600 images")  # and no fewer
+
+
+def test_the_help_names_the_defaults() -> None:
+    found: Any = typer.main.get_command(app)
+    shown = {
+        each.name: each.show_default
+        for each in found.commands["train"].params
+        if hasattr(TrainOptions, each.name) and " " not in str(each.show_default)
+    }
+    defaults = {name: str(getattr(TrainOptions, name)) for name in shown}
+    named = {name: value for name, value in shown.items() if isinstance(value, str)}
+    assert named == {name: defaults[name] for name in named}
+    assert len(named) >= 15

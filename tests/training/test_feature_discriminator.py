@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from invcomp.training.feature_discriminator import FeatureDiscriminator
 
@@ -9,7 +10,7 @@ from invcomp.training.feature_discriminator import FeatureDiscriminator
 @pytest.mark.parametrize("resolution", [16, 64, 128])
 def test_logits_of_places(resolution: int) -> None:
     network = FeatureDiscriminator(resolution)
-    logits = network(torch.rand(2, 3, resolution, resolution))
+    logits = network(network.mixed(torch.rand(2, 3, resolution, resolution)))
     assert logits.shape == (2, len(network.weights))
     assert float(network.weights.sum()) == pytest.approx(1)
 
@@ -28,16 +29,17 @@ def test_coarse_layers_reach_every_head() -> None:
     torch.manual_seed(0)
     network = FeatureDiscriminator(64)
     images = torch.rand(1, 3, 64, 64)
-    before = network._mixed(images)
+    before = network.mixed(images)
     with torch.no_grad():
         network.across[-1].weight.mul_(2)  # type: ignore[operator]
-    after = network._mixed(images)
+    after = network.mixed(images)
     assert all(not torch.allclose(*pair) for pair in zip(before, after, strict=True))
 
 
 def test_gradients_reach_the_image() -> None:
     images = torch.rand(2, 3, 32, 32, requires_grad=True)
-    FeatureDiscriminator(32)(images).sum().backward()
+    network = FeatureDiscriminator(32)
+    network(network.mixed(images)).sum().backward()
     assert images.grad is not None
     assert float(images.grad.abs().sum()) > 0
 
@@ -47,6 +49,18 @@ def test_the_state_is_restored() -> None:
     one = FeatureDiscriminator(32).eval()
     other = FeatureDiscriminator(32).eval()
     images = torch.rand(1, 3, 32, 32)
-    assert not torch.allclose(one(images), other(images))
+    assert not torch.allclose(one(one.mixed(images)), other(other.mixed(images)))
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one(images), other(images))
+    assert torch.equal(one(one.mixed(images)), other(other.mixed(images)))
+
+
+def test_enlarging_is_part_of_the_first_layer() -> None:
+    """Away from the border it is AlexNet's first layer of the image, enlarged."""
+    network = FeatureDiscriminator(32)
+    images = torch.rand(1, 3, 32, 32)
+    large = F.interpolate(images, size=(64, 64), mode="bilinear", align_corners=False)
+    expected = network.trunk.slice1(network.scaling(large))
+    found = network._layers(network.scaling(images))[0]
+    assert found.shape == expected.shape
+    inside = (..., slice(1, -1), slice(1, -1))
+    assert torch.allclose(found[inside], expected[inside], atol=1e-4)

@@ -5,10 +5,10 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -69,11 +69,25 @@ def ivc(tiny_cache: Path, images: list[Path]) -> bytes:
         return codec.compress(image, search=SearchOptions(iterations=6, starts=1))
 
 
+@contextmanager
+def standard_input(file: Path) -> Iterator[None]:
+    """A file of at most 64 KB comes through a pipe that is this process's standard input."""
+    kept, (out, into) = os.dup(0), os.pipe()
+    try:
+        os.write(into, file.read_bytes())
+        os.close(into)
+        os.dup2(out, 0)
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(out)
+
+
 def start(
     *arguments: str | Path,
     cache: Path,
     largest_file: int | None = None,
-    stdin: IO[bytes] | None = None,
 ) -> subprocess.Popen[str]:
     """Starts `python -m invcomp ARGUMENTS` as a process of its own.
 
@@ -89,7 +103,6 @@ def start(
     environment = {**os.environ, "INVCOMP_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "invcomp", *map(str, arguments)],
-        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -23,7 +23,7 @@ from invcomp.preprocessing.alignment import Frame
 from invcomp.preprocessing.colour import WHITE
 
 from ..archive.sets import conventional, file_of, mixed, packed, unfinished
-from .conftest import FAST, Invcomp, finish, start
+from .conftest import FAST, Invcomp, finish, standard_input, start
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_from_and_to_urls(compress: Invcomp, folder: Path, tmp_path: Path) -> No
     pytest.importorskip("upath", reason="needs universal-pathlib: pip install 'invcomp[remote]'")
     path, url = tmp_path / "set.ivca", f"file://{tmp_path}/set.ivca"
     source = f"file://{folder}"
-    outcome = compress(f"{source}/holiday", "-o", url, "--workers", "2")
+    outcome = compress(f"{source}/holiday", "-o", url)
     assert outcome.code == 0, outcome.err
     assert f"{source}/holiday/b.jpg -> {url}/b.ivc" in outcome.out
     assert [*Archive(path)] == ["b", "day 1/c.d"]
@@ -270,19 +270,19 @@ def test_urls_that_cannot_be(
 
 
 def test_standard_input_has_the_name_that_it_gets(
-    compress: Invcomp, images: list[Path], tiny_cache: Path, tiny_model: Path, tmp_path: Path
+    compress: Invcomp, images: list[Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "set.ivca"
-    given = ("compress", "-", "-o", path, "--model", tiny_model, *FAST, "--name")
+    given = ("-", "-o", path, "--name")
     for name in ("day 1/J. R.", "b"):
-        with images[0].open("rb") as image:
-            outcome = finish(start(*given, name, cache=tiny_cache, stdin=image))
+        with standard_input(images[0]):
+            outcome = compress(*given, name)
         assert outcome.code == 0, outcome.err
     assert [*Archive(path)] == ["day 1/J. R.", "b"]
     assert compress(images[0], "-o", tmp_path / "a.ivc").code == 0
     assert Archive(path).file("b") == (tmp_path / "a.ivc").read_bytes()
-    with images[1].open("rb") as image:  # another image would be lost without a word
-        outcome = finish(start(*given, "b", cache=tiny_cache, stdin=image))
+    with standard_input(images[1]):  # another image would be lost without a word
+        outcome = compress(*given, "b")
     assert outcome.code == 1
     assert outcome.errors == ["error: /dev/stdin: there is such a member already"]
     assert len(Archive(path)) == 2
@@ -359,7 +359,9 @@ def test_times_of_the_originals(
     assert (out / "old.png").stat().st_mtime > 1_700_000_000
 
 
-def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
+def test_processes_killed_together(
+    compress: Invcomp, folder: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
     """Ctrl-C leaves a readable archive and no process, and the same command goes on."""
     for number in range(9):
         shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
@@ -374,7 +376,7 @@ def test_processes_killed_together(folder: Path, tiny_cache: Path, tmp_path: Pat
     assert outcome.errors == ["error: interrupted"]
     done = [*Archive(path)]
     assert 0 < len(done) < 12
-    outcome = finish(start(*arguments, cache=tiny_cache))
+    outcome = compress(folder, "-o", path)
     assert outcome.code == 0, outcome.err
     assert f"{len(done)} of 12 images are in it already" in outcome.err
     assert outcome.out.count(" -> ") == 12 - len(done)
@@ -417,7 +419,9 @@ def test_names_that_no_archive_may_have(compress: Invcomp, folder: Path, tmp_pat
     assert [*Archive(tmp_path / "set.ivca")] == NAMES
 
 
-def test_killed_in_the_middle(folder: Path, tiny_cache: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle(
+    compress: Invcomp, folder: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
     for number in range(12):
         shutil.copy(folder / "a.png", folder / f"n{number:02}.png")
     path = tmp_path / "set.ivca"
@@ -431,7 +435,7 @@ def test_killed_in_the_middle(folder: Path, tiny_cache: Path, tmp_path: Path) ->
     done = [*Archive(path)]
     assert 0 < len(done) < 15
     assert [*Archive(path).verify()] in ([], [(None, "cut short: 1 members or more have no end")])
-    outcome = finish(start(*arguments, cache=tiny_cache))
+    outcome = compress(folder, "-o", path)
     assert outcome.code == 0, outcome.err
     assert f"{len(done)} of 15 images are in it already" in outcome.err
     assert outcome.out.count(" -> ") == 15 - len(done)

@@ -1,9 +1,12 @@
 """invcomp compare with two tiny images: killed and resumed, its report, what it refuses."""
 
 import csv
+import io
 import json
+import sys
 import time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from PIL import Image
 
 from invcomp.bundle import read_bundle
 from invcomp.cli import compare as verb
+from invcomp.cli.main import run
 from invcomp.evaluation.curves import COMPARED, QUALITIES
 from invcomp.perception.identity import Face
 
@@ -53,12 +57,16 @@ def report(killed: Path, tiny_cache: Path, images: list[Path]) -> Path:
     assert 1 + OURS < len(lines) < 1 + 3 * SETTINGS
     (killed.parent / "before.json").write_text(json.dumps([lines, times(killed)]))
     model = tiny_cache / "models" / "tiny.ivm"
-    outcome = finish(
-        start("compare", *images[:2], "-o", killed, "--model", model, *OPTIONS, cache=tiny_cache)
-    )
-    assert outcome.code == 0, outcome.err
-    (killed.parent / "out.txt").write_text(outcome.out)
-    (killed.parent / "err.txt").write_text(outcome.err)
+    command = ("compare", *images[:2], "-o", killed, "--model", model, *OPTIONS)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("INVCOMP_CACHE", str(tiny_cache))
+        patch.setattr(sys, "argv", ["invcomp", *map(str, command)])
+        with pytest.raises(SystemExit) as exit:
+            run()
+    assert not exit.value.code, err.getvalue()
+    (killed.parent / "out.txt").write_text(out.getvalue())
+    (killed.parent / "err.txt").write_text(err.getvalue())
     return killed
 
 

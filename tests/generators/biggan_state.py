@@ -6,7 +6,9 @@ spectral norm is applied the naive way, by the matrix's own singular values.
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +23,9 @@ LAYERS_128 = [(False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (
               (True, 8, 4), (False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1)]  # fmt: skip
 ATTENTION_128 = 8
 
+# 64 px, the smallest whose files have a detail
+LAYERS_64 = [*LAYERS, (False, 1, 1), (True, 1, 1)]
+
 State = dict[str, Tensor]
 Layers = list[tuple[bool, int, int]]
 
@@ -33,6 +38,12 @@ def published_state(seed: int = 0) -> State:
 def state_128() -> State:
     """The same of the published design of 128 px, but for its width."""
     return state_of(LAYERS_128, ATTENTION_128, 4)
+
+
+def write_64(path: Path) -> None:
+    """A file of 64 px with its config.json, in a folder that has no other."""
+    torch.save(state_of(LAYERS_64, ATTENTION, 4), path)
+    path.with_name("config.json").write_text(json.dumps({"layers": LAYERS_64}))
 
 
 def state_of(layers: Layers, attention: int, width: int, seed: int = 0) -> State:

@@ -23,6 +23,10 @@ from .base import (
     with_offset,
 )
 
+PERIOD = 8  # px of the lattice
+BLOCKS = 5  # a side, over which it is averaged
+LARGEST = 6 / 127.5  # deviation that counts as lattice: 6 of 255 levels
+
 
 class Mapping(nn.Module):
     """z to w: pixel norm, then `depth` times (linear, leaky ReLU 0.2, times sqrt 2)."""
@@ -122,7 +126,7 @@ class MobileStyleGAN(Generator):
 
     def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
-        return inverse_haar(self.to_image(self._features(latents, offsets)))
+        return without_lattice(inverse_haar(self.to_image(self._features(latents, offsets))))
 
     def forward_reduced(
         self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS
@@ -130,7 +134,7 @@ class MobileStyleGAN(Generator):
         """See `Generator.forward_reduced`.
 
         The Haar low band is twice the 2x2 block average of the image, so three of the twelve
-        image channels are enough, without a transform.
+        image channels are enough, without a transform. It still has the lattice.
         """
         if resolution > self.resolution // 2:
             return super().forward_reduced(latents, resolution, offsets)
@@ -167,6 +171,30 @@ class MobileStyleGAN(Generator):
         x = self._blocks(latents, len(self.blocks), offsets)
         modulated: Tensor = x * self.to_image_modulation(last)[:, :, None, None]
         return modulated
+
+
+def without_lattice(images: Tensor) -> Tensor:
+    """Images [N, 3, H, W] in about [-1, 1] without what they repeat every 8 px.
+
+    Three inverse Haar transforms leave a weave on smooth skin (docs/experiments.md). It is what the
+    8 x 8 positions of neighbouring blocks deviate from their local mean by. Deviations are clipped,
+    so that edges do not count.
+    """
+    mean = F.pad(images, (PERIOD // 2,) * 4, mode="replicate")
+    for axis in (2, 3):
+        for step in (1, 1, 2, 4):  # nine taps, centred, zero at 8 px and at its harmonics
+            size = mean.shape[axis] - step
+            mean = (mean.narrow(axis, 0, size) + mean.narrow(axis, step, size)) / 2
+    shared, reach = (images - mean).clamp(-LARGEST, LARGEST), BLOCKS // 2
+    shared = F.pad(shared, (reach * PERIOD,) * 4)
+    for axis in (2, 3):
+        size = images.shape[axis]
+        shifted = [shared.narrow(axis, PERIOD * block, size) for block in range(BLOCKS)]
+        blocks = torch.arange(size // PERIOD, device=images.device)
+        there = 1 + blocks.clamp(max=reach) + blocks.flip(0).clamp(max=reach)  # none past an edge
+        counts = there.repeat_interleave(PERIOD)
+        shared = sum(shifted[1:], shifted[0]) / (counts if axis == 3 else counts[:, None])
+    return images - shared
 
 
 def inverse_haar(x: Tensor) -> Tensor:

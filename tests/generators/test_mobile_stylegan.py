@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from invcomp.errors import BundleError
+from invcomp.generators import mobile_stylegan
 from invcomp.generators.base import normal, reduce_images
-from invcomp.generators.mobile_stylegan import MobileStyleGAN, inverse_haar
+from invcomp.generators.mobile_stylegan import MobileStyleGAN, inverse_haar, without_lattice
 from invcomp.importers.openvino_ir import read_random_face
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 
@@ -34,7 +36,25 @@ def test_inverse_haar_inverts_the_haar_transform() -> None:
     torch.testing.assert_close(inverse_haar(forward_haar(image)), image)
 
 
-def test_reduced_image_is_the_average_of_the_whole() -> None:
+def test_a_lattice_goes_and_an_image_stays() -> None:
+    random = torch.Generator().manual_seed(0)
+    image = F.interpolate(torch.rand(2, 3, 8, 8, generator=random) * 2 - 1, 128, mode="bicubic")
+    lattice = 0.02 * torch.randn(2, 3, 8, 8, generator=random).tile(16, 16)
+    lattice -= lattice.mean((2, 3), keepdim=True)
+    kept = without_lattice(image)
+    left = without_lattice(image + lattice) - kept
+    assert float((kept - image).square().mean()) < 5e-5  # 0.9 of 255 levels
+    assert float(left.square().mean()) < 0.1 * float(lattice.square().mean())
+
+
+def test_an_edge_leaves_no_ghost() -> None:
+    image = -torch.ones(1, 3, 64, 64)
+    image[..., 37:] = 1
+    assert float((without_lattice(image) - image).abs().max()) < 0.02  # 2.5 of 255 levels
+
+
+def test_reduced_image_is_the_average_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mobile_stylegan, "without_lattice", lambda images: images)
     torch.manual_seed(0)
     network = MobileStyleGAN(16, [8, 16, 8]).eval()
     latents = network.spread(network.sample(normal(2, 16, seed=0)))
@@ -67,7 +87,10 @@ def test_every_layer_takes_its_own_style() -> None:
             assert (network(changed) - before).abs().max() > 1e-12, network.layers[index].name
 
 
-def test_agrees_with_openvino(face_wheel: Path, tmp_path: Path) -> None:
+def test_agrees_with_openvino(
+    face_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mobile_stylegan, "without_lattice", lambda images: images)
     openvino = pytest.importorskip("openvino", reason="needs openvino, of the test extra")
     with zipfile.ZipFile(face_wheel) as archive:
         archive.extractall(tmp_path)

@@ -3,13 +3,10 @@
     python scripts/benchmarks/lattice.py PORTRAITS/ runs/likeness/*_2000.png -o runs/lattice
 
 The images are named as identity.py names them (PORTRAIT_invcomp_BYTES.png); PORTRAITS has their
-originals (.jpg). Prints, for periods of 8 px and its harmonics along both axes, the power of the
-images relative to the originals', and PSNR before and after. Writes the images without lattice, and
-lattice.csv.
-
-The lattice is what 8 x 8 px have in common with their neighbours: the deviation of every one of 64
-positions from the local mean, clipped to --limit levels so that edges do not count, and averaged
-over --blocks x --blocks of them.
+originals (.jpg). The generator's own last step has removed the lattice from images that a version
+with `without_lattice` decoded; this is for images of versions before. Prints, for periods of 8 px
+and its harmonics along both axes, the power of the images relative to the originals', and PSNR,
+before and after. Writes the images without lattice, and lattice.csv.
 """
 
 from __future__ import annotations
@@ -19,28 +16,15 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from tables import formatted, write
 from torch import Tensor
 
+from invcomp.generators.mobile_stylegan import PERIOD, without_lattice
 from invcomp.preprocessing.frame import from_tensor, to_tensor
 
-PERIOD = 8  # px: three inverse Haar transforms
 WINDOW, STRIDE = 256, 128  # px of the power spectrum
 HARMONICS = {8.0: 1, 4.0: 2, 8 / 3: 3, 2.0: 4}  # period in px: multiple of 1 / PERIOD
-
-
-def without_lattice(images: Tensor, blocks: int, limit: float) -> Tensor:
-    """Images [N, 3, H, W] in [-1, 1] without what repeats every PERIOD px."""
-    taps = torch.ones(PERIOD + 1)
-    taps[[0, -1]] = 0.5  # so that the mean is centred, and zero at every harmonic
-    kernel = (taps[:, None] * taps / PERIOD**2).expand(3, 1, -1, -1)
-    padded = F.pad(images, (PERIOD // 2,) * 4, mode="replicate")
-    deviation = images - F.conv2d(padded, kernel, groups=3)
-    places = F.pixel_unshuffle(deviation.clamp(-limit, limit), PERIOD)
-    shared = F.avg_pool2d(places, blocks, 1, blocks // 2, count_include_pad=False)
-    return images - F.pixel_shuffle(shared, PERIOD)
 
 
 def spectrum(image: Tensor) -> Tensor:
@@ -70,8 +54,6 @@ def main() -> None:
     parser.add_argument("portraits", type=Path, help="folder of the originals")
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/lattice"))
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--limit", type=float, default=6, help="levels of 255")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -79,7 +61,7 @@ def main() -> None:
         name, _, goal = path.stem.rsplit("_", 2)
         original = to_tensor(Image.open(arguments.portraits / f"{name}.jpg").convert("RGB"))
         decoded = to_tensor(Image.open(path).convert("RGB"))
-        cleaned = without_lattice(decoded, arguments.blocks, arguments.limit / 127.5)
+        cleaned = without_lattice(decoded)
         from_tensor(cleaned).save(arguments.output / path.name)
         known = powers(original)
         for label, image in (("as it is", decoded), ("without lattice", cleaned)):

@@ -23,6 +23,7 @@ from .base import (
     with_offset,
 )
 
+SMALLEST = 256  # px of an image whose lattice is removed: in smaller ones 8 px show things
 PERIOD = 8  # px of the lattice
 BLOCKS = 5  # a side, over which it is averaged
 LARGEST = 6 / 127.5  # deviation that counts as lattice: 6 of 255 levels
@@ -126,7 +127,8 @@ class MobileStyleGAN(Generator):
 
     def forward(self, latents: Tensor, offsets: Offsets = NO_OFFSETS) -> Tensor:
         """See `Generator.forward`."""
-        return without_lattice(inverse_haar(self.to_image(self._features(latents, offsets))))
+        image = inverse_haar(self.to_image(self._features(latents, offsets)))
+        return without_lattice(image) if self.resolution >= SMALLEST else image
 
     def forward_reduced(
         self, latents: Tensor, resolution: int, offsets: Offsets = NO_OFFSETS

@@ -7,7 +7,8 @@
 FILES are the calibration portraits as `code_images` keeps them (NAME-DIGEST.INDEX.ivc), at fine
 q_steps. With the coordinates and integers of each fixed, the search's own distortion is descended
 in the weights of the synthesis; integers are rounded again to a random coarser q_step. The last
---held portraits take no part, and are measured every --every iterations. --parts:
+--held portraits take no part. Every --every iterations, log.csv gets the mean distortion of some
+files in training, that of the held-out ones, and seconds. --parts:
 
 gains: a factor and an offset for every channel of every map from 16 px on.
 context: what two convolutions (3 x 3, then 1 x 1) make of the coefficients and of the map itself.

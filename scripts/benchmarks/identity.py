@@ -34,7 +34,7 @@ from torch import Tensor
 from invcomp.codec import Codec
 from invcomp.conventional.codecs import LABELS
 from invcomp.evaluation.codecs import best_within
-from invcomp.evaluation.curves import Point, bytes_at, hull
+from invcomp.evaluation.curves import Point
 from invcomp.evaluation.judge import Judge
 from invcomp.evaluation.metrics import Metrics, tensor_of
 from invcomp.inversion.options import Goal, SearchOptions
@@ -95,11 +95,7 @@ def load(folder: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]], version: str) -> list[dict[str, str]]:
-    """The rows of docs/results/likeness.csv: means over the portraits.
-
-    They have the judge's lowest value too and, for our files, the mean bytes that the better of
-    WebP and AVIF needs for equal identity.
-    """
+    """The rows of docs/results/likeness.csv: means over the portraits, and the lowest judge."""
     names = [name for name in COLUMNS if all(name in row for row in rows)]
     groups = defaultdict(list)
     for row in rows:
@@ -116,23 +112,7 @@ def table(rows: list[dict[str, Any]], version: str) -> list[dict[str, str]]:
         if "judge" in names:
             group = groups[point.codec, int(point.quality)]
             values["judge_lowest"] = min(row["judge"] for row in group)
-        if point.codec == OURS:
-            values |= equal_identity(point, points)
         found.append({"version": label, **formatted(values)})
-    return found
-
-
-def equal_identity(ours: Point, points: list[Point]) -> dict[str, float]:
-    """Mean bytes that the best rival needs for our identity, and how many times ours."""
-    found = {}
-    rivals = [[point for point in points if point.codec == name] for name in RIVALS]
-    for metric in ("identity", "judge"):
-        if metric in ours.values:
-            sizes = [bytes_at(hull(rival, metric), metric, ours) for rival in rivals if rival]
-            reached = [size for size in sizes if size is not None]
-            if reached:
-                found[f"{metric}_bytes"] = min(reached)
-                found[f"{metric}_times"] = min(reached) / ours.bytes
     return found
 
 

@@ -38,7 +38,7 @@ DIGITS = {
     **dict.fromkeys(("lpips_alex", "lpips_vgg", "dists", "ms_ssim", "kid"), 3),
     **dict.fromkeys(("identity", "judge", "judge_lowest", "expressive_vgg"), 3),
     **dict.fromkeys(("psnr", "expressive_psnr"), 1),
-    **dict.fromkeys(("times", "times_lowest", "identity_times", "judge_times"), 1),
+    **dict.fromkeys(("times", "times_lowest"), 1),
 }
 
 

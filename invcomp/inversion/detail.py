@@ -20,6 +20,9 @@ from torch import Tensor
 from ..entropy.density import q_step_of
 
 STEP = 0.08  # of the gradient; 0.03 converges later (docs/experiments.md)
+# times its first norm, or 1, beyond which a gradient says that steps are too long for a generator;
+# of trained ones it stays under 1.1 (docs/experiments.md)
+WILD = 4.0
 MOMENTUM = 0.9
 FIRST_BITS, MORE_BITS = 14.0, 2.5  # slope of the rate up to the first integer, and after it
 FIRST_END = 0.8  # q_steps at which the slope changes
@@ -41,6 +44,8 @@ class Coefficients:
 
     def __init__(self, images: int, count: int, device: torch.device, seed: int = 0) -> None:
         self.values = torch.zeros(images, count, device=device)
+        self._step = torch.full((images, 1), STEP, device=device)
+        self._wild: Tensor | None = None  # norms of gradients, [N, 1]
         self._random = torch.Generator().manual_seed(seed)
         self._point = torch.zeros_like(self.values).requires_grad_()
 
@@ -63,18 +68,25 @@ class Coefficients:
     def step(self, q_step: Tensor, rate_weight: Tensor) -> None:
         """A step along the gradient that `backward` has left, and the proximal step of the rate.
 
+        Where the gradient shows that steps are too long, half as long ones start from zero.
+
         Args:
             q_step: of each image, [N, 1].
             rate_weight: weight of a bit in the loss of each image, [N].
         """
         assert self._point.grad is not None
-        moved = self._point - STEP * self._point.grad
+        norm = self._point.grad.norm(dim=1, keepdim=True)
+        if self._wild is None:
+            self._wild = WILD * norm.clamp_min(1)
+        tame = norm <= self._wild
+        self._step = torch.where(tame, self._step, self._step / 2)
+        moved = self._point - self._step * self._point.grad
         slope = torch.where(moved.abs() < FIRST_END * q_step, FIRST_BITS, MORE_BITS)
         dear = 1 + (DEAR - 1) * ((FINER + 16 * q_step.log2()) / (FINER - COARSEST)).clamp(0, 1)
-        threshold = STEP * slope * dear * rate_weight[:, None] / q_step
+        threshold = self._step * slope * dear * rate_weight[:, None] / q_step
         moved = moved.sign() * (moved.abs() - threshold).clamp_min(0)
-        moved = moved * (q_step < q_step_of(COARSEST + 0.5))
-        self._point.copy_(moved + MOMENTUM * (moved - self.values))
+        moved = torch.where(tame & (q_step < q_step_of(COARSEST + 0.5)), moved, 0.0)
+        self._point.copy_(torch.where(tame, moved + MOMENTUM * (moved - self.values), 0.0))
         self.values = moved
         self._point.grad = None
 

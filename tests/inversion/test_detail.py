@@ -53,6 +53,22 @@ def test_a_large_q_step_has_no_detail() -> None:
     assert (found.values[1] > 1).all()
 
 
+@pytest.mark.parametrize("curvature", [1, 30, 300])
+def test_steps_that_are_too_long_become_shorter(curvature: float) -> None:
+    """Of one image alone: the other's curvature is what steps are made for."""
+    q_steps, curvatures = torch.full((2, 1), q_step_of(100)), torch.tensor([[curvature], [1]])
+    found = Coefficients(2, 50, torch.device("cpu"))
+    for _ in range(200):
+        (curvatures * (found.seen(q_steps, "free") - 1).square()).sum().backward()
+        found.step(q_steps, torch.zeros(2))
+    assert (found.values - 1).abs().max() < 0.05
+    alone = Coefficients(1, 50, torch.device("cpu"))
+    for _ in range(200):
+        (alone.seen(q_steps[1:], "free") - 1).square().sum().backward()
+        alone.step(q_steps[1:], torch.zeros(1))
+    assert (alone.values[0] == found.values[1]).all()
+
+
 def test_the_rate_falls_to_its_true_value() -> None:
     """The finer the q_step, the smaller a coefficient that pays."""
     thresholds = []

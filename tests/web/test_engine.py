@@ -71,6 +71,7 @@ def test_without_a_card_the_processor_decodes(site_for_cards: Path, file: Path) 
         visitor.go()
         assert decoded_as_python_does(visitor, tiny_bundle(), file)
         assert "graphics card" not in visitor.page.locator("#status").text_content()
+        assert visitor.page.locator("#notes").text_content() == ""
         assert not any("ort-webgpu.wasm" in request for request in visitor.requests)
         assert visitor.nothing_unwanted()
 

@@ -44,6 +44,7 @@ def test_it_decodes_as_python_does(visitor: Visitor, expected: np.ndarray[Any, A
     visitor.page.set_input_files("#file", GOLDEN)
     visitor.said("Decoded in")
     assert np.abs(visitor.pixels() - expected).max() <= 2
+    assert "faces-128 is a small proxy" in visitor.page.locator("#notes").text_content()
     assert visitor.page.evaluate("getComputedStyle(document.body).color") == "rgb(230, 230, 230)"
 
 

@@ -33,7 +33,8 @@ async function open(data, name) {
     const fitting = fittingOf(file); // before anything changes: the file before stays open
     current = { data, name, file };
     forgetOriginal();
-    describe(file, data);
+    byId("facts").textContent = `${data.length.toLocaleString("en")} bytes`;
+    byId("bytes").max = String(data.length);
     fillModels(fitting);
     await show(data.length, true);
   } catch (error) {
@@ -41,13 +42,18 @@ async function open(data, name) {
   }
 }
 
-/** @param {any} file @param {Uint8Array} data */
-function describe(file, data) {
+/** Says what the image is not. */
+function note() {
+  const { name, proxy_of: pixels } = models[byId("model").value].manifest;
   const notes = [];
-  if (layerOf(file, PHOTO)) notes.push("It is a photo. This page shows its first face alone.");
+  if (layerOf(current.file, PHOTO)) notes.push("It is a photo. This page shows its first face alone.");
+  if (pixels) {
+    notes.push(
+      `${name} is a small proxy. Of a file that its model of ${pixels} px made, it shows a preview: ` +
+        "somebody alike, often in other colours.",
+    );
+  }
   byId("notes").replaceChildren(...notes.map((text) => element("li", text)));
-  byId("facts").textContent = `${data.length.toLocaleString("en")} bytes`;
-  byId("bytes").max = String(data.length);
 }
 
 /** Indices of the models that decode a file. @param {any} file */
@@ -87,6 +93,7 @@ async function show(first, growing = false) {
   if (growing && answer.milliseconds < QUICK && !wantsCalm()) await grow();
   fail();
   draw(answer.image, first);
+  note();
   const place = answer.device === "webgpu" ? " on the graphics card" : "";
   status(`Decoded in ${Math.round(answer.milliseconds)} ms${place}.`);
   beside(first, answer.image).catch((error) => fail(error.message));

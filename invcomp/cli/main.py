@@ -147,7 +147,7 @@ app.command(
 app.command(
     epilog=examples(
         "invcomp web -o site/",
-        "invcomp web -o site/ --model faces-128 --model avatars-64",
+        "invcomp web -o site/ --model faces-1024 --model avatars-64 --half",
         "invcomp web -o site/ --runtime onnxruntime-web-1.30.0.tgz",
     )
 )(web)

@@ -10,9 +10,7 @@ import typer
 from . import show
 from .jobs import obstacle
 from .models import fetch_bundle
-from .options import Force
-
-SMALL_MODEL = "faces-128"  # a few MB to fetch; decodes the files of the default model
+from .options import DEFAULT_MODEL, Force
 
 
 def web(
@@ -24,13 +22,17 @@ def web(
         typer.Option(
             metavar="NAME|FILE",
             help="Model that the site decodes with; may be given several times.",
-            show_default=SMALL_MODEL,
+            show_default=DEFAULT_MODEL,
         ),
     ] = None,
     half: Annotated[
-        bool,
-        typer.Option("--half", help="Round weights to float16 and int8: smaller files."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--half/--no-half",
+            help="Round weights to float16 and int8: smaller files.",
+            show_default="without --model",
+        ),
+    ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +67,7 @@ def web(
     from ..web import write_site
 
     with show.Meter() as meter:
-        names = model or [SMALL_MODEL]
+        names, half = model or [DEFAULT_MODEL], not model if half is None else half
         bundles = [fetch_bundle(name, meter, aids=False) for name in names]
         manifests = write_site(bundles, output, half, runtime, qr_reader, webgpu, force)
     listed = ", ".join(manifest["name"] for manifest in manifests)

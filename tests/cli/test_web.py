@@ -29,3 +29,4 @@ def test_the_help_has_examples(invcomp: Invcomp) -> None:
     outcome = invcomp("web", "--help")
     assert outcome.code == 0
     assert outcome.out.count("invcomp web") >= 2
+    assert "(faces-1024)" in outcome.out  # by default, the model whose files show the person

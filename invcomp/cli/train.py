@@ -215,10 +215,13 @@ def train(
         dataset = open_dataset(
             images,
             options.resolution,
-            progress=lambda done, total: meter.show("images", done, total, f"{done} of {total}"),
+            progress=lambda stage, done, total: meter.show(
+                f"{stage} images", done, total, f"{done} of {total}"
+            ),
             frame=options.frame,
         )
-        meter.drop("images")
+        for stage in ("reading", "fitting"):
+            meter.drop(f"{stage} images")
         from ..device import has_compiler
         from ..training.loop import Trainer, accelerator_for
 

@@ -30,7 +30,7 @@ from ..perception.faces import face_networks
 from ..preprocessing.frame import CENTRE_CROP, FACE, check_frame, from_tensor
 from ..preprocessing.reading import decode_image
 
-DataProgress = Callable[[int, int], None]
+DataProgress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 
 CACHE_VERSION = 2  # changes with what reading or fitting makes of a file
@@ -135,8 +135,8 @@ def open_dataset(
             .zip, or a .txt with one path per line, relative to its own folder.
         resolution: of the squares in pixels, a power of two of at least 8.
         cache: folder of the squares; default: "datasets" in the user's cache directory.
-        progress: called with files done and total: while they are hashed and, if they are not
-            in the cache, again while they are fitted.
+        progress: called with a stage, files done and total: "reading" while they are hashed and,
+            if they are not in the cache, "fitting".
         frame: how images are fitted, one of `FRAMES`. By "ffhq-face", images without a face that
             can be aligned are in `Dataset.bad`, with the reason `NO_FACE`.
 
@@ -148,11 +148,11 @@ def open_dataset(
     if resolution < 8 or resolution & (resolution - 1):
         raise OptionError(f"resolution is {resolution}: must be a power of two of at least 8")
     check_frame(frame)
-    progress = progress or (lambda done, total: None)
+    progress = progress or (lambda stage, done, total: None)
     with ExitStack() as stack:
         files, bad = [], []
         found = _find(source, stack)
-        for file, digest in zip(found, _each(_digest, found, progress), strict=True):
+        for file, digest in zip(found, _each("reading", _digest, found, progress), strict=True):
             if isinstance(digest, ImageError):
                 bad.append((file.name, str(digest)))
             else:
@@ -262,15 +262,15 @@ def _check_size(size: int) -> None:
 
 
 def _each(
-    work: Callable[[_File], Result], files: Sequence[_File], progress: DataProgress
+    stage: str, work: Callable[[_File], Result], files: Sequence[_File], progress: DataProgress
 ) -> Iterator[Result]:
     """The results of `work` for all files, in order."""
     pool = ThreadPoolExecutor(THREADS)
     try:
         for done, result in enumerate(pool.map(work, files)):
-            progress(done, len(files))
+            progress(stage, done, len(files))
             yield result
-        progress(len(files), len(files))
+        progress(stage, len(files), len(files))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -335,7 +335,7 @@ def _make_cache(
     ):
         warnings.simplefilter("ignore")  # about unusual metadata
         output.write(_header(len(files), resolution))
-        squares = _each(work, [file for _, file in files], progress)
+        squares = _each("fitting", work, [file for _, file in files], progress)
         for (digest, _), square in zip(files, squares, strict=True):
             if isinstance(square, ImageError):
                 reasons[digest] = str(square)

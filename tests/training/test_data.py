@@ -278,10 +278,10 @@ def test_the_cache_is_found_by_content(tmp_path: Path, cache: Path) -> None:
     assert len(list(cache.iterdir())) == 6
 
 
-def steps(source: Path) -> list[tuple[int, int]]:
+def steps(source: Path) -> list[tuple[str, int, int]]:
     """What is reported while a source is opened."""
-    seen: list[tuple[int, int]] = []
-    open_dataset(source, R, progress=lambda done, total: seen.append((done, total)))
+    seen: list[tuple[str, int, int]] = []
+    open_dataset(source, R, progress=lambda *step: seen.append(step))
     return seen
 
 
@@ -337,7 +337,7 @@ def test_what_breaks_off_leaves_no_cache(tmp_path: Path, cache: Path) -> None:
     folder = fill(tmp_path / "photos", 5)
     calls = iter(range(100))
 
-    def stop(done: int, total: int) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
         if next(calls) == 8:  # while they are fitted
             raise KeyboardInterrupt
 

@@ -14,6 +14,9 @@ All figures are ideal code lengths of coordinates, without details. Columns, ove
   quarter to all of its coordinates, rounded to the member's own q_step), with a shift of all scales
   that suits it; which one, what share of it and which shift are counted
 - nearest: share of the members that would be coded as a difference
+
+--among N looks only at the N earlier members with the least absolute differences: of a large set,
+all pairs take hours.
 """
 
 from __future__ import annotations
@@ -95,13 +98,15 @@ def at_step(coded: Coded, step: int, share: float) -> NDArray[Any]:
     return np.rint(share * coded[1] * 2 ** ((step - coded[0]) / 16)).astype(np.int32)
 
 
-def by_earlier(tables: PriorTables, found: Sequence[Coded]) -> tuple[float, float, float]:
+def by_earlier(
+    tables: PriorTables, found: Sequence[Coded], among: int | None
+) -> tuple[float, float, float]:
     """Share of bits saved by shifts alone and with differences; share of members that are one."""
     total = alone = saved = chosen = 0.0
     for at, (step, integers) in enumerate(found):
         costs = [
             min(bits(tables, (step, integers - base), shift).sum() for shift in NEARER)
-            for base in _bases(found[:at], step)
+            for base in _bases(_nearest(found, at, among), step)
         ]
         own = float(bits(tables, (step, integers)).sum())
         shift = min(own, min(bits(tables, (step, integers), one).sum() for one in NEARER) + 3) + 1
@@ -111,6 +116,17 @@ def by_earlier(tables: PriorTables, found: Sequence[Coded]) -> tuple[float, floa
         saved += own - min(best, shift)  # a bit says which way a member is coded
         chosen += best < shift
     return float(alone / total), float(saved / total), chosen / len(found)
+
+
+def _nearest(found: Sequence[Coded], at: int, among: int | None) -> Sequence[Coded]:
+    """The members before one that are the most like it."""
+    if among is None or at <= among:
+        return found[:at]
+    step, integers = found[at]
+    distances = [
+        np.abs(other * 2 ** ((step - own) / 16) - integers).sum() for own, other in found[:at]
+    ]
+    return [found[index] for index in np.argpartition(distances, among)[:among]]
 
 
 def _bases(earlier: Sequence[Coded], step: int) -> Iterator[NDArray[Any]]:
@@ -123,14 +139,16 @@ def _bases(earlier: Sequence[Coded], step: int) -> Iterator[NDArray[Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", metavar="LABEL=PLACE")
+    parser.add_argument("--among", type=int, metavar="N")
+    arguments = parser.parse_args()
     print("set, members, bytes, refitted, free, held_out, shifted, earlier, nearest")
-    for given in parser.parse_args().sets:
+    for given in arguments.sets:
         label, _, place = given.partition("=")
         tables, found = members(place)
         table = shifted(tables, found)
         own = float(table[SHIFTS == 0].sum())
         shares = (1 - refitted(table) / own, 1 - table.min(0).sum() / own, held_out(tables, found))
-        shares += by_earlier(tables, found)
+        shares += by_earlier(tables, found, arguments.among)
         percents = ", ".join(f"{100 * share:.1f}%" for share in shares)
         print(f"{label}, {len(found)}, {own / 8 / len(found):.1f}, {percents}")
 

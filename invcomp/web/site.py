@@ -36,7 +36,7 @@ def write_site(
     Args:
         bundles: the models it decodes with; the first one that fits a file is used first.
         folder: of the site; made if it is missing.
-        half: round the models' large weights to float16.
+        half: round the models' large weights to float16 and int8.
         runtime: the package onnxruntime-web of npm; None: npm fetches it into the user's cache.
         qr_reader: the package zxing-wasm of npm, likewise.
         webgpu: add what runs networks on graphics cards: 27 MB.

@@ -180,17 +180,21 @@ class Training:
         return (seen - target).square().sum()
 
 
+def split(files: list[Coded], count: int) -> tuple[list[Coded], list[Coded]]:
+    """Those to train on, and those of `count` portraits that are held out."""
+    names = sorted({file.name for file in files})
+    random.Random(1).shuffle(names)
+    held = set(names[:count])
+    return [f for f in files if f.name not in held], [f for f in files if f.name in held]
+
+
 def train(
     training: Training,
     files: list[Coded],
     portraits: dict[str, Path],
     arguments: argparse.Namespace,
 ) -> None:
-    names = sorted({file.name for file in files})
-    random.Random(1).shuffle(names)
-    held = set(names[: arguments.held])
-    own = [file for file in files if file.name not in held]
-    other = [file for file in files if file.name in held]
+    own, other = split(files, arguments.held)
     state, done, draws = arguments.output / "state.pt", 0, random.Random(2)
     if state.is_file():
         kept = torch.load(state, weights_only=True)
@@ -250,19 +254,25 @@ def measured(
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser_of(description: str, output: str, rate: float) -> argparse.ArgumentParser:
+    """The options that trainings on coded files share, with the defaults of one of them."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("files", type=Path)
     parser.add_argument("portraits", type=Path, nargs="+", help="folders")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/synthesis"))
-    parser.add_argument("--parts", nargs="+", default=["gains", "context"])
+    parser.add_argument("-o", "--output", type=Path, default=Path(output))
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--held", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--rate", type=float, default=rate)
     parser.add_argument("--measure", type=Path, nargs="*", default=[])
     parser.add_argument("--judge", type=Path)
+    return parser
+
+
+def main() -> None:
+    parser = parser_of(__doc__.splitlines()[0], "runs/synthesis", 1e-3)
+    parser.add_argument("--parts", nargs="+", default=["gains", "context"])
+    parser.add_argument("--eager", action="store_true")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     portraits = {p.stem: p for folder in arguments.portraits for p in folder.glob("*.jpg")}

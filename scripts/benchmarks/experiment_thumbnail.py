@@ -31,7 +31,7 @@ from statistics import fmean
 
 import torch
 import torch.nn.functional as F
-from experiment_synthesis import Coded
+from experiment_synthesis import Coded, parser_of, split
 from identity import COLUMNS, Bench
 from PIL import Image
 from tables import formatted, write
@@ -211,7 +211,6 @@ class Distortion:
         self.pairs = pairs
         self.features = PerceptualFeatures(settings.beta, face=settings.face)
         self.features.requires_grad_(False)
-
         self.seen = torch.compile(self._seen, dynamic=False)
         self.known: dict[int, Tensor] = {}
 
@@ -233,14 +232,6 @@ class Distortion:
         with torch.autocast("cpu", torch.bfloat16):
             seen = self.seen(pair.latents, coefficients)
         return (seen - self.target(pair)).square().sum()
-
-
-def split(files: list[Coded], count: int) -> tuple[list[Coded], list[Coded]]:
-    """Those to train on, and those of `count` portraits that are held out."""
-    names = sorted({file.name for file in files})
-    random.Random(1).shuffle(names)
-    held = set(names[:count])
-    return [f for f in files if f.name not in held], [f for f in files if f.name in held]
 
 
 def train(
@@ -354,17 +345,8 @@ def compared(restorer: Restorer, pairs: Pairs, files: list[Coded]) -> list[dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", type=Path)
-    parser.add_argument("portraits", type=Path, nargs="+", help="folders")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/thumbnail"))
-    parser.add_argument("--iterations", type=int, default=600)
-    parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--held", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--measure", type=Path, nargs="*", default=[])
+    parser = parser_of(__doc__.splitlines()[0], "runs/thumbnail", 2e-4)
     parser.add_argument("--thumbnails", type=int, nargs="*", default=[100, 170, 500])
-    parser.add_argument("--judge", type=Path)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     portraits = {p.stem: p for folder in args.portraits for p in folder.glob("*.jpg")}

@@ -81,6 +81,8 @@ class Settings:
             faces.
         frame: how images are fitted to the generator's frame, one of `FRAMES`.
         limits: what decoded images of the domain reach; None: it was not measured.
+        closer: weight, in the search, of LPIPS and MSE of the image at 512 px; of a smaller one,
+            enlarged. 0: none. Bundles of faces have `Face.around` instead.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Settings:
     face: Face | None = None
     frame: str = CENTRE_CROP
     limits: DomainLimits | None = None
+    closer: float = 0.0
 
     def step_index(self, quality: float) -> int:
         """The step index of a quality 0..100.
@@ -117,7 +120,8 @@ class Settings:
             raise ValueError("its name is no short text")
         if not isinstance(values.get("made", {}), dict):
             raise ValueError("how it was made is no object")
-        for setting, most in (("beta", 1e6), ("default_quality", 100)):
+        numbers = {"beta": 1e6, "default_quality": 100, "closer": 100}
+        for setting, most in numbers.items():
             if setting in values:
                 number(values[setting], 0, most, setting)
         if (frame := values.get("frame", CENTRE_CROP)) not in FRAMES:

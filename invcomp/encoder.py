@@ -25,9 +25,9 @@ from .inversion.quantiser import Quantiser
 from .inversion.rate_control import ByteControl, LpipsControl
 from .inversion.search import Search
 from .latents.detail import DetailedGenerator
-from .measurement import Encoded, FileMeter
+from .measurement import Encoded, FileMeter, perceptual_features
 from .perception.faces import face_networks
-from .perception.features import CLOSER, RESOLUTION, PerceptualFeatures
+from .perception.features import PerceptualFeatures
 from .preprocessing.frame import CENTRE_CROP, FACE, check_frame
 from .preprocessing.region import region
 from .runner import ImageLike, Input, Outcome, Runner, StreamCallback
@@ -311,11 +311,8 @@ class Encoder:
     @cached_property
     def features(self) -> PerceptualFeatures:
         """The perceptual features of the bundle's distortion."""
-        settings = self.bundle.settings
-        seen = 0 if settings.original is None else min(RESOLUTION, self.bundle.resolution)
         with default_modes(self.device):
-            closer = settings.original is None and self.bundle.resolution >= CLOSER
-            return PerceptualFeatures(settings.beta, seen, settings.face, closer).to(self.device)
+            return perceptual_features(self.bundle.settings, self.bundle.resolution).to(self.device)
 
     def searcher(self, options: SearchOptions, images: int) -> Search:
         """The search, made on first use. The number of images decides `compiled` if it is None."""

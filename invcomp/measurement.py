@@ -8,8 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from .bitstream import IvcFile
+from .bundle import Settings
 from .decoder import Decoder
-from .perception.features import PerceptualFeatures
+from .perception.features import CLOSER, RESOLUTION, PerceptualFeatures
+from .perception.identity import Face
 from .preprocessing.frame import from_tensor, to_tensor
 
 
@@ -97,3 +99,13 @@ class FileMeter:
         square = (self.decoder.generator.resolution,) * 2
         framed = from_tensor(image) if file.padded else decoded.resize(square)
         return decoded, to_tensor(framed).to(self.decoder.device)
+
+
+def perceptual_features(settings: Settings, resolution: int) -> PerceptualFeatures:
+    """The features of a bundle's distortion, for images of a resolution."""
+    if settings.original is not None:  # a proxy: its coordinates were measured on large images
+        return PerceptualFeatures(settings.beta, min(RESOLUTION, resolution), settings.face)
+    closer: Face | float | None = settings.closer
+    if settings.face is not None:
+        closer = settings.face if resolution >= CLOSER else None
+    return PerceptualFeatures(settings.beta, face=settings.face, closer=closer)

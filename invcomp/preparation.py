@@ -33,11 +33,13 @@ from .files import atomic_write
 from .generators.base import Generator, draw_classes, sample_of
 from .latents.coordinates import perceptual_coordinates
 from .latents.prior import Prior, prior_of
-from .perception.features import CLOSER, RESOLUTION, PerceptualFeatures
+from .measurement import perceptual_features
+from .perception.features import RESOLUTION, PerceptualFeatures
 from .perception.identity import Face
 from .preprocessing.frame import CENTRE_CROP, check_frame
 
 SAVE_EVERY = 50  # draws between two checkpoints
+CLOSER_WEIGHT = 1.0  # of what is seen at 512 px (docs/experiments.md)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class PrepareOptions:
         draw_tau: the same for the draws. Latents that searches find differ more between layers than
             in the prior that codes them best.
         beta: weight of squared error in the distortion.
+        closer: `Settings.closer`: the weight of what is seen at 512 px. None: CLOSER_WEIGHT from
+            256 px on, where the domain is not faces.
         face: position of the face in the frame; identity is then a part of the distortion. None:
             the domain is not faces.
         frame: how images are fitted, one of `FRAMES`. None: as those that the generator was trained
@@ -69,6 +73,7 @@ class PrepareOptions:
     tau: float = 0.2
     draw_tau: float = 0.3
     beta: float = 0.5
+    closer: float | None = None
     face: Face | None = None
     frame: str | None = None
     detail: bool = True
@@ -82,6 +87,8 @@ class PrepareOptions:
         for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+        if not 0 <= (self.closer or 0) < 100:
+            raise OptionError(f"closer is {self.closer}: it must be from 0 to 100")
         if self.frame is not None:
             check_frame(self.frame)
 
@@ -144,7 +151,10 @@ def make_bundle(
     where = choose_device(device)
     generator = generator.to(where)
     frame = options.frame or generator.frame or CENTRE_CROP
-    options = replace(options, frame=frame)
+    if (closer := options.closer) is None:
+        large = generator.resolution >= RESOLUTION and options.face is None
+        closer = CLOSER_WEIGHT if large else 0.0
+    options = replace(options, frame=frame, closer=closer)
     prior, samples = prior_of(generator, options.prior_samples, options.tau, options.seed, where)
     drawing = _Drawing(generator, prior, options, where, compiled)
     gradients = drawing.run(_draws_beside(output), progress)  # on the CPU, as what follows
@@ -158,6 +168,7 @@ def make_bundle(
         made={"options": asdict(options), "images": len(images)},
         face=options.face,
         frame=frame,
+        closer=closer,
     )
     bundle = Bundle(
         generator,
@@ -168,8 +179,7 @@ def make_bundle(
         start_classes,
     )
     if options.detail:
-        closer = generator.resolution >= CLOSER
-        features = PerceptualFeatures(options.beta, face=options.face, closer=closer).to(where)
+        features = perceptual_features(settings, generator.resolution).to(where)
         measurement = MapMeasurement(
             generator, features, prior, options.draw_tau, options.seed, where
         )

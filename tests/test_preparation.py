@@ -15,7 +15,7 @@ from invcomp.generators.base import Generator, normal
 from invcomp.generators.stylegan2 import StyleGAN2
 from invcomp.importers.biggan import Config, from_state
 from invcomp.inversion.options import SearchOptions
-from invcomp.preparation import PrepareOptions, prepare
+from invcomp.preparation import CLOSER_WEIGHT, PrepareOptions, prepare
 from invcomp.preprocessing.frame import from_tensor
 from invcomp.quality import LINEAR_STEPS, fit_steps
 
@@ -85,6 +85,24 @@ def test_the_bundle_fits_images_as_the_generator_was_trained(tmp_path: Path) -> 
         assert bundle.settings.made["options"]["frame"] == expected
     with pytest.raises(OptionError, match="fish-eye"):
         PrepareOptions(frame="fish-eye")
+
+
+def test_large_images_are_seen_closer_by_default(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    few = {"draws": 2, "coordinates": 2, "candidates": 2, "prior_samples": 100, "detail": False}
+    for sizes, given, expected, seen in (
+        (7, None, CLOSER_WEIGHT, 512),
+        (7, 0.0, 0.0, 256),
+        (4, None, 0.0, 256),
+        (4, 0.3, 0.3, 512),
+    ):
+        generator = StyleGAN2([8, *[4] * (sizes - 1)], 8, 8, 1).eval().requires_grad_(False)
+        options = PrepareOptions(**few, closer=given)  # type: ignore[arg-type]
+        bundle = prepare(generator, tmp_path / "small.ivm", options, device="cpu")
+        assert read_bundle(tmp_path / "small.ivm").settings.closer == expected
+        assert Codec(bundle, "cpu").encoder.features.resolution == seen
+    with pytest.raises(OptionError, match="closer"):
+        PrepareOptions(closer=-1.0)
 
 
 def tiny_biggan() -> Generator:

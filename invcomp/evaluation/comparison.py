@@ -122,6 +122,7 @@ class Comparison:
             "bundle": bundle.digest.hex()[:16],
             "quality_steps": bundle.settings.quality_steps,
             "face": bundle.settings.face and asdict(bundle.settings.face),
+            "closer": bundle.settings.closer,
             "aids": aids.hexdigest()[:16],
             "search": asdict(search),
             # the values of options that are left open

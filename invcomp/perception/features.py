@@ -1,6 +1,6 @@
 """The perceptual features whose squared distance is the distortion.
 
-LPIPS + beta * MSE, and for faces identity, and both terms once more at twice the resolution.
+LPIPS + beta * MSE, and for faces identity, and the first two once more at twice the resolution.
 """
 
 from __future__ import annotations
@@ -34,23 +34,28 @@ class PerceptualFeatures(nn.Module):
         enlarged: side to which smaller images are enlarged for AlexNet; 0: no change. A proxy's
             coordinates were measured on large images; 128-px faces are too small for AlexNet.
         face: where the face is, for the identity part; None: no identity part.
-        closer: whether `Face.closer` and `Face.around` count: LPIPS + beta * MSE of the face and of
-            the whole image, seen at 512 px. At 256 px an eye has 20 px, and what the detail does to
-            skin and hair is averaged away.
+        closer: what is seen at 512 px too, by LPIPS + beta * MSE: a face and the whole image, with
+            the weights `Face.closer` and `Face.around`; or the whole image, with this weight. At
+            256 px an eye has 20 px, and what the detail does to skin and hair is averaged away.
+            Smaller images are enlarged: AlexNet's stride of 4 px is then one of 2.
     """
 
     places: Tensor | None
 
     def __init__(
-        self, beta: float, enlarged: int = 0, face: Face | None = None, closer: bool = False
+        self,
+        beta: float,
+        enlarged: int = 0,
+        face: Face | None = None,
+        closer: Face | float | None = None,
     ) -> None:
         super().__init__()
         self.beta, self.enlarged = beta, enlarged
-        self.closer = face if closer and face is not None and (face.closer or face.around) else None
+        places = _places(closer or 0.0)
+        self.closer = closer if places.any() else None
         self.identity = None if face is None else Identity(face, RESOLUTION)
         self.lpips: Any = load_lpips("alex")  # its package has no types
-        places = None if self.closer is None else _places(self.closer)
-        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("places", None if self.closer is None else places, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [-1, 1] to features [N, F]."""
@@ -158,12 +163,14 @@ class PerceptualFeatures(nn.Module):
         return self.lpips(*pair).flatten()  # type: ignore[no-any-return]
 
 
-def _places(face: Face) -> Tensor:
-    """Weights of places at 512 px, [1, 1, 512, 512]: those of the face have a mean of `closer`."""
-    left, top, right, bottom = (round(side * CLOSER) for side in face.chip)
+def _places(closer: Face | float) -> Tensor:
+    """Weights of places at 512 px, [1, 1, 512, 512]: those of a face have a mean of `closer`."""
     places = torch.zeros(1, 1, CLOSER, CLOSER)
+    if not isinstance(closer, Face):
+        return places + closer
+    left, top, right, bottom = (round(side * CLOSER) for side in closer.chip)
     places[:, :, top:bottom, left:right] = 1
-    return face.around + face.closer * places / places.mean()
+    return closer.around + closer.closer * places / places.mean()
 
 
 def _weights(part: Tensor, region: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.latents.detail import Detail
 from invcomp.latents.prior import prior_of
 from invcomp.lookup import load_bundle
-from invcomp.perception.features import PerceptualFeatures
+from invcomp.measurement import perceptual_features
 from invcomp.preparation import PrepareOptions
 from invcomp.quality import QUALITIES, fit_steps, lpips_of
 
@@ -49,7 +49,7 @@ def measured(bundle: Bundle, folder: Path) -> Detail:
     """The detail of a bundle with a provisional entropy model."""
     options, device = PrepareOptions(), choose_device("cpu")
     prior, _ = prior_of(bundle.generator, options.prior_samples, options.tau, options.seed, device)
-    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face, closer=True)
+    features = perceptual_features(bundle.settings, bundle.resolution)
     measurement = MapMeasurement(
         bundle.generator, features, prior, options.draw_tau, options.seed, device
     )

@@ -35,7 +35,7 @@ from invcomp.inversion.options import SearchOptions
 from invcomp.latents.detail import Detail
 from invcomp.latents.prior import prior_of
 from invcomp.lookup import load_bundle
-from invcomp.perception.features import PerceptualFeatures
+from invcomp.measurement import perceptual_features
 from invcomp.preparation import PrepareOptions
 
 MODEL, CPU = "faces-1024", torch.device("cpu")
@@ -45,7 +45,7 @@ def measured(bundle: Bundle, channels: list[int], checkpoint: Path) -> Detail:
     """A detail with these channels and a provisional entropy model."""
     options = PrepareOptions()
     prior, _ = prior_of(bundle.generator, options.prior_samples, options.tau, options.seed, CPU)
-    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face, closer=True)
+    features = perceptual_features(bundle.settings, bundle.resolution)
     measurement = MapMeasurement(
         *(bundle.generator, features, prior, options.draw_tau, options.seed, CPU), channels
     )

@@ -41,7 +41,8 @@ from invcomp.generators.mobile_stylegan import MobileStyleGAN
 from invcomp.generators.mobile_stylegan import inverse_haar as enlarged_by_haar
 from invcomp.inversion.detail import rounded
 from invcomp.latents.detail import Detail
-from invcomp.perception.features import CLOSER, PerceptualFeatures
+from invcomp.measurement import perceptual_features
+from invcomp.perception.features import CLOSER
 from invcomp.preprocessing.frame import from_tensor, to_tensor
 
 HIDDEN, SEEN = 48, 32  # channels of the hidden layer, and of the map that it sees
@@ -152,7 +153,7 @@ class Training:
 
     def __init__(self, synthesis: Synthesis, decoder: Decoder, rate: float, compiled: bool) -> None:
         settings = decoder.bundle.settings
-        self.features = PerceptualFeatures(settings.beta, face=settings.face, closer=True)
+        self.features = perceptual_features(settings, decoder.bundle.resolution)
         self.features.requires_grad_(False)
         self.synthesis = synthesis
         self.optimiser = torch.optim.Adam(synthesis.parameters(), rate, (0.9, 0.99))

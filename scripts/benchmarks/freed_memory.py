@@ -23,10 +23,10 @@ def iterations(count: int) -> dict[str, float]:
     """Figures of an iteration in this process."""
     from invcomp.inversion.distortion import Distortion
     from invcomp.lookup import load_bundle
-    from invcomp.perception.features import PerceptualFeatures
+    from invcomp.measurement import perceptual_features
 
     bundle = load_bundle("faces-1024")
-    features = PerceptualFeatures(bundle.settings.beta, face=bundle.settings.face, closer=True)
+    features = perceptual_features(bundle.settings, bundle.resolution)
     distortion = Distortion(bundle.generator, features, mixed=False, compiled=False)
     latents = bundle.coordinates.means().requires_grad_()
 

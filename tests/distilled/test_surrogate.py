@@ -90,7 +90,7 @@ def test_the_correction_is_exact_where_it_was_taken() -> None:
 @torch.no_grad()
 def test_the_surrogate_compares_without_512_px() -> None:
     generator = large("mobile_stylegan")
-    features = PerceptualFeatures(0.5, face=Face(), closer=True)
+    features = PerceptualFeatures(0.5, face=Face(), closer=Face())
     full = Distortion(generator, features, mixed=False, compiled=False)
     coarse = features.coarse()
     quick = Distortion(generator, coarse, False, False, Surrogate.of(generator))

@@ -44,7 +44,7 @@ def test_faces_are_seen_closer() -> None:
     """At 512 px, by LPIPS and squared error of the whole, the face's part weighing more."""
     face = Face((0.25, 0.25, 0.75, 0.75), closer=0.0, around=0.7)
     one, other = (0.4 * normal(1, 3 * 1024**2, seed).reshape(1, 3, 1024, 1024) for seed in (1, 2))
-    features = PerceptualFeatures(0.5, face=face, closer=True)
+    features = PerceptualFeatures(0.5, face=face, closer=face)
     plain = PerceptualFeatures(0.5, face=face)
     assert (features.resolution, plain.resolution) == (512, 256)
     with torch.no_grad():
@@ -57,10 +57,22 @@ def test_faces_are_seen_closer() -> None:
     assert torch.equal(features(one)[:, :count], plain(one))
 
 
+def test_a_whole_image_is_seen_closer() -> None:
+    """Enlarged to 512 px, by LPIPS and squared error, with one weight."""
+    one, other = (0.4 * normal(1, 3 * 256**2, seed).reshape(1, 3, 256, 256) for seed in (1, 2))
+    features, plain = PerceptualFeatures(2.0, closer=0.7), PerceptualFeatures(2.0)
+    with torch.no_grad():
+        found, without = ((each(one) - each(other)).square().sum() for each in (features, plain))
+        large = [F.interpolate(x, scale_factor=2, mode="bilinear") for x in (one, other)]
+        distance = features.lpips(*large) + 2 * (large[0] - large[1]).square().mean()
+    torch.testing.assert_close(found - without, 0.7 * distance.sum(), rtol=1e-4, atol=1e-4)
+    assert PerceptualFeatures(2.0, closer=0.0)(one).shape == plain(one).shape
+
+
 def test_the_face_weighs_by_its_share() -> None:
     """An even difference counts `closer` + `around` times; beside the face, `around` times."""
     face = Face((0.25, 0.25, 0.75, 0.75), closer=1.0, around=0.5)
-    features = PerceptualFeatures(1.0, face=face, closer=True)
+    features = PerceptualFeatures(1.0, face=face, closer=face)
     count = PerceptualFeatures(1.0, face=face)(torch.zeros(1, 3, 512, 512)).shape[1]
     black = torch.zeros(1, 3, 512, 512)
     grey, beside = black + 0.1, black.clone()
@@ -75,7 +87,7 @@ def test_the_face_weighs_by_its_share() -> None:
 def test_a_region_weighs_what_is_closer_too() -> None:
     image = torch.zeros(1, 3, 512, 512)
     face = Face((0.5, 0.25, 1.0, 0.75))
-    features = PerceptualFeatures(0.5, face=face, closer=True)
+    features = PerceptualFeatures(0.5, face=face, closer=face)
     even = features.weights(image, torch.full((1, 1, 64, 64), 0.3))
     torch.testing.assert_close(even, torch.ones_like(features(image)))
     region = torch.full((1, 1, 64, 64), 0.5)

@@ -83,6 +83,8 @@ def _with_aids(bundle: Bundle, model: KnownModel, wanted: bool) -> Bundle:
 def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Generator:
     """Loads a generator alone: of a known model, a bundle, a generator's file, or a training.
 
+    Images are fitted to that of a bundle as the bundle says.
+
     Args:
         name: name of a known model, an .ivm or .safetensors file, or the folder of `invcomp train`,
             whose best snapshot is used.
@@ -98,9 +100,12 @@ def open_generator(name: str | Path, progress: ByteProgress | None = None) -> Ge
         path = path / "best.safetensors"
         if not path.is_file():
             raise MissingBundleError(f"{name}: no snapshot of a training in this folder yet")
-    if path.suffix == SUFFIX or path.is_file():
-        return load_generator(path) if is_generator(path) else read_bundle(path).generator
-    return load_bundle(name, progress).generator
+    stored = path.suffix == SUFFIX or path.is_file()
+    if stored and is_generator(path):
+        return load_generator(path)
+    bundle = read_bundle(path) if stored else load_bundle(name, progress)
+    bundle.generator.frame = bundle.generator.frame or bundle.settings.frame
+    return bundle.generator
 
 
 def find_bundle(fingerprint: bytes, proxy: bool = False) -> str:

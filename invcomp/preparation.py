@@ -87,10 +87,22 @@ class PrepareOptions:
         for name in ("draws", "coordinates", "batch", "candidates", "prior_samples"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-        if not 0 <= (self.closer or 0) < 100:
-            raise OptionError(f"closer is {self.closer}: it must be from 0 to 100")
+        if self.closer is not None:
+            check_closer(self.closer, self.face)
         if self.frame is not None:
             check_frame(self.frame)
+
+
+def check_closer(closer: float, face: Face | None) -> None:
+    """Checks the weight of what is seen at 512 px.
+
+    Raises:
+        OptionError: it is out of range, or the domain is faces.
+    """
+    if not 0 <= closer <= 100:
+        raise OptionError(f"closer is {closer}: it must be from 0 to 100")
+    if face is not None:
+        raise OptionError("faces have weights of their own for what is seen at 512 px")
 
 
 def prepare(

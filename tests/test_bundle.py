@@ -14,7 +14,7 @@ from invcomp.bundle import Settings, read_bundle, read_metadata
 from invcomp.entropy.mixture import LaplaceMixture
 from invcomp.errors import BundleError, MissingBundleError
 from invcomp.generators.base import normal
-from invcomp.lookup import find_bundle, load_bundle
+from invcomp.lookup import find_bundle, load_bundle, open_generator
 from invcomp.model_zoo.catalogue import KNOWN_MODELS
 from invcomp.perception.identity import Face
 from invcomp.preprocessing.frame import FRAMES
@@ -147,6 +147,13 @@ def test_where_the_face_is_is_read_back(tmp_path: Path) -> None:
     assert with_face.fingerprint == bundle.fingerprint
     with_face.save(tmp_path / "face.ivm")
     assert read_bundle(tmp_path / "face.ivm").settings.face == face
+
+
+def test_a_generator_alone_fits_images_as_its_bundle(tmp_path: Path) -> None:
+    bundle = tiny_bundle()
+    settings = dataclasses.replace(bundle.settings, frame="stretch")
+    dataclasses.replace(bundle, settings=settings).save(tmp_path / "stretched.ivm")
+    assert open_generator(tmp_path / "stretched.ivm").frame == "stretch"
 
 
 def test_a_way_of_fitting_images_that_is_not_known_is_refused(tmp_path: Path) -> None:

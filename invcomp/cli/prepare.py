@@ -86,8 +86,9 @@ def prepare(
         bool,
         typer.Option(
             "--keep",
-            help="Keep a bundle's coordinates and priors. Only train what --encoder trains and, "
-            "with --photos, measure the quality table.",
+            help="Keep a bundle's coordinates and priors, so that it decodes the same files. Only "
+            "train what --encoder trains, set --closer and, with --photos, measure the quality "
+            "table.",
         ),
     ] = False,
     pairs: Annotated[
@@ -117,7 +118,7 @@ def prepare(
     from ..errors import OptionError
     from ..lookup import load_bundle, open_generator
     from ..perception.identity import Face
-    from ..preparation import PrepareOptions, drop_work, make_bundle
+    from ..preparation import PrepareOptions, check_closer, drop_work, make_bundle
     from ..preprocessing.frame import FACE
 
     given: dict[str, Any] = {
@@ -132,8 +133,8 @@ def prepare(
         "seed": seed,
     }
     options = PrepareOptions(**{name: value for name, value in given.items() if value is not None})
-    if keep and not encoder and photos is None:
-        raise OptionError("--keep needs --encoder or --photos")
+    if keep and not encoder and photos is None and closer is None:
+        raise OptionError("--keep needs --encoder, --closer or --photos")
     images = _images(photos)
     with show.Meter() as meter:
 
@@ -144,6 +145,9 @@ def prepare(
         if keep:
             bundle = load_bundle(generator, fetched)
             bundle = replace(bundle, aids=SearchAids()) if encoder else bundle
+            if closer is not None:
+                check_closer(closer, bundle.settings.face)
+                bundle = replace(bundle, settings=replace(bundle.settings, closer=closer))
             if images:
                 folder, steps = coded_beside(output), options.calibration_steps
                 coded = code_images(bundle, images, folder, steps, progress, device, compiled)

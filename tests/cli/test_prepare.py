@@ -149,7 +149,25 @@ def test_killed_while_its_encoder_learns_it_goes_on(
 
 def test_keep_without_anything_new(invcomp: Invcomp, tiny_model: Path, tmp_path: Path) -> None:
     outcome = invcomp("prepare", tiny_model, "-o", tmp_path / "x.ivm", "--keep")
-    assert outcome.errors == ["error: --keep needs --encoder or --photos"]
+    assert outcome.errors == ["error: --keep needs --encoder, --closer or --photos"]
+
+
+def test_what_is_seen_closer_is_set_of_a_bundle(
+    invcomp: Invcomp, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Nothing else of it changes, so it decodes the same files. Faces have other weights."""
+    output = tmp_path / "closer.ivm"
+    outcome = invcomp("prepare", tiny_model, "-o", output, "--keep", "--closer", "0.7")
+    assert outcome.code == 0, outcome.err
+    old, new = read_bundle(tiny_model), read_bundle(output)
+    assert new.settings == replace(old.settings, closer=0.7)
+    assert new.fingerprint == old.fingerprint
+    with_face = replace(old, settings=replace(old.settings, face=Face()))
+    with_face.save(tmp_path / "faces.ivm")
+    outcome = invcomp(
+        "prepare", tmp_path / "faces.ivm", "-o", tmp_path / "x.ivm", "--keep", "--closer", "1"
+    )
+    assert outcome.errors == ["error: faces have weights of their own for what is seen at 512 px"]
 
 
 def test_a_table_of_qualities_is_given_to_a_bundle(

@@ -101,7 +101,7 @@ def check_closer(closer: float, face: Face | None) -> None:
     """
     if not 0 <= closer <= 100:
         raise OptionError(f"closer is {closer}: it must be from 0 to 100")
-    if face is not None:
+    if closer and face is not None:
         raise OptionError("faces have weights of their own for what is seen at 512 px")
 
 

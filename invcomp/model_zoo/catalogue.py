@@ -115,7 +115,7 @@ KNOWN_MODELS = {
             "weights included",
             licence="CC0 1.0, like the photographs",
             example="shirt.jpg",
-            equalled_from=1000,
+            equalled_from=1100,
         ),
         KnownModel(
             name="dcgan-faces-64",

@@ -381,6 +381,6 @@ def test_a_limit_where_another_codec_is_as_good_is_noted() -> None:
 
     assert advice_on("faces-1024", 3000) is None
     assert "AVIF" in (advice_on("faces-1024", 3001) or "")
-    assert "by LPIPS-VGG" in (advice_on("clothing-256", 1001) or "")
+    assert "by LPIPS-VGG" in (advice_on("clothing-256", 1101) or "")
     for model, limit in (("faces-1024", None), ("avatars-64", 9000), ("my-own", 9000)):
         assert advice_on(model, limit) is None
